@@ -6,7 +6,8 @@
 
 struct clock_port {
     void *ctx;
-    /* Microseconds on a clock that never steps and counts time asleep (CLOCK_BOOTTIME). Any thread. */
+    /* Microseconds on a clock that never steps and counts time asleep (CLOCK_BOOTTIME). Any thread.
+     */
     uint64_t (*now_us)(void *ctx);
     /* Milliseconds since 1970; may step. Any thread. */
     int64_t (*wall_ms)(void *ctx);

@@ -3,7 +3,8 @@
  * run() is called on the disk thread and may block; done() is called afterwards on the thread that
  * submitted, from its event loop, never from inside executor_submit(). In simulation both run on
  * the one thread, apart in simulated time, and a crash may fall between them or in the middle of
- * run()'s writes. The job's memory belongs to the submitter; it must stay until done() is called. */
+ * run()'s writes. The job's memory belongs to the submitter; it must stay until done() is called.
+ */
 #ifndef MK_PORT_EXECUTOR_H
 #define MK_PORT_EXECUTOR_H
 

@@ -4,8 +4,8 @@
  * What survives a crash of the machine, as POSIX has it and the simulator enforces it:
  *   - bytes written to a file: once fs_sync() of that file returned after the write;
  *   - a name created, renamed or removed: once fs_sync_dir() of its directory returned.
- * A crash of the process alone loses nothing that was written. After one failed fs_sync() nothing may
- * be assumed of the file's unsynced bytes, ever: do not retry.
+ * A crash of the process alone loses nothing that was written. After one failed fs_sync() nothing
+ * may be assumed of the file's unsynced bytes, ever: do not retry.
  *
  * Blocking; called from the disk thread (and at start, before the loop runs).
  * Errors: ERR_IO, ERR_NO_SPACE, ERR_NOT_FOUND, ERR_EXISTS, ERR_LOCKED. */

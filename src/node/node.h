@@ -1,0 +1,152 @@
+/* A node: the Raft core joined to disk, network, state machines and scripts.
+ *
+ * Everything happens on the thread that calls these functions (the loop; in simulation, the only
+ * one). The node has no thread, clock or socket of its own: they come through struct node_ports. An
+ * event enters by one of the functions below; if it concerns Raft, it passes through node_turn() in
+ * node.c, where the order of effects is visible. Work that can be batched (proposals, applying
+ * committed entries) waits for node_round_end(), which the driver calls once the events at hand
+ * have been handled; the node asks for it with ports.want_round_end.
+ *
+ *     driver: loop { node_receive() / node_call() / ...; node_round_end(); wake at node_deadline()
+ * }
+ */
+#ifndef MK_NODE_NODE_H
+#define MK_NODE_NODE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "port/clock.h"
+#include "port/entropy.h"
+#include "port/executor.h"
+#include "port/fs.h"
+#include "port/guardian_page.h"
+#include "port/transport.h"
+#include "raft/raft.h"
+#include "state/state.h"
+#include "wire/entry.h"
+#include "wire/membership.h"
+
+struct node;
+struct script_host;
+
+struct node_ports {
+    const struct clock_port *clock;
+    const struct entropy_port *entropy;
+    const struct fs_port *fs;
+    const struct executor_port *disk;
+    const struct transport_port *transport;
+    const struct log *log;
+    /* Memory that outlives the process (promise, incarnation). */
+    struct guardian_page *page;
+    void *ctx; /* for the functions below */
+    /* node_round_end() is wanted after the events at hand. May be called repeatedly. */
+    void (*want_round_end)(void *ctx);
+    /* The node cannot go on (a failed disk, a divergent state machine): the process must end with
+     * an error and not be restarted if fatal says so. Called at most once, not from inside a turn.
+     */
+    void (*stopped)(void *ctx, enum err err, const char *message);
+};
+
+/* What a watcher may see, in order; for the simulator's invariants and for tests. All may be NULL.
+ */
+struct node_observer {
+    void *ctx;
+    /* After every step of the core, its effects still unperformed. */
+    void (*stepped)(void *ctx, const struct raft_event *event, const struct raft_effects *effects);
+    /* An entry was applied. duplicate: its session had it already, so it changed nothing. */
+    void (*applied)(void *ctx, struct raft_pos pos, const struct entry *entry, enum err outcome,
+                    bool duplicate);
+};
+
+struct node_options {
+    const char *name; /* "n1"; its id is membership_id(name) unless id is set */
+    raft_id id;       /* 0: derived from the name */
+    const char *cluster;
+    struct membership members; /* initial members; what is in the log or a snapshot wins */
+    struct raft_options raft;  /* self and seed are filled in by the node */
+    uint64_t segment_bytes;    /* 0: the store's default */
+    uint32_t pending_max;      /* proposals and reads of this node awaiting an answer; 0: 65,536 */
+    uint32_t proposal_bytes_max; /* 0: 1 MiB */
+    uint64_t cache_bytes_max;    /* log bodies kept in memory for followers; 0: 16 MiB */
+    uint64_t session_ttl_ms;     /* 0: one hour */
+    const char *kv_source;       /* source of the shipped kv machine; NULL: not installed */
+    size_t kv_source_size;
+    struct node_observer observer;
+};
+
+/* A cluster's id: from its name and its initial members, so that two clusters cannot be confused.
+ */
+uint64_t node_cluster_id(const char *cluster, const struct membership *members);
+
+/* Opens the data directory (blocking) and recovers. *out is not yet participating.
+ * Errors: those of store_open(), ERR_INVALID; why says what, where and what to do. */
+enum err node_open(const struct node_options *options, const struct node_ports *ports,
+                   struct node **out, struct why *why);
+/* Begin to take part. */
+void node_start(struct node *n);
+/* Free everything; pending calls are answered with ERR_SHUTDOWN. Safe at any time. */
+void node_free(struct node *n);
+
+/* Scripts of this node; borrowed. Must be set before node_start, or not at all. */
+void node_set_script_host(struct node *n, struct script_host *host);
+/* Handle requests that scripts have queued. Called by the driver when the host has woken it. */
+void node_drain_scripts(struct node *n);
+
+/* ---- events ---- */
+
+/* When node_tick() is due, µs; UINT64_MAX: never. */
+uint64_t node_deadline(const struct node *n);
+void node_tick(struct node *n);
+void node_round_end(struct node *n);
+
+/* A frame from peer, whose process has this incarnation hash. Takes its own reference. */
+void node_receive(struct node *n, raft_id peer, const uint8_t incarnation[32], struct slice frame);
+void node_link_up(struct node *n, raft_id peer);
+void node_link_down(struct node *n, raft_id peer);
+/* Is this peer who we know under that id? Errors: WRONG_NODE (another storage UUID), NOT_FOUND. */
+enum err node_check_peer(struct node *n, raft_id peer, const uint8_t storage_uuid[16]);
+/* A guardian says that its node's process is dead and reveals the incarnation. */
+void node_certificate(struct node *n, raft_id dead, const uint8_t revealed[16]);
+
+/* ---- calls: one method table for RPC clients, scripts, HTTP and other nodes ---- */
+
+struct node_reply {
+    enum err err;
+    const char *message; /* for people; NULL: err_message(err) */
+    const char *leader;  /* with NOT_LEADER: address hint, or NULL */
+    struct bytes result; /* MessagePack; empty with an error */
+};
+/* Called exactly once for each node_call, never from inside it. Borrowed arguments. */
+typedef void (*node_reply_fn)(void *ctx, const struct node_reply *reply);
+
+/* method and params (a MessagePack array) are borrowed; unknown methods answer ERR_NOT_FOUND. The
+ * methods are listed in api.c and in this folder's README. */
+void node_call(struct node *n, struct bytes method, struct bytes params, node_reply_fn reply,
+               void *ctx);
+
+/* ---- ending ---- */
+
+/* Planned stop: hands leadership over, answers what is pending, runs shutdown hooks; then calls
+ * done(ctx). deadline_us: by then in any case. */
+void node_shutdown(struct node *n, uint64_t deadline_us, void (*done)(void *ctx), void *ctx);
+/* Tests: time out now. */
+void node_campaign(struct node *n);
+
+/* ---- looking ---- */
+
+raft_id node_id(const struct node *n);
+const struct raft *node_raft(const struct node *n);
+const struct state *node_state(const struct node *n);
+raft_index node_last_applied(const struct node *n);
+const struct membership *node_members(const struct node *n);
+const uint8_t *node_storage_uuid(const struct node *n);
+/* The term and body of an entry that is still in memory; false if it is not. Borrowed. */
+bool node_log_entry(const struct node *n, raft_index index, raft_term *term, struct bytes *body);
+/* The status of conventions.md as a MessagePack map. */
+void node_status(struct node *n, struct buffer *out);
+
+#endif
