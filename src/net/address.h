@@ -1,0 +1,43 @@
+/* "host:port", "[::1]:7118", ":7117" (loopback): parsing, resolving, listening. */
+#ifndef MK_NET_ADDRESS_H
+#define MK_NET_ADDRESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/err.h"
+
+enum { ADDRESS_HOST_MAX = 255, ADDRESS_TEXT_MAX = 300 };
+
+struct address {
+    char host[ADDRESS_HOST_MAX + 1]; /* without brackets; "127.0.0.1" when none was given */
+    uint16_t port;                   /* 0: any free one (listening only) */
+};
+
+/* default_port: for text without one; 0: a port must be given. Errors: INVALID. */
+enum err address_parse(const char *text, uint16_t default_port, struct address *out,
+                       struct why *why);
+/* "host:port", with brackets where needed. Returns out. */
+const char *address_text(const struct address *a, char out[ADDRESS_TEXT_MAX]);
+/* Is it (by number or as "localhost") only reachable from this machine? */
+bool address_is_loopback(const struct address *a);
+
+struct socket_address {
+    struct sockaddr_storage storage;
+    socklen_t size;
+};
+
+/* Numbers and "localhost" only: never waits. ERR_NOT_FOUND if it takes a name server. */
+enum err address_resolve_numeric(const struct address *a, struct socket_address *out);
+/* May wait for a name server: not on the loop's thread. Errors: UNREACHABLE. */
+enum err address_resolve(const struct address *a, struct socket_address *out, struct why *why);
+/* "127.0.0.1:7117" */
+const char *socket_address_text(const struct socket_address *a, char out[ADDRESS_TEXT_MAX]);
+
+/* A listening socket, non-blocking and close-on-exec. *bound (may be NULL) is where it listens:
+ * with port 0, the port that the system chose. Errors: LOCKED, the port is in use; INVALID;
+ * UNREACHABLE, no such local address; IO. why names the address and what to do. */
+enum err address_listen(const struct address *a, int *fd, struct address *bound, struct why *why);
+
+#endif
