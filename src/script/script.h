@@ -1,0 +1,250 @@
+/* The Lua host: application scripts, their hooks, tasks and timers. The contract with users is in
+ * lua/README.md; this is the contract with the node.
+ *
+ * A host is a plain single-threaded object without a thread, clock or socket of its own.
+ * script_host_run() does the work that is due and returns when it wants to be called again; its
+ * driver is a thread with a loop that can be woken (net/worker.h), or the simulator, inline. All
+ * that crosses between the node's thread and the host's goes through bounded queues, both ways:
+ *
+ *     node                                                     host
+ *       script_host_post(event)            ------------------>   mk.on hooks
+ *       script_host_commit(entry)          ------------------>   mk.on("commit"), by cursor
+ *       script_host_set_view(view)         ------------------>   mk.raft.status(), lease watch
+ *       options.request(request)           <------------------   mk.raft.propose(), barrier, ...
+ *       script_host_reply(id, result)      ------------------>
+ *
+ * Functions are for the driver's thread (the host's own) unless marked [any thread]. The host calls
+ * options.wake [any thread] when script_host_run() should be called before its last deadline.
+ *
+ * What a script does cannot delay, crash or corrupt the host: it is preempted after a slice, killed
+ * over its budget, refused memory over its cap (see sandbox.h, preempt.h, memory.h). */
+#ifndef MK_SCRIPT_SCRIPT_H
+#define MK_SCRIPT_SCRIPT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "port/clock.h"
+#include "port/entropy.h"
+#include "port/preempt.h"
+
+struct script_host;
+
+/* ---- host to node -------------------------------------------------------------------------- */
+
+/* A request of a script to its node. The methods and parameters are those of the clients'
+ * MessagePack-RPC: "propose" [machine, command, args, {timeout_ms, forward, fence, id}],
+ * "query" [machine, name, args, {read, timeout_ms}], "barrier" [timeout_ms], "read_index"
+ * [timeout_ms], "transfer" [id or nil, timeout_ms], "step_down" [], "shutdown" [].
+ * Two are the host's own:
+ *   "commit_resume" [from_index, feed]  feed commits from from_index on (0: from the next one to be
+ *       applied here), each marked with this feed number; forget any earlier feed. from_index may
+ * be lower than what was fed before. Where the log no longer reaches back so far, post a "gap"
+ *       event {from, to} and go on at to + 1.
+ *   "leader_idle" []  all leader-only work has ended (see script_host_end_leader_work).
+ * The node answers each request exactly once with script_host_reply(), in any order. */
+struct script_request {
+    uint64_t id;
+    char method[48];
+    struct slice params; /* MessagePack array */
+};
+/* Accepts NULL. [any thread] */
+void script_request_free(struct script_request *request);
+
+/* ---- options ------------------------------------------------------------------------------- */
+
+struct script_limits {
+    uint64_t slice_us;        /* processor time before others get their turn; default 2 ms */
+    uint64_t budget_us;       /* processor time without a wait before a task is killed; 100 ms */
+    size_t memory_bytes;      /* per application state; 64 MiB */
+    uint32_t events_max;      /* waiting events, per host and again per hook; 1024 */
+    uint32_t commits_max;     /* commits waiting for hooks; 4096 */
+    uint32_t tasks_max;       /* tasks of one application; 10000 */
+    uint32_t requests_max;    /* unanswered requests of the host; 4096 */
+    uint64_t lease_margin_us; /* leader-only work ends this long before the lease; 10 ms */
+};
+
+struct script_node {
+    const char *id; /* "n1" */
+    const char *addr;
+    const char *version;
+    const char *cluster;
+};
+
+struct script_options {
+    const struct clock_port *clock;
+    const struct entropy_port *entropy;
+    const struct preempt_port *preempt; /* NULL: count instructions (simulation) */
+    const struct log *log;
+    /* Ordered pairs, seeded math.random, virtual os.time and os.clock, no C modules. */
+    bool simulated;
+    struct script_node node;     /* copied */
+    struct script_limits limits; /* 0: the default */
+    /* Takes over the request. Called on the host's thread, from inside script_host_run(). Must not
+     * call back into the host except script_host_reply(). */
+    void (*request)(void *ctx, struct script_request *request);
+    void (*wake)(void *ctx); /* [any thread]; may be NULL */
+    void *ctx;
+};
+
+/* Everything options points to stays valid until script_host_free(). */
+struct script_host *script_host_new(const struct script_options *options);
+/* Ends all applications without running anything more of theirs than their <close> variables.
+ * Requests not yet answered are forgotten. Accepts NULL. */
+void script_host_free(struct script_host *host);
+
+/* ---- applications -------------------------------------------------------------------------- */
+
+struct script_app {
+    const char *name;
+    const char *path;     /* script file, relative to the working directory */
+    const char *source;   /* source text instead of the file; path is then its name in messages */
+    struct bytes config;  /* MessagePack map: mk.config; empty for none */
+    const char *lua_path; /* package.path for require beside the shipped modules; NULL: the script's
+                             folder ("DIR/?.lua;DIR/?/init.lua") */
+    const char *lua_cpath; /* package.cpath; NULL: no C modules. Ignored in simulation */
+};
+
+/* Compile a script in a state of its own; its main chunk runs as a task from the next
+ * script_host_run() on. Returns with a sentence "worker.lua:3: ..." in why when it fails.
+ * Errors: ERR_NOT_FOUND, ERR_IO (unreadable), ERR_INVALID (syntax), ERR_EXISTS (an application of
+ * this name), ERR_TOO_LARGE (memory cap). */
+enum err script_host_load(struct script_host *host, const struct script_app *app, struct why *why);
+
+/* ---- running ------------------------------------------------------------------------------- */
+
+/* Do what is due: deliver what came in, fire timers, give every task that can run one slice.
+ * Returns when it should run again, in µs on the host's clock: at most now when there is more to
+ * do, UINT64_MAX when only a message can bring more. */
+uint64_t script_host_run(struct script_host *host);
+
+/* ---- node to host -------------------------------------------------------------------------- */
+
+/* An event for mk.on hooks. */
+struct script_event {
+    char name[32]; /* "leader_elected" */
+    uint64_t seq;
+    int64_t time_ms;
+    uint64_t term;
+    struct slice fields; /* MessagePack map with text keys; may be empty */
+};
+/* One on the heap. [any thread] */
+struct script_event *script_event_new(const char *name);
+/* Accepts NULL. [any thread] */
+void script_event_free(struct script_event *event);
+
+/* Deliver an event; takes it over. When the queue is full, a state event (leader_elected,
+ * leader_lost, term_change, role_change, node_online, node_offline) replaces the waiting one of its
+ * name; any other is dropped and counted. [any thread] */
+void script_host_post(struct script_host *host, struct script_event *event_take);
+
+/* Answer request id; takes over result (MessagePack; empty is nil). message may be NULL: then the
+ * error's own. An unknown or cancelled id is ignored. [any thread] */
+void script_host_reply(struct script_host *host, uint64_t id, enum err err, const char *message,
+                       struct slice result_take);
+
+/* A committed entry that has been applied here. */
+struct script_commit {
+    uint64_t index;
+    uint64_t term;
+    uint64_t feed;       /* from the last "commit_resume" */
+    struct slice entry;  /* the entry as logged, undecoded (wire/entry.h) */
+    bool has_result;     /* result is known (it is still in the recent ring) */
+    struct slice result; /* MessagePack */
+};
+
+/* True while a commit hook is registered: the node need not keep its feed going otherwise.
+ * [any thread] */
+bool script_host_wants_commits(const struct script_host *host);
+
+/* Feed one commit; takes its own references. False when the queue is full: the node stops, and
+ * feeds again from this index when the next "commit_resume" asks it to. Commits of another feed
+ * than the last one asked for are ignored (true). Indexes of one feed ascend without holes, except
+ * where the node posted a gap. [any thread] */
+bool script_host_commit(struct script_host *host, const struct script_commit *commit);
+
+enum { SCRIPT_PEERS_MAX = 32 };
+enum { SCRIPT_NAME_MAX = 64 };
+
+enum script_role {
+    SCRIPT_FOLLOWER,
+    SCRIPT_PRE_CANDIDATE,
+    SCRIPT_CANDIDATE,
+    SCRIPT_LEADER,
+    SCRIPT_LEARNER,
+};
+/* "pre_candidate" */
+const char *script_role_name(enum script_role role);
+
+struct script_peer {
+    char id[SCRIPT_NAME_MAX];
+    char addr[SCRIPT_NAME_MAX];
+    bool voter;
+    bool online;
+    uint64_t match; /* on the leader */
+    uint64_t rtt_us;
+};
+
+/* What mk.raft.status() and is_leader() show without asking the node. */
+struct script_view {
+    enum script_role role;
+    uint64_t term;
+    char leader_id[SCRIPT_NAME_MAX]; /* "" when unknown */
+    char leader_addr[SCRIPT_NAME_MAX];
+    uint64_t commit_index;
+    uint64_t last_applied;
+    uint64_t last_index;
+    uint32_t quorum;
+    bool leader_ready;       /* leader, own no-op applied */
+    uint64_t token;          /* fencing token of this leadership; 0 when not leader */
+    uint64_t lease_until_us; /* end of the leader lease on the host's clock, drift already deducted;
+                                0 when there is none */
+    uint32_t peers_count;
+    struct script_peer peers[SCRIPT_PEERS_MAX];
+};
+/* Replace the view. Wakes the host when role, term, readiness or an earlier lease end need it to
+ * look. [any thread] */
+void script_host_set_view(struct script_host *host, const struct script_view *view);
+
+/* ---- leader-only work, shutdown ------------------------------------------------------------ */
+
+/* Before a planned hand-over: cancel all while_leader work, give each its grace; the request
+ * "leader_idle" follows when the last of it has ended (at once if there is none). No new work
+ * starts until the view shows another term or script_host_resume_leader_work() (the hand-over was
+ * given up). [any thread] */
+void script_host_end_leader_work(struct script_host *host, const char *reason);
+void script_host_resume_leader_work(struct script_host *host);
+/* [any thread] */
+bool script_host_has_leader_work(const struct script_host *host);
+
+/* Run the shutdown hooks, which have until deadline_us. [any thread] */
+void script_host_shutdown_begin(struct script_host *host, uint64_t deadline_us);
+/* The shutdown hooks are through, or their deadline has passed. [any thread] */
+bool script_host_shutdown_finished(const struct script_host *host);
+
+/* ---- figures ------------------------------------------------------------------------------- */
+
+struct script_stats {
+    uint64_t apps;
+    uint64_t tasks;
+    uint64_t tasks_killed;
+    uint64_t hook_calls;
+    uint64_t hook_errors;
+    uint64_t events_dropped;
+    uint64_t requests;
+    uint64_t requests_pending;
+    uint64_t commits_delivered;
+    uint64_t memory_bytes;
+};
+/* As of the end of the last run. [any thread] */
+void script_host_stats(const struct script_host *host, struct script_stats *out);
+/* MessagePack array of {app, event, name, state, calls, errors, lag, p99_us, dropped}: what
+ * mk.hooks and `moonkeeper hooks` show, at most a quarter of a second old. Owned by the caller.
+ * [any thread] */
+struct slice script_host_hooks(const struct script_host *host);
+
+#endif
