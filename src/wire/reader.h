@@ -49,7 +49,8 @@ struct reader {
 
 static inline struct reader reader_of(struct bytes input)
 {
-    return (struct reader){.at = input.data, .end = input.data + input.size, .err = ERR_OK};
+    const uint8_t *end = input.size == 0 ? input.data : input.data + input.size;
+    return (struct reader){.at = input.data, .end = end, .err = ERR_OK};
 }
 /* Record an error of the caller's own; the first one stays. */
 void reader_fail(struct reader *r, enum err e);
