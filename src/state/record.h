@@ -1,0 +1,54 @@
+/* One entry in one piece of memory, never changed once made. The tree's separators are records too,
+ * with an empty value. */
+#ifndef MK_STATE_RECORD_H
+#define MK_STATE_RECORD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "state/state.h"
+
+/* What records and nodes begin with: enough to say who can see them (lifetime.h). */
+struct object {
+    uint32_t born;       /* the epoch it was made in */
+    uint32_t size_bytes; /* of the whole allocation */
+};
+
+struct record {
+    struct object object;
+    uint32_t key_size;
+    uint8_t bytes[]; /* key, then value */
+};
+
+static inline size_t record_size(struct bytes key, struct bytes value)
+{
+    return sizeof(struct record) + key.size + value.size;
+}
+
+static inline struct bytes record_key(const struct record *r)
+{
+    return bytes_of(r->bytes, r->key_size);
+}
+
+static inline struct bytes record_value(const struct record *r)
+{
+    size_t before = sizeof(struct record) + r->key_size;
+    return bytes_of(r->bytes + r->key_size, r->object.size_bytes - before);
+}
+
+/* Hash of key and value, the same on machines of any byte order. */
+struct state_hash record_hash(const struct record *r);
+
+static inline struct state_hash hash_sum(struct state_hash a, struct state_hash b)
+{
+    uint64_t lo = a.lo + b.lo;
+    return (struct state_hash){.lo = lo, .hi = a.hi + b.hi + (lo < a.lo ? 1 : 0)};
+}
+
+static inline struct state_hash hash_difference(struct state_hash a, struct state_hash b)
+{
+    return (struct state_hash){.lo = a.lo - b.lo, .hi = a.hi - b.hi - (a.lo < b.lo ? 1 : 0)};
+}
+
+#endif
