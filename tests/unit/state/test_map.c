@@ -223,6 +223,23 @@ static void a_cursor_goes_on_after_its_key_when_everything_around_it_changed(voi
     state_free(s);
 }
 
+static void a_cursor_goes_on_after_a_rollback(void **ctx)
+{
+    (void)ctx;
+    struct state *s = state_new();
+    set(s, "a", "");
+    set(s, "b", "");
+    set(s, "c", "");
+    state_begin(s);
+    set(s, "0", "");
+    struct state_cursor c;
+    assert_true(state_seek(&c, s, text("a")));
+    state_rollback(s);
+    assert_true(state_next(&c));
+    assert_true(bytes_equal(c.key, text("b")));
+    state_free(s);
+}
+
 static void ranges_are_deleted_in_steps(void **ctx)
 {
     (void)ctx;
@@ -442,6 +459,7 @@ int main(void)
         cmocka_unit_test(the_hash_is_the_same_in_every_build),
         cmocka_unit_test(a_loop_may_delete_what_it_passes),
         cmocka_unit_test(a_cursor_goes_on_after_its_key_when_everything_around_it_changed),
+        cmocka_unit_test(a_cursor_goes_on_after_a_rollback),
         cmocka_unit_test(ranges_are_deleted_in_steps),
         cmocka_unit_test(a_rolled_back_transaction_leaves_no_trace),
         cmocka_unit_test(a_state_can_be_freed_in_the_middle_of_anything),

@@ -333,20 +333,22 @@ static void step(struct run *run)
         state_reclaim(run->state, rng_range(&run->rng, 0, 50));
     } else if (dice < 991) {
         assert_snapshots_hold(run);
-    } else if (dice < 992) {
-        run->set_share = rng_unit(&run->rng); /* the tree grows or shrinks for a while */
     }
 }
 
 static void run_one(uint64_t seed, enum shape shape, size_t keys, unsigned steps)
 {
-    struct run run = {.set_share = 0.9};
+    struct run run = {.set_share = 0.97};
+    unsigned phase_steps = steps / 3;
     rng_seed(&run.rng, seed);
     run.universe = universe_new(&run.rng, shape, keys);
     run.state = state_new();
     run.model.values = alloc_zeroed(run.universe.count, sizeof run.model.values[0]);
     for (unsigned i = 1; i <= steps; i++) {
         step(&run);
+        if (i % phase_steps == 0) {
+            run.set_share = 1 - run.set_share; /* the tree shrinks, or grows again */
+        }
         if (i % 1000 == 0) {
             assert_all(&run);
         }
