@@ -3,7 +3,7 @@
  * One event goes in with the time it happened, effects come out, and a deadline says when the next
  * RAFT_TIMEOUT event is due:
  *
- *     raft_step(r, &event, &effects);      // carry out effects, in the order of the struct's fields
+ *     raft_step(r, &event, &effects);      // carry out effects, in the order of their fields
  *     wake_at(raft_deadline(r));
  *
  * There is no clock, socket, disk, callback or global behind it, and no allocation per message in
@@ -11,8 +11,8 @@
  * the terms and sizes of log entries (the trail), never their bodies: those are the node's.
  *
  * Durability (rule 2 of the architecture). The core asks for writes with effects.persist, numbered
- * by write_seq. A vote, an append acknowledgement, and any message of a new term leave the core only
- * in the step that takes the RAFT_PERSISTED which covers them. The leader's appends go out in
+ * by write_seq. A vote, an append acknowledgement, and any message of a new term leave the core
+ * only in the step that takes the RAFT_PERSISTED which covers them. The leader's appends go out in
  * parallel with its own write (thesis §10.2.1): the leader counts itself only once it is durable.
  * Heartbeats, and their acknowledgements, need no disk and leave at once.
  *
@@ -31,7 +31,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-typedef uint64_t raft_id; /* 0 is nobody */
+typedef uint64_t raft_id;    /* 0 is nobody */
 typedef uint64_t raft_index; /* 1 is the first entry; 0 is before it */
 typedef uint64_t raft_term;  /* 0 is before the first election */
 
@@ -45,14 +45,14 @@ struct raft_pos {
 struct raft_entry {
     raft_term term;
     uint32_t size_bytes;
-    bool is_config; /* a membership change: its members are in effect from append on (thesis §4.1) */
+    bool is_config; /* a membership change: in effect from append on (thesis §4.1) */
 };
 
 enum { RAFT_MEMBERS_MAX = 32 };
 
 struct raft_member {
     raft_id id;
-    bool voter; /* otherwise a learner: receives the log, has no vote, does not count (thesis §4.2.1) */
+    bool voter; /* or a learner: receives the log, has no vote, does not count (thesis §4.2.1) */
 };
 
 struct raft_members {
@@ -73,7 +73,7 @@ struct raft_certificate {
     struct raft_incarnation incarnation;
 };
 
-/* ---- options and start ---------------------------------------------------------------------- */
+/* ---- options and start --------------------------------------------------------------------- */
 
 struct raft_options {
     raft_id self;
@@ -81,17 +81,17 @@ struct raft_options {
     uint64_t election_min_us; /* the timeout is uniform in [min, max) and drawn anew each time */
     uint64_t election_max_us;
     uint64_t heartbeat_us;
-    uint64_t lease_us;         /* what each append asks its receiver to promise; <= election_min_us */
-    uint32_t drift_permille;   /* bound on the rate error of any clock: 100 */
-    uint32_t window_entries;   /* per peer, sent and not yet acknowledged */
+    uint64_t lease_us;       /* what each append asks its receiver to promise; <= election_min_us */
+    uint32_t drift_permille; /* bound on the rate error of any clock: 100 */
+    uint32_t window_entries; /* per peer, sent and not yet acknowledged */
     uint32_t window_bytes;
     uint32_t append_entries_max; /* per message */
     uint32_t append_bytes_max;
     uint32_t uncommitted_bytes_max; /* proposals beyond it are refused with ERR_BUSY */
-    uint64_t transfer_timeout_us;   /* a transfer not done by then is aborted; one election_min_us */
+    uint64_t transfer_timeout_us; /* a transfer not done by then is aborted; one election_min_us */
     bool prevote;
     bool check_quorum;
-    bool lease;         /* promise and hold leases; off: promises are still made, reads use ReadIndex */
+    bool lease; /* promise and hold leases; off: promises are still made, reads use ReadIndex */
     bool fast_failover; /* act on death certificates */
 };
 
@@ -108,23 +108,23 @@ struct raft_promise {
 struct raft_boot {
     uint64_t now_us;
     raft_term term;
-    raft_id vote;               /* in that term; 0: none */
-    struct raft_pos snapshot;   /* everything up to here is in the snapshot; {0,0}: none */
+    raft_id vote;                /* in that term; 0: none */
+    struct raft_pos snapshot;    /* everything up to here is in the snapshot; {0,0}: none */
     struct raft_members members; /* as of the snapshot, or the initial ones */
     struct raft_promise promise; /* survives a restart of the node under the same guardian */
-    uint64_t quiet_until_us;     /* grant no vote or pre-vote before this time: the guardian is new and
-                                    promises may be forgotten. 0 for a fresh data directory. */
+    uint64_t quiet_until_us; /* grant no vote or pre-vote before this time: the guardian is new and
+                                promises may be forgotten. 0 for a fresh data directory. */
 };
 
 struct raft;
 
 struct raft *raft_new(const struct raft_options *options, const struct raft_boot *boot);
 void raft_free(struct raft *r);
-/* Append one durable entry found on disk; before the first step only. For a config entry, members is
- * what it holds, otherwise NULL. */
+/* Append one durable entry found on disk; before the first step only. For a config entry, members
+ * is what it holds, otherwise NULL. */
 void raft_restore(struct raft *r, struct raft_entry entry, const struct raft_members *members);
 
-/* ---- messages ------------------------------------------------------------------------------- */
+/* ---- messages ------------------------------------------------------------------------------ */
 
 /* clang-format off */
 #define RAFT_MESSAGE_TABLE(X)                                                                      \
@@ -149,18 +149,19 @@ struct raft_append {
     struct raft_pos prev;
     raft_index commit_index;
     uint32_t count;
-    /* Received: term, size and kind of each entry, in order. Sent: NULL, the sender's node has them. */
+    /* Received: term, size and kind of each entry, in order. Sent: NULL, the sender's node has
+     * them. */
     const struct raft_entry *entries;
     uint64_t lease_us; /* the promise asked for; 0: none */
-    uint64_t round;    /* grows with each broadcast of the leader; echoed (ReadIndex, thesis §6.4) */
-    uint64_t sent_us;  /* the leader's clock at sending; echoed (lease, round trip) */
+    uint64_t round; /* grows with each broadcast of the leader; echoed (ReadIndex, thesis §6.4) */
+    uint64_t sent_us; /* the leader's clock at sending; echoed (lease, round trip) */
 };
 
 struct raft_append_reply {
-    bool rejected;     /* prev did not match */
-    raft_index match;  /* accepted: durable and equal to the leader's log up to here.
-                          rejected: no entry beyond this index can match (0 <= match < prev.index) */
-    raft_term hint_term; /* rejected: the follower's term at match (conflict hint, §5.3 end); else 0 */
+    bool rejected;         /* prev did not match */
+    raft_index match;      /* accepted: durable and equal to the leader's log up to here.
+                              rejected: no entry beyond this index can match (0 <= match < prev.index) */
+    raft_term hint_term;   /* rejected: the follower's term at match (end of §5.3); else 0 */
     raft_index prev_index; /* rejected: which prev, so that a late reply is recognised */
     uint64_t round;
     uint64_t sent_us;
@@ -171,12 +172,13 @@ struct raft_append_reply {
 struct raft_vote {
     struct raft_pos last;
     bool prevote;
-    bool transfer; /* sent on TimeoutNow: the leader `transfer_from` gave up its lease in the previous
-                      term, so a promise to it does not hold (thesis §4.2.3) */
+    bool transfer; /* sent on TimeoutNow: the leader `transfer_from` gave up its lease in the
+                      previous term, so a promise to it does not hold (thesis §4.2.3) */
     raft_id transfer_from;
     struct raft_certificate certificate; /* dead == 0: none */
 };
 
+/* Its term is the sender's own, but for a granted pre-vote: then it is the term asked for. */
 struct raft_vote_reply {
     bool granted;
     bool prevote;
@@ -219,7 +221,7 @@ struct raft_message {
     };
 };
 
-/* ---- events --------------------------------------------------------------------------------- */
+/* ---- events -------------------------------------------------------------------------------- */
 
 /* clang-format off */
 #define RAFT_EVENT_TABLE(X)                                                                        \
@@ -270,7 +272,7 @@ struct raft_event {
             uint32_t count;
             const struct raft_members *config;
         } propose;
-        /* A linearizable read (ReadIndex, thesis §6.4; lease read, §6.4.1). token is the caller's. */
+        /* A linearizable read (thesis §6.4; by lease §6.4.1). token is the caller's. */
         struct {
             uint64_t token;
             bool allow_lease;
@@ -309,7 +311,7 @@ struct raft_event {
     };
 };
 
-/* ---- effects -------------------------------------------------------------------------------- */
+/* ---- effects ------------------------------------------------------------------------------- */
 
 enum raft_role { RAFT_FOLLOWER, RAFT_PRE_CANDIDATE, RAFT_CANDIDATE, RAFT_LEADER, RAFT_LEARNER };
 
@@ -323,27 +325,47 @@ enum raft_leader_lost_reason {
 /* What happened, for hooks and logs, in the order in which it happened. */
 struct raft_note {
     enum raft_note_type {
-        RAFT_NOTE_TERM_CHANGE,      /* emitted once the new term is durable */
+        RAFT_NOTE_TERM_CHANGE, /* emitted once the new term is durable */
         RAFT_NOTE_ROLE_CHANGE,
-        RAFT_NOTE_LEADER_ELECTED,   /* this node learned of the leader of its term (itself included) */
+        RAFT_NOTE_LEADER_ELECTED, /* this node learned who leads its term, itself included */
         RAFT_NOTE_LEADER_LOST,
         RAFT_NOTE_STEP_DOWN,
         RAFT_NOTE_ELECTION_STARTED, /* pre-vote rounds included */
         RAFT_NOTE_QUORUM_LOST,
         RAFT_NOTE_QUORUM_REGAINED,
         RAFT_NOTE_TRANSFER_ABORTED,
-        RAFT_NOTE_PROMISE_VOIDED,   /* by a certificate or transfer */
+        RAFT_NOTE_PROMISE_VOIDED, /* by a certificate or transfer */
     } type;
     raft_term term;
     union {
-        struct { raft_term old_term; } term_change;
-        struct { enum raft_role from, to; } role_change;
-        struct { raft_id leader; } leader_elected;
-        struct { raft_id leader; enum raft_leader_lost_reason reason; } leader_lost;
-        struct { enum raft_step_down_reason reason; raft_id successor; } step_down;
-        struct { uint32_t attempt; bool prevote; uint32_t votes_needed; } election_started;
-        struct { uint32_t reachable, needed; } quorum;
-        struct { raft_id target; } transfer;
+        struct {
+            raft_term old_term;
+        } term_change;
+        struct {
+            enum raft_role from, to;
+        } role_change;
+        struct {
+            raft_id leader;
+        } leader_elected;
+        struct {
+            raft_id leader;
+            enum raft_leader_lost_reason reason;
+        } leader_lost;
+        struct {
+            enum raft_step_down_reason reason;
+            raft_id successor;
+        } step_down;
+        struct {
+            uint32_t attempt;
+            bool prevote;
+            uint32_t votes_needed;
+        } election_started;
+        struct {
+            uint32_t reachable, needed;
+        } quorum;
+        struct {
+            raft_id target;
+        } transfer;
     };
 };
 
@@ -355,9 +377,9 @@ struct raft_read_result {
 };
 
 struct raft_effects {
-    /* 1. One write. truncate_from first, then the entries [lo, hi), then term and vote: they are one
-     *    write and become durable together. Entries come from the event that is being handled: the
-     *    proposal, or the append (skip those below lo). RAFT_PERSISTED reports it. */
+    /* 1. One write. truncate_from first, then the entries [lo, hi), then term and vote: they are
+     *    one write and become durable together. Entries come from the event that is being handled:
+     * the proposal, or the append (skip those below lo). RAFT_PERSISTED reports it. */
     struct {
         uint64_t write_seq; /* 0: nothing to write */
         bool hard_state;    /* term and vote changed */
@@ -376,14 +398,17 @@ struct raft_effects {
     /* 5. Answers. */
     const struct raft_read_result *reads;
     uint32_t reads_count;
-    enum err result;         /* of PROPOSE, TRANSFER, STEP_DOWN: OK, NOT_LEADER, BUSY, CONFLICT (a
-                                membership change is under way), NOT_FOUND, TOO_LARGE */
+    enum err result;          /* of PROPOSE, TRANSFER, STEP_DOWN: OK, NOT_LEADER, BUSY, CONFLICT (a
+                                 membership change is under way), NOT_FOUND, TOO_LARGE */
     raft_index propose_first; /* PROPOSE: index of the first entry */
     /* 6. News. */
     const struct raft_note *notes;
     uint32_t notes_count;
     /* 7. Snapshot work (leader): start or stop streaming to this peer. */
     raft_id snapshot_needed_by; /* 0: nobody */
+    /* (follower) The chunk in the event is wanted: store it, report it with SNAPSHOT_CHUNK_STORED;
+     * after the last one (done) replace state and log, then report SNAPSHOT_INSTALLED. */
+    bool snapshot_store;
 };
 
 /* Errors in what a peer says are the peer's: the message is dropped. Never fails otherwise. */
@@ -392,12 +417,12 @@ void raft_step(struct raft *r, const struct raft_event *event, struct raft_effec
 /* When RAFT_EVENT_TIMEOUT is due; UINT64_MAX: never. */
 uint64_t raft_deadline(const struct raft *r);
 
-/* ---- looking -------------------------------------------------------------------------------- */
+/* ---- looking ------------------------------------------------------------------------------- */
 
 struct raft_peer_status {
     raft_id id;
     bool voter;
-    raft_index match;       /* 0 <= match < next; leader only */
+    raft_index match; /* 0 <= match < next; leader only */
     raft_index next;
     uint64_t heard_us;      /* last message; 0: never */
     uint64_t round_trip_us; /* smoothed; 0: unknown */

@@ -1,0 +1,142 @@
+/* Snapshots: §7. The core decides who needs one and when one is in place; its bytes are streamed by
+ * the node. */
+#include "raft/raft_internal.h"
+
+void snapshot_taken(struct raft *r, struct raft_pos last)
+{
+    if (last.index <= r->trail.base.index) {
+        return;
+    }
+    ASSERT(last.index <= r->commit_index);
+    ASSERT(trail_has(&r->trail, last));
+    trail_compact(&r->trail, last);
+    if (r->durable_index < last.index) {
+        r->durable_index = last.index; /* in the snapshot, though not yet in the log */
+    }
+}
+
+/* ---- leader
+ * ---------------------------------------------------------------------------------------- */
+
+void snapshot_need(struct raft *r, struct peer *peer)
+{
+    progress_need_snapshot(&peer->progress);
+    peer->snapshot_asked = false;
+    snapshot_ask(r);
+}
+
+void snapshot_ask(struct raft *r)
+{
+    for (uint32_t i = 0; i < r->peers_count && r->out.snapshot_needed_by == 0; i++) {
+        struct peer *peer = &r->peers[i];
+        if (peer->progress.mode == RAFT_SNAPSHOT && !peer->snapshot_asked) {
+            peer->snapshot_asked = true;
+            r->out.snapshot_needed_by = peer->id;
+        }
+    }
+}
+
+void snapshot_receive_reply(struct raft *r, const struct raft_message *m)
+{
+    if (r->role != RAFT_LEADER || m->term != r->term) {
+        return;
+    }
+    const struct raft_install_snapshot_reply *reply = &m->install_snapshot_reply;
+    struct peer *peer = raft_peer(r, m->from);
+    leader_heard(r, peer, reply->round, reply->sent_us);
+    bool known = reply->last.index <= r->trail.last && reply->last.index <= r->commit_index;
+    if (reply->installed && known && peer->progress.mode == RAFT_SNAPSHOT) {
+        progress_snapshot_installed(&peer->progress, reply->last.index);
+        leader_replicate(r, peer);
+        leader_advance_commit(r);
+    }
+    if (r->role == RAFT_LEADER) {
+        read_advance(r);
+    }
+}
+
+/* ---- follower
+ * --------------------------------------------------------------------------------------- */
+
+static void reply_to(struct raft *r, struct raft_install_snapshot_reply reply)
+{
+    reply.round = r->follower.round;
+    reply.sent_us = r->follower.sent_us;
+    outbox_send(r, RAFT_MESSAGE_INSTALL_SNAPSHOT_REPLY, r->leader)->install_snapshot_reply = reply;
+}
+
+static void remember_round(struct raft *r, const struct raft_install_snapshot *s)
+{
+    if (s->round > r->follower.round) {
+        r->follower.round = s->round;
+    }
+    if (s->sent_us > r->follower.sent_us) {
+        r->follower.sent_us = s->sent_us;
+    }
+}
+
+void snapshot_receive(struct raft *r, const struct raft_event *event)
+{
+    const struct raft_message *m = event->receive.message;
+    const struct raft_install_snapshot *s = &m->install_snapshot;
+    if (s->last.index == 0 || s->last.term == 0 || s->last.term > m->term ||
+        s->last.index > UINT64_MAX / 4 || !follower_accept_leader(r, event, s->lease_us)) {
+        return;
+    }
+    remember_round(r, s);
+    if (r->installing.done) {
+        return; /* it cannot be stopped any more */
+    }
+    bool held = s->last.index <= r->commit_index || trail_has(&r->trail, s->last);
+    if (held && s->last.index <= r->durable_index) {
+        /* The log goes on from there: it is kept (§7). */
+        raft_commit_to(r, s->last.index);
+        r->installing.last = (struct raft_pos){0};
+        reply_to(r, (struct raft_install_snapshot_reply){.last = s->last, .installed = true});
+        return;
+    }
+    if (held) {
+        return; /* it will be durable in a moment */
+    }
+    r->installing.last = s->last;
+    r->installing.done = s->done;
+    r->out.snapshot_store = true;
+}
+
+static bool coming_in(const struct raft *r, struct raft_pos last)
+{
+    return last.index == r->installing.last.index && last.term == r->installing.last.term;
+}
+
+void snapshot_chunk_stored(struct raft *r, struct raft_pos last, uint64_t offset_bytes)
+{
+    if (coming_in(r, last) && r->leader != 0 && r->leader != r->options.self) {
+        reply_to(r,
+                 (struct raft_install_snapshot_reply){.last = last, .offset_bytes = offset_bytes});
+    }
+}
+
+void snapshot_installed(struct raft *r, const struct raft_event *event)
+{
+    struct raft_pos last = event->snapshot_installed.last;
+    const struct raft_members *members = &event->snapshot_installed.members;
+    ASSERT(r->installing.done);
+    ASSERT(coming_in(r, last));
+    r->installing.last = (struct raft_pos){0};
+    r->installing.done = false;
+    if (!event->snapshot_installed.ok) {
+        return;
+    }
+    ASSERT(membership_valid(members));
+    ASSERT(last.index > r->commit_index);
+    trail_reset(&r->trail, last);
+    writes_truncate(&r->writes, last.index + 1);
+    r->durable_index = last.index;
+    r->commit_index = last.index;
+    membership_init(r, members, last.index);
+    if (r->leader != 0 && r->leader != r->options.self) {
+        r->follower.verified = last.index;
+        r->follower.ack_owed = false;
+        reply_to(r, (struct raft_install_snapshot_reply){.last = last, .installed = true});
+    }
+}
