@@ -1,0 +1,211 @@
+#include "guardian/children.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "guardian/guardian.h"
+#include "guardian/process.h"
+
+/* The file is a mapping that both writers and readers see; it need not survive the machine, for the
+ * processes in it do not either. */
+struct record {
+    _Atomic int32_t process_group; /* 0: free */
+    uint64_t start_time;
+};
+
+struct file {
+    char magic[8];
+    char boot_id[40];
+    struct record records[GUARDIAN_CHILDREN_MAX];
+};
+
+static const char magic[8] = "mkchild1";
+
+struct children {
+    struct guardian_page *page;
+    int wake_fd;
+    struct file *file;
+};
+
+static enum err open_file(const char *data_dir, int flags, int *fd, char path[4096])
+{
+    snprintf(path, 4096, "%s/" CHILDREN_FILE, data_dir);
+    *fd = open(path, flags | O_CLOEXEC, 0600);
+    return *fd < 0 ? err_from_errno(errno) : ERR_OK;
+}
+
+enum err children_open(struct guardian_page *page, int wake_fd, const char *data_dir,
+                       struct children **out, struct why *why)
+{
+    int fd;
+    char path[4096];
+    enum err e = open_file(data_dir, O_RDWR | O_CREAT | O_TRUNC, &fd, path);
+    if (e != ERR_OK) {
+        return err_why(why, e, "cannot open %s: %s", path, strerror(errno));
+    }
+    void *memory = MAP_FAILED;
+    int failed = posix_fallocate(fd, 0, sizeof(struct file));
+    if (failed == 0) {
+        memory = mmap(NULL, sizeof(struct file), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        failed = errno;
+    }
+    close(fd);
+    if (memory == MAP_FAILED) {
+        return err_why(why, err_from_errno(failed), "cannot map %s: %s", path, strerror(failed));
+    }
+    struct children *c = NEW(struct children);
+    c->page = page;
+    c->wake_fd = wake_fd;
+    c->file = memory;
+    process_boot_id(c->file->boot_id);
+    memcpy(c->file->magic, magic, sizeof magic);
+    *out = c;
+    return ERR_OK;
+}
+
+void children_close(struct children *c)
+{
+    if (c != NULL) {
+        munmap(c->file, sizeof *c->file);
+        free(c);
+    }
+}
+
+enum err children_add(struct children *c, pid_t group, uint64_t deadline_us, uint32_t *slot)
+{
+    uint64_t start_time = process_start_time(group);
+    if (group <= 1 || start_time == 0) {
+        return ERR_NOT_FOUND;
+    }
+    for (uint32_t i = 0; i < GUARDIAN_CHILDREN_MAX; i++) {
+        struct guardian_child *child = &c->page->children[i];
+        struct record *record = &c->file->records[i];
+        /* The guardian empties a slot of the page by itself; the record says that it is still ours.
+         */
+        if (atomic_load(&child->process_group) != 0 || atomic_load(&record->process_group) != 0) {
+            continue;
+        }
+        record->start_time = child->start_time = start_time;
+        atomic_store(&child->deadline_us, deadline_us);
+        atomic_store(&record->process_group, group);
+        atomic_store(&child->process_group, group);
+        *slot = i;
+        guardian_wake(c->wake_fd);
+        return ERR_OK;
+    }
+    return ERR_BUSY;
+}
+
+void children_set_deadline(struct children *c, uint32_t slot, uint64_t deadline_us)
+{
+    ASSERT(slot < GUARDIAN_CHILDREN_MAX);
+    uint64_t before = atomic_exchange(&c->page->children[slot].deadline_us, deadline_us);
+    if (deadline_us < before) { /* the guardian finds out about a later one by itself */
+        guardian_wake(c->wake_fd);
+    }
+}
+
+void children_remove(struct children *c, uint32_t slot)
+{
+    ASSERT(slot < GUARDIAN_CHILDREN_MAX);
+    atomic_store(&c->page->children[slot].process_group, 0);
+    atomic_store(&c->file->records[slot].process_group, 0);
+}
+
+/* ---- the guardian's side -------------------------------------------------------------------- */
+
+uint64_t children_deadline_us(const struct guardian_page *page)
+{
+    uint64_t earliest = UINT64_MAX;
+    for (int i = 0; i < GUARDIAN_CHILDREN_MAX; i++) {
+        if (atomic_load(&page->children[i].process_group) != 0) {
+            uint64_t deadline = atomic_load(&page->children[i].deadline_us);
+            earliest = deadline < earliest ? deadline : earliest;
+        }
+    }
+    return earliest;
+}
+
+unsigned children_kill_expired(struct guardian_page *page, uint64_t now_us)
+{
+    unsigned killed = 0;
+    for (int i = 0; i < GUARDIAN_CHILDREN_MAX; i++) {
+        struct guardian_child *child = &page->children[i];
+        int32_t group = atomic_load(&child->process_group);
+        uint64_t start_time = child->start_time;
+        if (group == 0 || atomic_load(&child->deadline_us) > now_us) {
+            continue;
+        }
+        /* Claim the slot: the node may be removing it, and reusing it, at this moment. */
+        if (atomic_compare_exchange_strong(&child->process_group, &group, 0)) {
+            killed += process_kill_group(group, start_time);
+        }
+    }
+    return killed;
+}
+
+void children_kill_all(struct guardian_page *page)
+{
+    children_kill_expired(page, UINT64_MAX);
+}
+
+static bool read_records(const char *data_dir, struct file *out)
+{
+    int fd;
+    char path[4096];
+    if (open_file(data_dir, O_RDONLY, &fd, path) != ERR_OK) {
+        return false;
+    }
+    ssize_t got = read(fd, out, sizeof *out);
+    close(fd);
+    char boot_id[40] = "";
+    process_boot_id(boot_id);
+    return got == (ssize_t)sizeof *out && memcmp(out->magic, magic, sizeof magic) == 0 &&
+           memcmp(out->boot_id, boot_id, 36) == 0;
+}
+
+/* A group whose leader is gone cannot be told by its start time; one of its processes must have the
+ * variable that our children have, lest a stranger is killed. */
+static bool is_ours(pid_t group, uint64_t start_time)
+{
+    uint64_t found = process_start_time(group);
+    return found != 0 ? found == start_time : process_group_has_variable(group, CHILDREN_VARIABLE);
+}
+
+enum err children_clear(const char *data_dir, const struct log *log, struct why *why)
+{
+    struct file file;
+    if (!read_records(data_dir, &file)) {
+        return ERR_OK;
+    }
+    for (int i = 0; i < GUARDIAN_CHILDREN_MAX; i++) {
+        pid_t group = file.records[i].process_group;
+        if (group <= 1 || !is_ours(group, file.records[i].start_time)) {
+            continue;
+        }
+        log_warn(log, "killing what an earlier process left running",
+                 log_i64("process_group", group));
+        /* They are not our children: their end shows in that there is nobody left to signal. */
+        int tries = 0;
+        for (; kill(-group, SIGKILL) == 0 && tries < 5000; tries++) {
+            poll(NULL, 0, 1);
+        }
+        if (tries == 5000) {
+            return err_why(why, ERR_BUSY,
+                           "process group %d, left by an earlier run of this node, does not end "
+                           "although it was killed; look at it with: ps -o pid,stat,wchan,args -g "
+                           "%d",
+                           (int)group, (int)group);
+        }
+    }
+    return ERR_OK;
+}
