@@ -32,6 +32,7 @@
 
 struct node;
 struct script_host;
+struct script_request;
 
 struct node_ports {
     const struct clock_port *clock;
@@ -45,6 +46,8 @@ struct node_ports {
     void *ctx; /* for the functions below */
     /* node_round_end() is wanted after the events at hand. May be called repeatedly. */
     void (*want_round_end)(void *ctx);
+    /* A script asked for a planned stop: the driver answers with node_shutdown(). May be NULL. */
+    void (*want_shutdown)(void *ctx);
     /* The node cannot go on (a failed disk, a divergent state machine): the process must end with
      * an error and not be restarted if fatal says so. Called at most once, not from inside a turn.
      */
@@ -66,6 +69,8 @@ struct node_options {
     const char *name; /* "n1"; its id is membership_id(name) unless id is set */
     raft_id id;       /* 0: derived from the name */
     const char *cluster;
+    const char *client_address; /* told to the other nodes; NULL: none */
+    const char *http_address;
     struct membership members; /* initial members; what is in the log or a snapshot wins */
     struct raft_options raft;  /* self and seed are filled in by the node */
     uint64_t segment_bytes;    /* 0: the store's default */
@@ -93,8 +98,10 @@ void node_free(struct node *n);
 
 /* Scripts of this node; borrowed. Must be set before node_start, or not at all. */
 void node_set_script_host(struct node *n, struct script_host *host);
-/* Handle requests that scripts have queued. Called by the driver when the host has woken it. */
-void node_drain_scripts(struct node *n);
+/* A request of a script, taken over. The host makes them on its own thread
+ * (script_options.request): the driver queues them to the loop's thread and passes them on here, in
+ * order. */
+void node_script_request(struct node *n, struct script_request *request_take);
 
 /* ---- events ---- */
 

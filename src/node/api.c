@@ -1,0 +1,468 @@
+/* The methods that RPC clients, scripts, HTTP and other nodes may call. Params are MessagePack
+ * arrays; elements in [brackets] may be left out or nil.
+ *
+ *     status      []                                        -> the status map
+ *     members     []                                        -> [{id, peer, client, voter}, ...]
+ *     hooks       []                                        -> [{app, event, name, state, ...},
+ * ...] propose     [machine, command, [args], [options]]     -> what the command returned options:
+ * timeout_ms, forward (default true), fence (a token), id (a key of yours) query       [machine,
+ * name, [args], [options]]        -> what the query returned options: timeout_ms, read
+ * ("linearizable", "lease" or "local") load        [source, [options]]                       ->
+ * {name, version}: a state machine read_index  [[timeout_ms], [read]]                    -> an
+ * index that a read must see barrier     [[timeout_ms]]                            -> the same,
+ * once it is applied here transfer    [[id], [timeout_ms]]                      -> the name of the
+ * new leader step_down   []                                        -> nil */
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/alloc.h"
+#include "node/node_internal.h"
+#include "wire/reader.h"
+#include "wire/writer.h"
+
+enum {
+    DEFAULT_TIMEOUT_MS = 5000,
+    TIMEOUT_MS_MAX = 600000,
+    COMMAND_NAME_MAX = 256,
+};
+
+struct call {
+    struct node *n;
+    node_reply_fn reply;
+    void *ctx;
+};
+
+static void answer(const struct call *c, const struct node_reply *r)
+{
+    node_answer_later(c->n, c->reply, c->ctx, r);
+}
+
+static void fail(const struct call *c, enum err err, const char *message)
+{
+    answer(c, &(struct node_reply){.err = err, .message = message});
+}
+
+static void answer_buffer(const struct call *c, struct buffer *result)
+{
+    answer(c, &(struct node_reply){.err = ERR_OK, .result = buffer_bytes(result)});
+    buffer_close(result);
+}
+
+/* ---- parameters ----------------------------------------------------------------------------- */
+
+struct params {
+    struct reader r;
+    uint32_t left;
+};
+
+/* Is there a next one that is not nil? A nil is taken. */
+static bool next_given(struct params *p)
+{
+    if (p->left == 0 || p->r.err != ERR_OK) {
+        return false;
+    }
+    p->left--;
+    if (reader_peek(&p->r) == WIRE_NIL) {
+        read_nil(&p->r);
+        return false;
+    }
+    return true;
+}
+
+static struct bytes next_raw(struct params *p)
+{
+    static const uint8_t nil = 0xc0;
+    return next_given(p) ? read_raw(&p->r) : bytes_of(&nil, 1);
+}
+
+static struct bytes next_text(struct params *p, size_t size_max)
+{
+    if (!next_given(p)) {
+        reader_fail(&p->r, ERR_INVALID);
+        return (struct bytes){0};
+    }
+    return read_str_or_bin(&p->r, size_max);
+}
+
+static uint64_t timeout_us_of(uint64_t timeout_ms)
+{
+    return (timeout_ms < TIMEOUT_MS_MAX ? timeout_ms : TIMEOUT_MS_MAX) * 1000;
+}
+
+static uint64_t next_timeout_us(struct params *p)
+{
+    return timeout_us_of(next_given(p) ? read_u64(&p->r) : DEFAULT_TIMEOUT_MS);
+}
+
+static bool all_taken(struct params *p)
+{
+    while (p->left > 0) {
+        p->left--;
+        read_skip(&p->r);
+    }
+    return reader_end(&p->r) == ERR_OK;
+}
+
+static bool is_text(struct bytes b, const char *text)
+{
+    return bytes_equal(b, bytes_of_string(text));
+}
+
+struct options {
+    uint64_t timeout_us;
+    bool forward;
+    uint64_t fence;
+    bool keyed;
+    uint8_t key[ENTRY_SESSION_BYTES];
+    enum read_level level;
+    const char *bad; /* NULL, or what is wrong */
+};
+
+/* A user's key stands for the hash of whatever value it is. */
+static void take_key(struct options *o, struct bytes value)
+{
+    XXH128_hash_t hash = XXH3_128bits(value.data, value.size);
+    memcpy(o->key, &hash, sizeof o->key);
+    o->key[0] |= 1; /* all zero means no key */
+    o->keyed = true;
+}
+
+static enum read_level take_level(struct options *o, struct bytes text)
+{
+    if (is_text(text, "linearizable")) {
+        return READ_LINEARIZABLE;
+    }
+    if (is_text(text, "lease")) {
+        return READ_LEASE;
+    }
+    if (!is_text(text, "local")) {
+        o->bad = "option read must be \"linearizable\", \"lease\" or \"local\"";
+    }
+    return READ_LOCAL;
+}
+
+static void take_option(struct params *p, struct options *o, struct bytes key)
+{
+    if (is_text(key, "timeout_ms")) {
+        o->timeout_us = timeout_us_of(read_u64(&p->r));
+    } else if (is_text(key, "forward")) {
+        o->forward = read_bool(&p->r);
+    } else if (is_text(key, "fence")) {
+        o->fence = read_u64(&p->r);
+    } else if (is_text(key, "id")) {
+        take_key(o, read_raw(&p->r));
+    } else if (is_text(key, "read")) {
+        o->level = take_level(o, read_str_or_bin(&p->r, COMMAND_NAME_MAX));
+    } else {
+        o->bad = "unknown option: known are timeout_ms, forward, fence, id and read";
+        read_skip(&p->r);
+    }
+}
+
+static struct options next_options(struct params *p)
+{
+    struct options o = {.timeout_us = timeout_us_of(DEFAULT_TIMEOUT_MS), .forward = true};
+    if (!next_given(p)) {
+        return o;
+    }
+    if (reader_peek(&p->r) == WIRE_ARRAY) { /* an empty Lua table looks like one */
+        read_array_of(&p->r, 0);
+        return o;
+    }
+    uint32_t count = read_map(&p->r);
+    for (uint32_t i = 0; i < count && p->r.err == ERR_OK; i++) {
+        struct bytes key = read_str_or_bin(&p->r, COMMAND_NAME_MAX);
+        if (p->r.err == ERR_OK && reader_peek(&p->r) == WIRE_NIL) {
+            read_nil(&p->r);
+            continue;
+        }
+        take_option(p, &o, key);
+    }
+    return o;
+}
+
+/* ---- methods -------------------------------------------------------------------------------- */
+
+static void call_status(const struct call *c, struct params *p)
+{
+    (void)p;
+    struct buffer out = {0};
+    node_status(c->n, &out);
+    answer_buffer(c, &out);
+}
+
+static void call_members(const struct call *c, struct params *p)
+{
+    (void)p;
+    struct buffer out = {0};
+    status_members(c->n, &out);
+    answer_buffer(c, &out);
+}
+
+static void call_hooks(const struct call *c, struct params *p)
+{
+    (void)p;
+    if (c->n->scripts == NULL) {
+        struct buffer out = {0};
+        write_array(&out, 0);
+        answer_buffer(c, &out);
+        return;
+    }
+    struct slice hooks = script_host_hooks(c->n->scripts);
+    answer(c, &(struct node_reply){.err = ERR_OK, .result = slice_bytes(hooks)});
+    slice_close(&hooks);
+}
+
+static void call_propose(const struct call *c, struct params *p)
+{
+    struct bytes machine = next_text(p, ENTRY_MACHINE_NAME_MAX);
+    struct bytes command = next_text(p, COMMAND_NAME_MAX);
+    struct bytes args = next_raw(p);
+    struct options o = next_options(p);
+    if (!all_taken(p) || o.bad != NULL) {
+        fail(c, ERR_INVALID,
+             o.bad != NULL ? o.bad : "propose takes [machine, command, args, {options}]");
+        return;
+    }
+    struct buffer payload = {0};
+    if (o.fence != 0) {
+        write_array(&payload, 2);
+        write_u64(&payload, o.fence);
+    }
+    write_array(&payload, 2);
+    write_str(&payload, command);
+    write_raw(&payload, args);
+    proposals_add(c->n, &(struct proposal){.kind = ENTRY_COMMAND,
+                                           .machine = machine,
+                                           .payload = buffer_bytes(&payload),
+                                           .key = o.keyed ? o.key : NULL,
+                                           .timeout_us = o.timeout_us,
+                                           .forward = o.forward,
+                                           .reply = c->reply,
+                                           .ctx = c->ctx});
+    buffer_close(&payload);
+}
+
+static void call_query(const struct call *c, struct params *p)
+{
+    struct bytes machine = next_text(p, ENTRY_MACHINE_NAME_MAX);
+    struct bytes name = next_text(p, COMMAND_NAME_MAX);
+    struct bytes args = next_raw(p);
+    struct options o = next_options(p);
+    if (!all_taken(p) || o.bad != NULL) {
+        fail(c, ERR_INVALID,
+             o.bad != NULL ? o.bad : "query takes [machine, name, args, {options}]");
+        return;
+    }
+    struct buffer query = {0};
+    write_array(&query, 3);
+    write_str(&query, machine);
+    write_str(&query, name);
+    write_raw(&query, args);
+    reads_add(c->n, &(struct read_request){.kind = READ_QUERY,
+                                           .level = o.level,
+                                           .query = buffer_bytes(&query),
+                                           .timeout_us = o.timeout_us,
+                                           .reply = c->reply,
+                                           .ctx = c->ctx});
+    buffer_close(&query);
+}
+
+static void call_load(const struct call *c, struct params *p)
+{
+    struct bytes source = next_text(p, MACHINE_SOURCE_BYTES_MAX);
+    struct options o = next_options(p);
+    if (!all_taken(p) || o.bad != NULL) {
+        fail(c, ERR_INVALID, o.bad != NULL ? o.bad : "load takes [source, {options}]");
+        return;
+    }
+    struct machine_info info;
+    struct why why = {""};
+    enum err err = machines_check(source, &info, &why);
+    if (err != ERR_OK) {
+        fail(c, err, why.text);
+        return;
+    }
+    proposals_add(c->n, &(struct proposal){.kind = ENTRY_MACHINE,
+                                           .payload = source,
+                                           .timeout_us = o.timeout_us,
+                                           .forward = o.forward,
+                                           .reply = c->reply,
+                                           .ctx = c->ctx});
+}
+
+static void call_read(const struct call *c, struct params *p, enum read_kind kind)
+{
+    uint64_t timeout_us = next_timeout_us(p);
+    struct options o = {.level = READ_LINEARIZABLE};
+    if (next_given(p)) {
+        o.level = take_level(&o, read_str_or_bin(&p->r, COMMAND_NAME_MAX));
+    }
+    if (!all_taken(p) || o.bad != NULL || o.level == READ_LOCAL) {
+        fail(c, ERR_INVALID, "takes [timeout_ms, \"linearizable\" or \"lease\"]");
+        return;
+    }
+    reads_add(c->n, &(struct read_request){.kind = kind,
+                                           .level = o.level,
+                                           .timeout_us = timeout_us,
+                                           .reply = c->reply,
+                                           .ctx = c->ctx});
+}
+
+static void call_read_index(const struct call *c, struct params *p)
+{
+    call_read(c, p, READ_INDEX);
+}
+
+static void call_barrier(const struct call *c, struct params *p)
+{
+    call_read(c, p, READ_BARRIER);
+}
+
+/* The member of that name. False, and the call is answered, if there is none. */
+static bool find_target(const struct call *c, struct bytes name, raft_id *out)
+{
+    *out = 0;
+    if (name.size == 0) {
+        return true;
+    }
+    const struct membership *members = members_now(c->n);
+    for (uint32_t i = 0; i < members->count; i++) {
+        if (is_text(name, members->at[i].name)) {
+            *out = members->at[i].id;
+            return true;
+        }
+    }
+    fail(c, ERR_NOT_FOUND, "there is no member of that name");
+    return false;
+}
+
+static void call_transfer(const struct call *c, struct params *p)
+{
+    struct node *n = c->n;
+    struct bytes name = next_given(p) ? read_str_or_bin(&p->r, MEMBER_NAME_MAX) : (struct bytes){0};
+    uint64_t timeout_us = next_timeout_us(p);
+    raft_id target;
+    if (!all_taken(p)) {
+        fail(c, ERR_INVALID, "transfer takes [id or nil, timeout_ms]");
+        return;
+    }
+    if (!find_target(c, name, &target)) {
+        return;
+    }
+    if (node_is_leader(n)) {
+        transfer_begin(n, target, timeout_us, c->reply, c->ctx);
+        return;
+    }
+    const struct outlet *o = sender_outlet(n, raft_leader(n->raft));
+    if (o == NULL || !o->up) {
+        fail(c, ERR_NOT_LEADER, "there is no leader to ask");
+        return;
+    }
+    struct buffer params = {0};
+    write_array(&params, 2);
+    if (name.size > 0) {
+        write_str(&params, name);
+    } else {
+        write_nil(&params);
+    }
+    write_u64(&params, timeout_us / 1000);
+    relay_request(n, o->id, "transfer", buffer_bytes(&params), timeout_us, c->reply, c->ctx);
+    buffer_close(&params);
+}
+
+static void call_step_down(const struct call *c, struct params *p)
+{
+    (void)p;
+    struct node *n = c->n;
+    if (!node_is_leader(n)) {
+        fail(c, ERR_NOT_LEADER, NULL);
+        return;
+    }
+    struct raft_event event = {.type = RAFT_EVENT_STEP_DOWN,
+                               .now_us = node_now(n),
+                               .step_down = {.reason = RAFT_STEP_DOWN_REQUESTED}};
+    node_turn(n, &event);
+    fail(c, n->turn_result, NULL);
+}
+
+static const struct {
+    const char *name;
+    void (*call)(const struct call *c, struct params *p);
+} methods[] = {
+    {"propose", call_propose},       {"query", call_query},     {"status", call_status},
+    {"members", call_members},       {"hooks", call_hooks},     {"load", call_load},
+    {"read_index", call_read_index}, {"barrier", call_barrier}, {"transfer", call_transfer},
+    {"step_down", call_step_down},
+};
+
+void node_call(struct node *n, struct bytes method, struct bytes params, node_reply_fn reply,
+               void *ctx)
+{
+    struct call c = {.n = n, .reply = reply, .ctx = ctx};
+    struct params p = {.r = reader_of(params)};
+    p.left = params.size > 0 ? read_array(&p.r) : 0;
+    if (p.r.err != ERR_OK) {
+        fail(&c, ERR_INVALID, "params must be an array");
+        return;
+    }
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+        if (is_text(method, methods[i].name)) {
+            methods[i].call(&c, &p);
+            return;
+        }
+    }
+    fail(&c, ERR_NOT_FOUND,
+         "unknown method; known are propose, query, status, members, hooks, load, read_index, "
+         "barrier, transfer and step_down");
+}
+
+/* ---- scripts -------------------------------------------------------------------------------- */
+
+struct script_call {
+    struct script_host *host;
+    uint64_t id;
+};
+
+static void answer_script(void *ctx, const struct node_reply *reply)
+{
+    struct script_call *c = ctx;
+    script_host_reply(c->host, c->id, reply->err, reply->message, slice_copy(reply->result));
+    free(c);
+}
+
+static void resume_feed(struct node *n, const struct script_request *request)
+{
+    struct reader r = reader_of(slice_bytes(request->params));
+    read_array_of(&r, 2);
+    uint64_t from = read_u64(&r);
+    uint64_t feed = read_u64(&r);
+    enum err err = reader_end(&r);
+    if (err == ERR_OK) {
+        feed_resume(n, from, feed);
+    }
+    script_host_reply(n->scripts, request->id, err, NULL, (struct slice){0});
+}
+
+void node_script_request(struct node *n, struct script_request *request_take)
+{
+    struct script_request *request = request_take;
+    if (strcmp(request->method, "commit_resume") == 0) {
+        resume_feed(n, request);
+    } else if (strcmp(request->method, "leader_idle") == 0) {
+        transfer_leader_idle(n);
+        script_host_reply(n->scripts, request->id, ERR_OK, NULL, (struct slice){0});
+    } else if (strcmp(request->method, "shutdown") == 0) {
+        if (n->ports.want_shutdown != NULL) {
+            n->ports.want_shutdown(n->ports.ctx);
+        }
+        script_host_reply(n->scripts, request->id, ERR_OK, NULL, (struct slice){0});
+    } else {
+        struct script_call *c = NEW(struct script_call);
+        *c = (struct script_call){.host = n->scripts, .id = request->id};
+        node_call(n, bytes_of_string(request->method), slice_bytes(request->params), answer_script,
+                  c);
+    }
+    script_request_free(request);
+}

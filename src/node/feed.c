@@ -1,0 +1,101 @@
+/* Committed entries for commit hooks: a cursor over the log that goes as far as was applied, as
+ * fast as the scripts take them. They lag behind rather than lose any. */
+#include "node/node_internal.h"
+#include "wire/writer.h"
+
+enum { READ_BYTES_MAX = 1 << 20 };
+
+void feed_close(struct node *n)
+{
+    store_read_close(&n->feed.read);
+}
+
+static void tell_gap(struct node *n, raft_index from, raft_index to)
+{
+    struct script_event *event = script_event_new("gap");
+    event->time_ms = clock_wall_ms(n->ports.clock);
+    event->term = raft_current_term(n->raft);
+    struct buffer fields = {0};
+    write_map(&fields, 2);
+    write_text(&fields, "from");
+    write_u64(&fields, from);
+    write_text(&fields, "to");
+    write_u64(&fields, to);
+    event->fields = slice_copy(buffer_bytes(&fields));
+    buffer_close(&fields);
+    script_host_post(n->scripts, event);
+}
+
+void feed_resume(struct node *n, raft_index from, uint64_t number)
+{
+    struct raft_status *status = &n->status;
+    raft_status(n->raft, status);
+    n->feed.number = number;
+    n->feed.next = from != 0 ? from : n->apply.last_applied + 1;
+    n->feed.active = true;
+    if (n->feed.next <= status->snapshot.index) {
+        tell_gap(n, n->feed.next, status->snapshot.index);
+        n->feed.next = status->snapshot.index + 1;
+    }
+    node_want_round(n);
+}
+
+/* False when the scripts' queue is full. */
+static bool feed_one(struct node *n, raft_index index, raft_term term, struct slice body)
+{
+    const struct slice *result = apply_recent_result(n, index);
+    struct script_commit commit = {
+        .index = index,
+        .term = term,
+        .feed = n->feed.number,
+        .entry = body,
+        .has_result = result != NULL,
+        .result = result != NULL ? *result : (struct slice){0},
+    };
+    return script_host_commit(n->scripts, &commit);
+}
+
+static void read_done(struct store_read *read)
+{
+    struct node *n = read->ctx;
+    struct feed *f = &n->feed;
+    f->reading = false;
+    if (read->err != ERR_OK) {
+        log_warn(n->ports.log, "could not read the log for commit hooks",
+                 log_text("err", read->why.text));
+        f->active = false;
+    }
+    for (uint32_t i = 0; i < read->count && f->active; i++) {
+        /* The scripts may have asked for another place meanwhile. */
+        if (read->lo + i != f->next || f->next > n->apply.last_applied) {
+            continue;
+        }
+        f->active = feed_one(n, f->next, read->entries[i].term, read->entries[i].body);
+        f->next += f->active;
+    }
+    store_read_close(read);
+    node_want_round(n);
+}
+
+void feed_pump(struct node *n)
+{
+    struct feed *f = &n->feed;
+    if (n->scripts == NULL || !script_host_wants_commits(n->scripts)) {
+        return;
+    }
+    while (f->active && !f->reading && f->next <= n->apply.last_applied) {
+        const struct log_cache_entry *entry = log_cache_at(&n->log, f->next);
+        if (entry == NULL) {
+            f->read = (struct store_read){.lo = f->next,
+                                          .hi = n->apply.last_applied + 1,
+                                          .bytes_max = READ_BYTES_MAX,
+                                          .done = read_done,
+                                          .ctx = n};
+            f->reading = true;
+            store_read(n->store, &f->read);
+            return;
+        }
+        f->active = feed_one(n, f->next, entry->term, entry->body);
+        f->next += f->active;
+    }
+}

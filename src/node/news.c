@@ -1,0 +1,278 @@
+/* What happened, told to people (log lines) and to scripts (hooks, and the view that
+ * mk.raft.status() shows). The events and their fields are those of the Lua API. */
+#include <stdio.h>
+#include <string.h>
+
+#include "node/node_internal.h"
+#include "wire/writer.h"
+
+/* ---- events for hooks ----------------------------------------------------------------------- */
+
+static void fields_begin(struct node *n, uint32_t count)
+{
+    buffer_clear(&n->news.fields);
+    write_map(&n->news.fields, count);
+}
+
+static void field_text(struct node *n, const char *key, const char *value)
+{
+    write_text(&n->news.fields, key);
+    write_text(&n->news.fields, value);
+}
+
+static void field_u64(struct node *n, const char *key, uint64_t value)
+{
+    write_text(&n->news.fields, key);
+    write_u64(&n->news.fields, value);
+}
+
+static void field_bool(struct node *n, const char *key, bool value)
+{
+    write_text(&n->news.fields, key);
+    write_bool(&n->news.fields, value);
+}
+
+static void post(struct node *n, const char *name, raft_term term)
+{
+    if (n->scripts == NULL) {
+        return;
+    }
+    struct script_event *event = script_event_new(name);
+    event->seq = ++n->news.seq;
+    event->time_ms = clock_wall_ms(n->ports.clock);
+    event->term = term;
+    event->fields = slice_copy(buffer_bytes(&n->news.fields));
+    script_host_post(n->scripts, event);
+}
+
+static void term_change(struct node *n, const struct raft_note *note)
+{
+    log_debug(n->ports.log, "term changed", log_u64("term", note->term),
+              log_u64("old_term", note->term_change.old_term));
+    fields_begin(n, 1);
+    field_u64(n, "old_term", note->term_change.old_term);
+    post(n, "term_change", note->term);
+}
+
+static const char *role_change_reason(const struct node *n, const struct raft_note *note)
+{
+    switch (note->role_change.to) {
+    case RAFT_LEADER:
+        return "elected";
+    case RAFT_PRE_CANDIDATE:
+    case RAFT_CANDIDATE:
+        return "election";
+    case RAFT_LEARNER:
+        return "membership";
+    case RAFT_FOLLOWER:
+        break;
+    }
+    return note->role_change.from == RAFT_LEADER ? raft_step_down_name(n->news.last_reason)
+                                                 : "leader_found";
+}
+
+static void role_change(struct node *n, const struct raft_note *note)
+{
+    const char *reason = role_change_reason(n, note);
+    log_debug(n->ports.log, "role changed",
+              log_text("from", raft_role_name(note->role_change.from)),
+              log_text("to", raft_role_name(note->role_change.to)), log_text("reason", reason),
+              log_u64("term", note->term));
+    fields_begin(n, 3);
+    field_text(n, "from", raft_role_name(note->role_change.from));
+    field_text(n, "to", raft_role_name(note->role_change.to));
+    field_text(n, "reason", reason);
+    post(n, "role_change", note->term);
+}
+
+static void leader_elected(struct node *n, const struct raft_note *note)
+{
+    raft_id leader = note->leader_elected.leader;
+    log_info(n->ports.log, leader == n->id ? "this node leads" : "leader elected",
+             log_text("leader", members_name(n, leader)), log_u64("term", note->term));
+    fields_begin(n, 3);
+    field_text(n, "leader_id", members_name(n, leader));
+    field_text(n, "addr", members_address(n, leader));
+    field_bool(n, "is_self", leader == n->id);
+    post(n, "leader_elected", note->term);
+}
+
+static void leader_lost(struct node *n, const struct raft_note *note)
+{
+    const char *reason = raft_lost_name(note->leader_lost.reason);
+    log_info(n->ports.log, "leader lost",
+             log_text("leader", members_name(n, note->leader_lost.leader)),
+             log_text("reason", reason), log_u64("term", note->term));
+    fields_begin(n, 2);
+    field_text(n, "last_leader_id", members_name(n, note->leader_lost.leader));
+    field_text(n, "reason", reason);
+    post(n, "leader_lost", note->term);
+}
+
+static void step_down(struct node *n, const struct raft_note *note)
+{
+    const char *reason = raft_step_down_name(note->step_down.reason);
+    n->news.last_reason = note->step_down.reason;
+    log_info(n->ports.log, "stepped down", log_text("reason", reason), log_u64("term", note->term));
+    bool successor = note->step_down.successor != 0;
+    fields_begin(n, successor ? 2 : 1);
+    field_text(n, "reason", reason);
+    if (successor) {
+        field_text(n, "successor_id", members_name(n, note->step_down.successor));
+    }
+    post(n, "step_down", note->term);
+}
+
+static void election_started(struct node *n, const struct raft_note *note)
+{
+    log_info(n->ports.log, note->election_started.prevote ? "pre-vote started" : "election started",
+             log_u64("term", note->term), log_u64("attempt", note->election_started.attempt),
+             log_u64("votes_needed", note->election_started.votes_needed));
+    fields_begin(n, 3);
+    field_u64(n, "attempt", note->election_started.attempt);
+    field_bool(n, "prevote", note->election_started.prevote);
+    field_u64(n, "votes_needed", note->election_started.votes_needed);
+    post(n, "election_started", note->term);
+}
+
+static void quorum(struct node *n, const struct raft_note *note, const char *name)
+{
+    log_warn(n->ports.log, name, log_u64("reachable", note->quorum.reachable),
+             log_u64("needed", note->quorum.needed));
+    fields_begin(n, 2);
+    field_u64(n, "reachable", note->quorum.reachable);
+    field_u64(n, "needed", note->quorum.needed);
+    post(n, name, note->term);
+}
+
+void news_note(struct node *n, const struct raft_note *note)
+{
+    n->view_stale = true;
+    node_want_round(n);
+    switch (note->type) {
+    case RAFT_NOTE_TERM_CHANGE:
+        term_change(n, note);
+        break;
+    case RAFT_NOTE_ROLE_CHANGE:
+        role_change(n, note);
+        break;
+    case RAFT_NOTE_LEADER_ELECTED:
+        leader_elected(n, note);
+        break;
+    case RAFT_NOTE_LEADER_LOST:
+        leader_lost(n, note);
+        break;
+    case RAFT_NOTE_STEP_DOWN:
+        step_down(n, note);
+        break;
+    case RAFT_NOTE_ELECTION_STARTED:
+        election_started(n, note);
+        break;
+    case RAFT_NOTE_QUORUM_LOST:
+        quorum(n, note, "quorum_lost");
+        break;
+    case RAFT_NOTE_QUORUM_REGAINED:
+        quorum(n, note, "quorum_regained");
+        break;
+    case RAFT_NOTE_TRANSFER_ABORTED:
+        log_warn(n->ports.log, "leadership transfer was given up",
+                 log_text("target", members_name(n, note->transfer.target)));
+        transfer_aborted(n);
+        break;
+    case RAFT_NOTE_PROMISE_VOIDED:
+        log_debug(n->ports.log, "promise to a dead or resigning leader is void");
+        break;
+    }
+}
+
+void news_leader_ready(struct node *n, raft_index index)
+{
+    raft_term term = raft_current_term(n->raft);
+    n->news.ready_term = term;
+    n->news.ready_index = index;
+    n->view_stale = true;
+    fields_begin(n, 2);
+    field_u64(n, "index", index);
+    field_u64(n, "token", index);
+    post(n, "leader_ready", term);
+}
+
+/* ---- the view ------------------------------------------------------------------------------- */
+
+static enum script_role script_role(enum raft_role role)
+{
+    switch (role) {
+    case RAFT_FOLLOWER:
+        return SCRIPT_FOLLOWER;
+    case RAFT_PRE_CANDIDATE:
+        return SCRIPT_PRE_CANDIDATE;
+    case RAFT_CANDIDATE:
+        return SCRIPT_CANDIDATE;
+    case RAFT_LEADER:
+        return SCRIPT_LEADER;
+    case RAFT_LEARNER:
+        break;
+    }
+    return SCRIPT_LEARNER;
+}
+
+static void copy_name(char *out, const char *text)
+{
+    snprintf(out, SCRIPT_NAME_MAX, "%s", text);
+}
+
+static void view_peers(struct node *n, struct script_view *view, const struct raft_status *status)
+{
+    const struct membership *members = members_now(n);
+    for (uint32_t i = 0; i < members->count && i < SCRIPT_PEERS_MAX; i++) {
+        const struct membership_member *m = &members->at[i];
+        struct script_peer *peer = &view->peers[view->peers_count++];
+        const struct outlet *o = sender_outlet(n, m->id);
+        copy_name(peer->id, m->name);
+        copy_name(peer->addr, m->address);
+        peer->voter = m->voter;
+        peer->online = m->id == n->id || (o != NULL && o->up);
+        for (uint32_t j = 0; j < status->peers_count; j++) {
+            if (status->peers[j].id == m->id) {
+                peer->match = status->peers[j].match;
+                peer->rtt_us = status->peers[j].round_trip_us;
+            }
+        }
+        view->quorum += m->voter;
+    }
+    view->quorum = view->quorum / 2 + 1;
+}
+
+void news_view(struct node *n)
+{
+    if (n->scripts == NULL) {
+        return;
+    }
+    n->news.viewed_us = node_now(n);
+    raft_status(n->raft, &n->status);
+    const struct raft_status *status = &n->status;
+    struct script_view view = {
+        .role = script_role(status->role),
+        .term = status->durable_term,
+        .commit_index = status->commit_index,
+        .last_applied = n->apply.last_applied,
+        .last_index = status->last.index,
+        .leader_ready =
+            status->role == RAFT_LEADER && n->news.ready_term == status->term && !n->failed,
+        .lease_until_us = status->lease_until_us,
+    };
+    view.token = view.leader_ready ? n->news.ready_index : 0;
+    copy_name(view.leader_id, members_name(n, status->leader));
+    copy_name(view.leader_addr, members_address(n, status->leader));
+    view_peers(n, &view, status);
+    script_host_set_view(n->scripts, &view);
+}
+
+void news_lease(struct node *n, uint64_t now_us)
+{
+    if (n->scripts != NULL && node_is_leader(n) &&
+        now_us - n->news.viewed_us >= n->options.raft.heartbeat_us / 4) {
+        n->view_stale = true;
+        node_want_round(n);
+    }
+}

@@ -1,0 +1,457 @@
+/* What the files of this folder share: struct node and how its parts call each other. Private.
+ *
+ * One file, one part of the node, each with a small struct of its own inside struct node:
+ *
+ *     open.c         opening, recovery, freeing
+ *     node.c         events in, the turn, the end of a round
+ *     sender.c       core messages -> frames, reading old entries back for slow followers
+ *     apply.c        committed entries -> state machines, in slices
+ *     sessions.c     each command once
+ *     proposals.c    commands on their way: batching, forwarding, answering
+ *     reads.c        linearizable reads
+ *     relay.c        requests between nodes
+ *     api.c          the table of methods
+ *     members.c      who is in the cluster, as the log says
+ *     news.c         what happened -> log lines, hooks, the scripts' view
+ *     feed.c         committed entries -> commit hooks, by cursor
+ *     stop.c         planned stop and leadership transfer
+ *     status.c       what people see
+ *     page.c         the page shared with the guardian */
+#ifndef MK_NODE_NODE_INTERNAL_H
+#define MK_NODE_NODE_INTERNAL_H
+
+#include <sys/queue.h>
+
+#include "base/rng.h"
+#include "node/log_cache.h"
+#include "node/node.h"
+#include "node/sessions.h"
+#include "script/machine.h"
+#include "script/script.h"
+#include "store/store.h"
+#include "wire/raft_codec.h"
+
+/* ---- sender.c ---- */
+
+/* An append that waits for its entries to be read back from disk. */
+struct held_append {
+    STAILQ_ENTRY(held_append) link;
+    struct raft_message message;
+};
+
+struct outlet { /* to one peer */
+    raft_id id;
+    bool up;
+    char client_address[MEMBER_ADDRESS_MAX + 1]; /* of its client listener; "" until it told us */
+    STAILQ_HEAD(, held_append) held;
+    uint32_t held_count;
+    bool reading;
+    struct store_read read;
+};
+
+struct sender {
+    uint32_t outlets_count;
+    struct outlet *outlets[RAFT_MEMBERS_MAX];
+    struct wire_entry *entries; /* scratch, for a message */
+    size_t entries_capacity;
+    struct store_entry *writes; /* scratch, for a write */
+    size_t writes_capacity;
+    /* The last append with entries that was encoded: the next follower mostly gets the same. */
+    struct raft_message last;
+    struct slice last_frame;
+};
+
+/* ---- proposals.c ---- */
+
+/* A command that this node was asked to have committed, until it is answered. */
+struct pending {
+    TAILQ_ENTRY(pending) link; /* in queued or in sent */
+    struct pending
+        *next_same_key; /* further calls with the same user's key; these are in no list */
+    enum entry_kind kind;
+    bool keyed; /* session is a user's key, seq is 0 */
+    bool sent;  /* in the list of that name */
+    uint8_t session[ENTRY_SESSION_BYTES];
+    uint64_t seq;
+    struct slice content; /* the machine's name, then the payload */
+    size_t machine_size;
+    uint64_t deadline_us;
+    uint64_t sent_us;
+    uint32_t sends; /* 0: it cannot have been committed */
+    node_reply_fn reply;
+    void *ctx;
+};
+TAILQ_HEAD(pending_list, pending);
+
+struct keyed_pending; /* a uthash element, proposals.c */
+
+/* An entry that another node asked this leader to append. */
+struct forwarded {
+    STAILQ_ENTRY(forwarded) link;
+    struct slice body; /* encoded; its time is set anew */
+};
+
+/* What is being offered to the core, until it has said whether it takes it. */
+struct batch {
+    uint32_t *sizes_bytes;
+    uint32_t count, capacity;
+    uint32_t pending_count;   /* of queued */
+    uint32_t forwarded_count; /* of forwarded */
+    bool has_machine, has_opening;
+};
+
+struct proposals {
+    /* The session of this process (sessions.h). */
+    uint8_t session[ENTRY_SESSION_BYTES];
+    int64_t opened_ms; /* 0: there is none yet */
+    int64_t used_ms;   /* wall clock */
+    uint64_t next_seq;
+    bool open;         /* its opening entry was applied */
+    bool opening_sent; /* to the present leader */
+    /* Pending of this session by number: ring[seq & (capacity - 1)] for seq in [low, next_seq). */
+    struct pending **ring;
+    size_t ring_capacity;
+    uint64_t ring_low;
+    struct keyed_pending *keyed;
+    struct pending_list queued; /* not with any leader */
+    struct pending_list sent;   /* in the leader's log or on their way there */
+    uint32_t count;             /* of both */
+    STAILQ_HEAD(, forwarded) forwarded;
+    uint32_t forwarded_count;
+    bool install_kv; /* propose the shipped kv machine first */
+    bool blocked;    /* the core said busy: wait until something is committed */
+    uint64_t scan_us;
+    struct batch batch;
+};
+
+/* ---- reads.c ---- */
+
+enum read_level { READ_LINEARIZABLE, READ_LEASE, READ_LOCAL };
+
+enum read_kind {
+    READ_QUERY,   /* of a machine */
+    READ_BARRIER, /* answered with the index once it is applied here */
+    READ_INDEX,   /* answered with the index at once */
+};
+
+struct pending_read {
+    TAILQ_ENTRY(pending_read) link;
+    enum read_kind kind;
+    enum read_level level;
+    struct slice query; /* [machine, name, args] */
+    uint64_t deadline_us;
+    uint64_t token;   /* of the batch it was asked for with; 0: waits for the next */
+    raft_index index; /* to be served once this is applied; 0: not known yet */
+    node_reply_fn reply;
+    void *ctx;
+};
+TAILQ_HEAD(read_list, pending_read);
+
+struct reads {
+    struct read_list waiting; /* no index yet */
+    struct read_list indexed; /* wait for apply */
+    uint32_t count;
+    uint64_t next_token;
+    uint64_t asked_token; /* the leader was asked for this one and has not answered; 0: none */
+    uint64_t scan_us;
+};
+
+/* ---- relay.c ---- */
+
+/* A request to another node that awaits its response. */
+struct relayed {
+    TAILQ_ENTRY(relayed) link;
+    uint32_t msgid;
+    raft_id to;
+    uint64_t deadline_us;
+    node_reply_fn reply;
+    void *ctx;
+};
+
+struct relay {
+    TAILQ_HEAD(, relayed) waiting;
+    uint32_t next_msgid;
+};
+
+/* ---- apply.c ---- */
+
+struct recent_result {
+    raft_index index;
+    struct slice result;
+};
+
+enum { RECENT_RESULTS = 4096 };
+
+struct apply {
+    raft_index last_applied;
+    raft_index scope_index; /* newest no-op: an older fencing token is refused */
+    int64_t time_ms;        /* of the last applied entry */
+    bool reading;           /* waiting for entries from disk */
+    bool failed;            /* this node must not apply any further */
+    struct store_read read;
+    struct buffer result;         /* scratch */
+    struct recent_result *recent; /* RECENT_RESULTS of them; NULL until commit hooks exist */
+};
+
+/* ---- members.c ---- */
+
+struct config_entry {
+    raft_index index; /* 0: the initial members */
+    struct membership members;
+};
+
+struct members {
+    struct config_entry *stack; /* in order of index; the last one is in effect */
+    size_t count, capacity;
+};
+
+/* ---- feed.c ---- */
+
+struct feed {
+    bool active;
+    uint64_t number;
+    raft_index next;
+    bool reading;
+    struct store_read read;
+};
+
+/* ---- stop.c ---- */
+
+enum stop_stage { STOP_NONE, STOP_TRANSFER, STOP_DRAIN, STOP_HOOKS, STOP_DONE };
+
+struct transfer {
+    bool active;
+    bool waiting_for_work; /* leader-only work of scripts is ending */
+    raft_id target;
+    raft_term term;
+    uint64_t deadline_us;
+    node_reply_fn reply; /* NULL: our own planned stop */
+    void *ctx;
+};
+
+struct stop {
+    enum stop_stage stage;
+    uint64_t deadline_us;
+    void (*done)(void *ctx);
+    void *ctx;
+};
+
+/* ---- news.c ---- */
+
+struct news {
+    uint64_t seq;         /* of the last event */
+    uint64_t viewed_us;   /* when the scripts got their view */
+    raft_term ready_term; /* this node's no-op of this term was applied: it may act as leader */
+    raft_index ready_index;
+    struct buffer fields; /* scratch */
+    enum raft_step_down_reason last_reason;
+};
+
+/* ---- the whole ---- */
+
+/* An answer that waits for the end of the round, because it arose inside node_call(). */
+struct ready_reply {
+    STAILQ_ENTRY(ready_reply) link;
+    enum err err;
+    char *message;
+    struct slice result;
+    node_reply_fn reply;
+    void *ctx;
+};
+
+struct node {
+    struct node_options options; /* strings are copies */
+    char *name, *cluster;
+    char *client_address, *http_address;
+    uint64_t cluster_id;
+    raft_id id;
+    struct node_ports ports;
+
+    struct raft *raft;
+    struct store *store;
+    struct state *state;
+    struct machines *machines;
+    struct script_host *scripts;
+    struct sessions sessions;
+    struct log_cache log;
+    struct members members;
+    struct sender sender;
+    struct proposals proposals;
+    struct reads reads;
+    struct relay relay;
+    struct apply apply;
+    struct feed feed;
+    struct news news;
+    struct transfer transfer;
+    struct stop stop;
+
+    uint8_t storage_uuid[STORE_UUID_BYTES];
+    raft_index commit_index;
+    int64_t log_time_ms; /* time of the last entry in the log */
+    uint64_t started_us;
+    raft_term leader_term; /* term and leader that the rest of the node has been told of */
+    raft_id leader;
+    bool in_turn;
+    enum err turn_result; /* effects.result of the last turn */
+    bool started;
+    bool failed;
+    uint64_t polled_us;        /* when the full disk was last looked at */
+    struct recovery *recovery; /* open.c, while opening */
+    bool round_wanted;
+    bool view_stale;
+    struct raft_decoded decoded; /* scratch */
+    struct buffer scratch;
+    struct buffer bodies; /* scratch: encoded entries of one batch */
+    STAILQ_HEAD(, ready_reply) ready;
+    struct raft_status status; /* scratch */
+};
+
+/* node.c */
+void node_turn(struct node *n, const struct raft_event *event);
+uint64_t node_now(const struct node *n);
+void node_want_round(struct node *n);
+/* Answer at the end of the round; message and result are copied. */
+void node_answer_later(struct node *n, node_reply_fn reply, void *ctx, const struct node_reply *r);
+/* Answer now: not from inside node_call(). Fills in what is missing. */
+void node_answer(struct node *n, node_reply_fn reply, void *ctx, const struct node_reply *r);
+void node_give_ready_answers(struct node *n);
+/* The time that the next entry of this leader bears. */
+int64_t node_entry_time(struct node *n);
+/* Callbacks of the store. */
+void node_durable(void *ctx, uint64_t write_seq, struct store_pos last);
+void node_disk_failed(void *ctx, enum err err, const struct why *why);
+/* The process must end. */
+void node_fail(struct node *n, enum err err, const char *message);
+bool node_is_leader(const struct node *n);
+
+/* sender.c */
+void sender_init(struct sender *s);
+void sender_close(struct node *n);
+void sender_send(struct node *n, const struct raft_message *m);
+void sender_send_frame(struct node *n, raft_id to, struct bytes frame);
+struct outlet *sender_outlet(struct node *n, raft_id id);
+/* The entries [lo, hi), which are in the log cache, for a write. Scratch. */
+struct store_entry *sender_store_entries(struct node *n, raft_index lo, raft_index hi);
+/* Peers as the membership in effect has them. */
+void sender_follow_members(struct node *n);
+
+/* apply.c */
+void apply_close(struct node *n);
+/* Apply what is committed, for about a millisecond. True if there is more to do at once. */
+bool apply_slice(struct node *n);
+/* NULL if it is no longer kept. */
+const struct slice *apply_recent_result(const struct node *n, raft_index index);
+
+/* proposals.c */
+struct proposal {
+    enum entry_kind kind;
+    struct bytes machine;
+    struct bytes payload;
+    const uint8_t *key; /* a user's key, ENTRY_SESSION_BYTES; or NULL */
+    uint64_t timeout_us;
+    bool forward;
+    node_reply_fn reply;
+    void *ctx;
+};
+void proposals_init(struct node *n);
+void proposals_close(struct node *n);
+void proposals_add(struct node *n, const struct proposal *p);
+/* Entries of others, given to this leader; body is an encoded entry. */
+void proposals_add_forwarded(struct node *n, struct bytes body);
+void proposals_round(struct node *n);
+/* The batch that is being proposed becomes the entries [lo, hi) of the log. */
+void proposals_take_batch(struct node *n, raft_term term, raft_index lo, raft_index hi);
+/* The leader would not take this command of ours. */
+void proposals_refused(struct node *n, const uint8_t *session, uint64_t seq, enum err err);
+/* The entry with this session and number was applied, with this outcome. */
+void proposals_applied(struct node *n, const struct entry *e, enum session_verdict verdict,
+                       const struct outcome *outcome);
+void proposals_leader_changed(struct node *n);
+void proposals_link_up(struct node *n, raft_id peer);
+void proposals_tick(struct node *n, uint64_t now_us);
+uint64_t proposals_deadline(const struct node *n);
+
+/* reads.c */
+struct read_request {
+    enum read_kind kind;
+    enum read_level level;
+    struct bytes query; /* READ_QUERY: [machine, name, args] */
+    uint64_t timeout_us;
+    node_reply_fn reply;
+    void *ctx;
+};
+void reads_init(struct node *n);
+void reads_close(struct node *n);
+void reads_add(struct node *n, const struct read_request *r);
+void reads_round(struct node *n);
+void reads_answered(struct node *n, const struct raft_read_result *result);
+void reads_leader_changed(struct node *n);
+/* Serve what has become servable. True if there is more to do at once. */
+bool reads_serve(struct node *n);
+void reads_tick(struct node *n, uint64_t now_us);
+uint64_t reads_deadline(const struct node *n);
+
+/* relay.c */
+void relay_init(struct node *n);
+void relay_close(struct node *n);
+/* Ask another node; the reply comes from its node_call(), or TIMEOUT, or UNREACHABLE. */
+void relay_request(struct node *n, raft_id to, const char *method, struct bytes params,
+                   uint64_t timeout_us, node_reply_fn reply, void *ctx);
+void relay_notify(struct node *n, raft_id to, const char *method, struct bytes params);
+void relay_receive(struct node *n, raft_id from, struct slice frame);
+void relay_link_down(struct node *n, raft_id peer);
+/* Tell a peer how clients reach this node. */
+void relay_introduce(struct node *n, raft_id peer);
+void relay_tick(struct node *n, uint64_t now_us);
+uint64_t relay_deadline(const struct node *n);
+
+/* members.c */
+void members_init(struct node *n, const struct membership *initial);
+void members_close(struct node *n);
+const struct membership *members_now(const struct node *n);
+/* An entry with a configuration entered the log, or was dropped from it. */
+enum err members_append(struct node *n, raft_index index, struct bytes payload);
+/* The same for the body of an entry that was checked when it came in. */
+void members_append_received(struct node *n, raft_index index, struct bytes body);
+void members_truncate(struct node *n, raft_index from);
+/* The name of a member, or "" */
+const char *members_name(const struct node *n, raft_id id);
+const char *members_address(const struct node *n, raft_id id);
+
+/* news.c */
+void news_note(struct node *n, const struct raft_note *note);
+void news_leader_ready(struct node *n, raft_index index);
+/* Give the scripts the view as it is now. */
+void news_view(struct node *n);
+/* After a turn: the lease may have moved, which the view shows now and then. */
+void news_lease(struct node *n, uint64_t now_us);
+
+/* feed.c */
+void feed_resume(struct node *n, raft_index from, uint64_t number);
+void feed_pump(struct node *n);
+void feed_close(struct node *n);
+
+/* stop.c */
+void transfer_begin(struct node *n, raft_id target, uint64_t timeout_us, node_reply_fn reply,
+                    void *ctx);
+void transfer_leader_changed(struct node *n);
+void transfer_aborted(struct node *n);
+void transfer_leader_idle(struct node *n);
+void stop_tick(struct node *n, uint64_t now_us);
+void stop_advance(struct node *n);
+uint64_t stop_deadline(const struct node *n);
+void stop_close(struct node *n);
+
+/* status.c */
+void status_members(struct node *n, struct buffer *out);
+/* Where clients reach the leader; NULL if that is not known. */
+const char *status_leader_client_address(struct node *n);
+
+/* page.c */
+void page_write_promise(struct guardian_page *page, const struct raft_promise *promise);
+/* False, and *out zeroed, if there is none or it was being written when the node died. */
+bool page_read_promise(const struct guardian_page *page, struct raft_promise *out);
+void page_write_identity(struct node *n);
+void page_write_peers(struct node *n);
+
+#endif

@@ -1,0 +1,244 @@
+/* Requests from node to node, as MessagePack-RPC in frames of the peer links. They ask what a
+ * client could ask (the receiver answers with its node_call()), and what only nodes say:
+ *
+ *     notify  about   [client_address, http_address]     on each new link
+ *     notify  append  [entry, ...]                       commands for the leader's log
+ *     notify  refused [session, seq, error]              the leader will not take that one
+ *
+ * A frame may be lost: a request then times out, and whoever sends commands sends them again. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "node/node_internal.h"
+#include "wire/reader.h"
+#include "wire/rpc.h"
+#include "wire/writer.h"
+
+enum { ENTRY_BYTES_MAX = 64 << 20 };
+
+void relay_init(struct node *n)
+{
+    TAILQ_INIT(&n->relay.waiting);
+}
+
+static void finish(struct node *n, struct relayed *r, const struct node_reply *reply)
+{
+    TAILQ_REMOVE(&n->relay.waiting, r, link);
+    node_answer_later(n, r->reply, r->ctx, reply);
+    free(r);
+}
+
+static void fail(struct node *n, struct relayed *r, enum err err)
+{
+    finish(n, r, &(struct node_reply){.err = err});
+}
+
+void relay_close(struct node *n)
+{
+    struct relayed *r;
+    while ((r = TAILQ_FIRST(&n->relay.waiting)) != NULL) {
+        fail(n, r, ERR_SHUTDOWN);
+    }
+}
+
+void relay_request(struct node *n, raft_id to, const char *method, struct bytes params,
+                   uint64_t timeout_us, node_reply_fn reply, void *ctx)
+{
+    struct relayed *r = NEW(struct relayed);
+    *r = (struct relayed){.msgid = ++n->relay.next_msgid,
+                          .to = to,
+                          .deadline_us = node_now(n) + timeout_us,
+                          .reply = reply,
+                          .ctx = ctx};
+    TAILQ_INSERT_TAIL(&n->relay.waiting, r, link);
+    buffer_clear(&n->scratch);
+    rpc_write_request(&n->scratch, r->msgid, bytes_of_string(method), params);
+    sender_send_frame(n, to, buffer_bytes(&n->scratch));
+}
+
+void relay_notify(struct node *n, raft_id to, const char *method, struct bytes params)
+{
+    buffer_clear(&n->scratch);
+    rpc_write_notify(&n->scratch, bytes_of_string(method), params);
+    sender_send_frame(n, to, buffer_bytes(&n->scratch));
+}
+
+void relay_introduce(struct node *n, raft_id peer)
+{
+    struct buffer params = {0};
+    write_array(&params, 2);
+    write_text(&params, n->client_address);
+    write_text(&params, n->http_address);
+    relay_notify(n, peer, "about", buffer_bytes(&params));
+    buffer_close(&params);
+}
+
+/* ---- receiving ------------------------------------------------------------------------------ */
+
+static void learn_about(struct node *n, raft_id from, struct bytes params)
+{
+    struct outlet *o = sender_outlet(n, from);
+    char address[sizeof o->client_address];
+    struct reader r = reader_of(params);
+    read_array_of(&r, 2);
+    read_text(&r, address, sizeof address);
+    read_skip(&r);
+    if (o != NULL && reader_end(&r) == ERR_OK) {
+        memcpy(o->client_address, address, sizeof address);
+    }
+}
+
+static void take_entries(struct node *n, struct bytes params)
+{
+    struct reader r = reader_of(params);
+    uint32_t count = read_array(&r);
+    for (uint32_t i = 0; i < count; i++) {
+        struct bytes body = read_bin(&r, ENTRY_BYTES_MAX);
+        if (r.err != ERR_OK) {
+            return;
+        }
+        proposals_add_forwarded(n, body);
+    }
+}
+
+static void learn_refusal(struct node *n, struct bytes params)
+{
+    uint8_t session[ENTRY_SESSION_BYTES];
+    char code[32];
+    struct reader r = reader_of(params);
+    read_array_of(&r, 3);
+    read_fixed_bin(&r, session, sizeof session);
+    uint64_t seq = read_u64(&r);
+    read_text(&r, code, sizeof code);
+    if (reader_end(&r) == ERR_OK && err_from_name(code) != ERR_COUNT &&
+        err_from_name(code) != ERR_OK) {
+        proposals_refused(n, session, seq, err_from_name(code));
+    }
+}
+
+struct incoming { /* a request of another node, until it is answered */
+    struct node *n;
+    raft_id from;
+    uint32_t msgid;
+};
+
+static void answer_peer(void *ctx, const struct node_reply *reply)
+{
+    struct incoming *in = ctx;
+    struct buffer frame = {0};
+    if (reply->err == ERR_OK) {
+        rpc_write_result(&frame, in->msgid, reply->result);
+    } else {
+        struct rpc_error error = {.code = bytes_of_string(err_name(reply->err)),
+                                  .message = bytes_of_string(reply->message),
+                                  .data = reply->result};
+        rpc_write_error(&frame, in->msgid, &error);
+    }
+    sender_send_frame(in->n, in->from, buffer_bytes(&frame));
+    buffer_close(&frame);
+    free(in);
+}
+
+static void receive_request(struct node *n, raft_id from, const struct rpc_message *m)
+{
+    struct incoming *in = NEW(struct incoming);
+    *in = (struct incoming){.n = n, .from = from, .msgid = m->msgid};
+    node_call(n, m->method, m->params, answer_peer, in);
+}
+
+static void receive_response(struct node *n, raft_id from, const struct rpc_message *m)
+{
+    struct relayed *r;
+    TAILQ_FOREACH (r, &n->relay.waiting, link) {
+        if (r->msgid == m->msgid && r->to == from) {
+            break;
+        }
+    }
+    if (r == NULL) {
+        return; /* It has timed out. */
+    }
+    if (rpc_is_nil(m->error)) {
+        finish(n, r, &(struct node_reply){.err = ERR_OK, .result = m->result});
+        return;
+    }
+    struct rpc_error error;
+    char code[32] = "";
+    char message[256] = "";
+    if (rpc_error_decode(m->error, &error) == ERR_OK) {
+        snprintf(code, sizeof code, "%.*s", (int)error.code.size, (const char *)error.code.data);
+        snprintf(message, sizeof message, "%.*s", (int)error.message.size,
+                 (const char *)error.message.data);
+    }
+    enum err err = err_from_name(code);
+    bool known = err != ERR_COUNT && err != ERR_OK;
+    finish(n, r,
+           &(struct node_reply){.err = known ? err : ERR_INVALID,
+                                .message = message[0] != 0 ? message : NULL});
+}
+
+void relay_receive(struct node *n, raft_id from, struct slice frame)
+{
+    struct rpc_message m;
+    if (rpc_decode(slice_bytes(frame), &m) != ERR_OK) {
+        log_warn(n->ports.log, "dropped a malformed request",
+                 log_text("peer", members_name(n, from)));
+        return;
+    }
+    switch (m.type) {
+    case RPC_REQUEST:
+        receive_request(n, from, &m);
+        break;
+    case RPC_RESPONSE:
+        receive_response(n, from, &m);
+        break;
+    case RPC_NOTIFY:
+        if (bytes_equal(m.method, bytes_of_string("about"))) {
+            learn_about(n, from, m.params);
+        } else if (bytes_equal(m.method, bytes_of_string("append"))) {
+            take_entries(n, m.params);
+        } else if (bytes_equal(m.method, bytes_of_string("refused"))) {
+            learn_refusal(n, m.params);
+        }
+        break;
+    }
+}
+
+/* ---- time and loss -------------------------------------------------------------------------- */
+
+void relay_link_down(struct node *n, raft_id peer)
+{
+    struct relayed *r = TAILQ_FIRST(&n->relay.waiting);
+    while (r != NULL) {
+        struct relayed *next = TAILQ_NEXT(r, link);
+        if (r->to == peer) {
+            fail(n, r, ERR_UNREACHABLE);
+        }
+        r = next;
+    }
+}
+
+void relay_tick(struct node *n, uint64_t now_us)
+{
+    struct relayed *r = TAILQ_FIRST(&n->relay.waiting);
+    while (r != NULL) {
+        struct relayed *next = TAILQ_NEXT(r, link);
+        if (now_us >= r->deadline_us) {
+            fail(n, r, ERR_TIMEOUT);
+        }
+        r = next;
+    }
+}
+
+uint64_t relay_deadline(const struct node *n)
+{
+    uint64_t at = UINT64_MAX;
+    const struct relayed *r;
+    TAILQ_FOREACH (r, &n->relay.waiting, link) {
+        if (r->deadline_us < at) {
+            at = r->deadline_us;
+        }
+    }
+    return at;
+}

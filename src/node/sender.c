@@ -1,0 +1,254 @@
+/* Core messages become frames. The bodies of entries come from the log cache, or, for a follower
+ * that is far behind, from disk: then the append waits, in order with the others for that peer. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "node/node_internal.h"
+
+enum {
+    HELD_MAX = 64, /* appends that wait for the disk, per peer; the core repeats the rest */
+    READ_BYTES_MAX = 1 << 20, /* of a read for one of them */
+};
+
+void sender_init(struct sender *s)
+{
+    *s = (struct sender){0};
+}
+
+static void drop_held(struct outlet *o)
+{
+    struct held_append *held;
+    while ((held = STAILQ_FIRST(&o->held)) != NULL) {
+        STAILQ_REMOVE_HEAD(&o->held, link);
+        free(held);
+    }
+    o->held_count = 0;
+}
+
+static void free_outlet(struct outlet *o)
+{
+    drop_held(o);
+    store_read_close(&o->read);
+    free(o);
+}
+
+void sender_close(struct node *n)
+{
+    struct sender *s = &n->sender;
+    for (uint32_t i = 0; i < s->outlets_count; i++) {
+        free_outlet(s->outlets[i]);
+    }
+    free(s->entries);
+    free(s->writes);
+    slice_close(&s->last_frame);
+    *s = (struct sender){0};
+}
+
+struct outlet *sender_outlet(struct node *n, raft_id id)
+{
+    for (uint32_t i = 0; i < n->sender.outlets_count; i++) {
+        if (n->sender.outlets[i]->id == id) {
+            return n->sender.outlets[i];
+        }
+    }
+    return NULL;
+}
+
+void sender_follow_members(struct node *n)
+{
+    const struct membership *members = members_now(n);
+    struct transport_peer peers[RAFT_MEMBERS_MAX];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < members->count; i++) {
+        const struct membership_member *m = &members->at[i];
+        if (m->id == n->id) {
+            continue;
+        }
+        peers[count++] =
+            (struct transport_peer){.id = m->id, .name = m->name, .address = m->address};
+        if (sender_outlet(n, m->id) == NULL && n->sender.outlets_count < RAFT_MEMBERS_MAX) {
+            struct outlet *o = NEW(struct outlet);
+            o->id = m->id;
+            STAILQ_INIT(&o->held);
+            n->sender.outlets[n->sender.outlets_count++] = o;
+        }
+    }
+    /* One that has left goes, unless a read of it is still on the disk thread. */
+    for (uint32_t i = n->sender.outlets_count; i-- > 0;) {
+        struct outlet *o = n->sender.outlets[i];
+        if (membership_find(members, o->id) == NULL && !o->reading) {
+            free_outlet(o);
+            n->sender.outlets[i] = n->sender.outlets[--n->sender.outlets_count];
+        }
+    }
+    if (n->started) {
+        n->ports.transport->set_peers(n->ports.transport->ctx, peers, count);
+        page_write_peers(n);
+    }
+}
+
+void sender_send_frame(struct node *n, raft_id to, struct bytes frame)
+{
+    struct slice copy = slice_copy(frame);
+    n->ports.transport->send(n->ports.transport->ctx, to, copy);
+    slice_close(&copy);
+}
+
+struct store_entry *sender_store_entries(struct node *n, raft_index lo, raft_index hi)
+{
+    struct sender *s = &n->sender;
+    size_t count = hi - lo;
+    if (count > s->writes_capacity) {
+        s->writes_capacity = count;
+        s->writes = alloc_resize(s->writes, count, sizeof *s->writes);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct log_cache_entry *entry = log_cache_at(&n->log, lo + i);
+        ASSERT(entry != NULL);
+        s->writes[i] = (struct store_entry){.term = entry->term, .body = entry->body};
+    }
+    return s->writes;
+}
+
+static struct wire_entry *scratch_entries(struct sender *s, size_t count)
+{
+    if (count > s->entries_capacity) {
+        s->entries_capacity = count;
+        s->entries = alloc_resize(s->entries, count, sizeof *s->entries);
+    }
+    return s->entries;
+}
+
+static void encode_and_send(struct node *n, const struct raft_message *m,
+                            const struct wire_entry *entries)
+{
+    buffer_clear(&n->scratch);
+    raft_message_encode(m, entries, (struct bytes){0}, &n->scratch);
+    sender_send_frame(n, m->to, buffer_bytes(&n->scratch));
+}
+
+static bool same_but_for_receiver(const struct raft_message *a, const struct raft_message *b)
+{
+    return a->term == b->term && a->append.prev.index == b->append.prev.index &&
+           a->append.prev.term == b->append.prev.term && a->append.count == b->append.count &&
+           a->append.commit_index == b->append.commit_index && a->append.round == b->append.round &&
+           a->append.sent_us == b->append.sent_us && a->append.lease_us == b->append.lease_us;
+}
+
+/* False if some entry is no longer in memory. */
+static bool send_append_from_cache(struct node *n, const struct raft_message *m)
+{
+    struct sender *s = &n->sender;
+    if (s->last_frame.owner != NULL && same_but_for_receiver(m, &s->last)) {
+        n->ports.transport->send(n->ports.transport->ctx, m->to, s->last_frame);
+        return true;
+    }
+    struct wire_entry *entries = scratch_entries(s, m->append.count);
+    for (uint32_t i = 0; i < m->append.count; i++) {
+        const struct log_cache_entry *entry = log_cache_at(&n->log, m->append.prev.index + 1 + i);
+        if (entry == NULL) {
+            return false;
+        }
+        entries[i] = (struct wire_entry){.term = entry->term, .body = slice_bytes(entry->body)};
+    }
+    buffer_clear(&n->scratch);
+    raft_message_encode(m, entries, (struct bytes){0}, &n->scratch);
+    slice_close(&s->last_frame);
+    s->last_frame = slice_copy(buffer_bytes(&n->scratch));
+    s->last = *m;
+    n->ports.transport->send(n->ports.transport->ctx, m->to, s->last_frame);
+    return true;
+}
+
+/* ---- entries from disk ---------------------------------------------------------------------- */
+
+static void read_for(struct node *n, struct outlet *o);
+
+/* What was read is sent if it is still what the message meant: this node leads in the same term, so
+ * its log has not been cut, and the terms agree. */
+static void send_held(struct node *n, struct outlet *o, struct held_append *held)
+{
+    struct raft_message *m = &held->message;
+    if (!node_is_leader(n) || raft_current_term(n->raft) != m->term || !o->up) {
+        return;
+    }
+    uint32_t count = o->read.count < m->append.count ? o->read.count : m->append.count;
+    struct wire_entry *entries = scratch_entries(&n->sender, count);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct store_entry *read = &o->read.entries[i];
+        if (read->term != raft_term_at(n->raft, m->append.prev.index + 1 + i)) {
+            count = i;
+            break;
+        }
+        entries[i] = (struct wire_entry){.term = read->term, .body = slice_bytes(read->body)};
+    }
+    if (count > 0) {
+        m->append.count = count;
+        encode_and_send(n, m, entries);
+    }
+}
+
+static void read_done(struct store_read *read)
+{
+    struct outlet *o = (struct outlet *)((char *)read - offsetof(struct outlet, read));
+    struct node *n = read->ctx;
+    o->reading = false;
+    struct held_append *held = STAILQ_FIRST(&o->held);
+    if (held != NULL) {
+        STAILQ_REMOVE_HEAD(&o->held, link);
+        o->held_count--;
+        if (read->err == ERR_OK) {
+            send_held(n, o, held);
+        } else {
+            log_warn(n->ports.log, "could not read entries for a follower",
+                     log_text("peer", members_name(n, o->id)), log_text("err", read->why.text));
+        }
+        free(held);
+    }
+    store_read_close(read);
+    read_for(n, o);
+}
+
+/* Serve the first append that waits. */
+static void read_for(struct node *n, struct outlet *o)
+{
+    struct held_append *held = STAILQ_FIRST(&o->held);
+    if (held == NULL || o->reading) {
+        return;
+    }
+    o->reading = true;
+    o->read = (struct store_read){
+        .lo = held->message.append.prev.index + 1,
+        .hi = held->message.append.prev.index + 1 + held->message.append.count,
+        .bytes_max = READ_BYTES_MAX,
+        .done = read_done,
+        .ctx = n,
+    };
+    store_read(n->store, &o->read);
+}
+
+static void hold(struct node *n, struct outlet *o, const struct raft_message *m)
+{
+    if (o->held_count >= HELD_MAX) {
+        return;
+    }
+    struct held_append *held = NEW(struct held_append);
+    held->message = *m;
+    STAILQ_INSERT_TAIL(&o->held, held, link);
+    o->held_count++;
+    read_for(n, o);
+}
+
+void sender_send(struct node *n, const struct raft_message *m)
+{
+    if (m->type == RAFT_MESSAGE_APPEND && m->append.count > 0) {
+        struct outlet *o = sender_outlet(n, m->to);
+        if (o != NULL && (o->held_count > 0 || !send_append_from_cache(n, m))) {
+            hold(n, o, m);
+        }
+        return;
+    }
+    encode_and_send(n, m, NULL);
+}

@@ -1,0 +1,152 @@
+/* What people and machines see of a node: the status map. */
+#include <stdio.h>
+#include <string.h>
+
+#include "node/node_internal.h"
+#include "wire/writer.h"
+
+static void put_text(struct buffer *out, const char *key, const char *value)
+{
+    write_text(out, key);
+    write_text(out, value);
+}
+
+static void put_u64(struct buffer *out, const char *key, uint64_t value)
+{
+    write_text(out, key);
+    write_u64(out, value);
+}
+
+static void put_bool(struct buffer *out, const char *key, bool value)
+{
+    write_text(out, key);
+    write_bool(out, value);
+}
+
+/* Where clients reach a member; "" if it is not known. */
+static const char *client_address(struct node *n, raft_id id)
+{
+    if (id == n->id) {
+        return n->client_address;
+    }
+    const struct outlet *o = sender_outlet(n, id);
+    return o != NULL ? o->client_address : "";
+}
+
+const char *status_leader_client_address(struct node *n)
+{
+    const char *address = client_address(n, raft_leader(n->raft));
+    return address[0] != 0 ? address : NULL;
+}
+
+static const char *progress_name(enum raft_progress_mode mode)
+{
+    switch (mode) {
+    case RAFT_PROBE:
+        return "probe";
+    case RAFT_REPLICATE:
+        return "replicate";
+    case RAFT_SNAPSHOT:
+        break;
+    }
+    return "snapshot";
+}
+
+void status_members(struct node *n, struct buffer *out)
+{
+    const struct membership *members = members_now(n);
+    write_array(out, members->count);
+    for (uint32_t i = 0; i < members->count; i++) {
+        const struct membership_member *m = &members->at[i];
+        write_map(out, 4);
+        put_text(out, "id", m->name);
+        put_text(out, "peer", m->address);
+        put_text(out, "client", client_address(n, m->id));
+        put_bool(out, "voter", m->voter);
+    }
+}
+
+static void put_peers(struct node *n, struct buffer *out, const struct raft_status *s)
+{
+    write_text(out, "peers");
+    write_array(out, s->peers_count);
+    for (uint32_t i = 0; i < s->peers_count; i++) {
+        const struct raft_peer_status *p = &s->peers[i];
+        const struct outlet *o = sender_outlet(n, p->id);
+        write_map(out, 7);
+        put_text(out, "id", members_name(n, p->id));
+        put_u64(out, "match", p->match);
+        put_u64(out, "next", p->next);
+        put_u64(out, "lag", s->last.index > p->match ? s->last.index - p->match : 0);
+        put_u64(out, "rtt_us", p->round_trip_us);
+        put_text(out, "mode", progress_name(p->mode));
+        put_bool(out, "online", o != NULL && o->up);
+    }
+}
+
+static void put_state(struct node *n, struct buffer *out)
+{
+    struct state_hash hash = state_hash(n->state);
+    char text[33];
+    snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)hash.hi,
+             (unsigned long long)hash.lo);
+    write_text(out, "state");
+    write_map(out, 3);
+    put_u64(out, "entries", state_count(n->state));
+    put_u64(out, "bytes", state_bytes(n->state));
+    put_text(out, "hash", text);
+}
+
+static void put_disk(struct node *n, struct buffer *out)
+{
+    struct store_status disk;
+    store_status(n->store, &disk);
+    write_text(out, "disk");
+    write_map(out, 6);
+    put_u64(out, "batches", disk.batches);
+    put_u64(out, "writes", disk.writes);
+    put_u64(out, "bytes", disk.bytes);
+    put_u64(out, "queued", disk.queued_writes);
+    put_bool(out, "full", disk.full);
+    put_bool(out, "failed", disk.failed);
+}
+
+static uint32_t quorum_of(const struct membership *members)
+{
+    uint32_t voters = 0;
+    for (uint32_t i = 0; i < members->count; i++) {
+        voters += members->at[i].voter;
+    }
+    return voters / 2 + 1;
+}
+
+void node_status(struct node *n, struct buffer *out)
+{
+    uint64_t now = node_now(n);
+    raft_status(n->raft, &n->status);
+    const struct raft_status *s = &n->status;
+    uint64_t lease_us = s->lease_until_us > now ? s->lease_until_us - now : 0;
+
+    write_map(out, 20);
+    put_text(out, "id", n->name);
+    put_text(out, "addr", members_address(n, n->id));
+    put_text(out, "client", n->client_address);
+    put_text(out, "cluster", n->cluster);
+    put_text(out, "version", MK_VERSION);
+    put_u64(out, "uptime_ms", (now - n->started_us) / 1000);
+    put_text(out, "role", raft_role_name(s->role));
+    put_u64(out, "term", s->durable_term);
+    put_text(out, "leader", members_name(n, s->leader));
+    put_text(out, "leader_addr", client_address(n, s->leader));
+    put_u64(out, "commit_index", s->commit_index);
+    put_u64(out, "last_applied", n->apply.last_applied);
+    put_u64(out, "last_index", s->last.index);
+    put_u64(out, "quorum", quorum_of(members_now(n)));
+    put_u64(out, "lease_remaining_ms", lease_us / 1000);
+    put_u64(out, "pending", n->proposals.count + n->reads.count);
+    write_text(out, "members");
+    status_members(n, out);
+    put_peers(n, out, s);
+    put_state(n, out);
+    put_disk(n, out);
+}

@@ -1,0 +1,204 @@
+/* Giving leadership away: on request, and before a planned stop.
+ *
+ * A planned stop goes through these stages, each of which may be skipped when there is nothing to
+ * do; the deadline ends them all:
+ *
+ *     transfer   leader-only work ends, leadership goes to another voter (thesis §3.10)
+ *     drain      new commands are refused, those under way are answered
+ *     hooks      shutdown hooks run
+ *     done */
+#include "node/node_internal.h"
+#include "wire/writer.h"
+
+enum { POLL_US = 5000 };
+
+/* ---- transfer ------------------------------------------------------------------------------- */
+
+static void transfer_answer(struct node *n, enum err err, const char *message)
+{
+    struct transfer *t = &n->transfer;
+    if (!t->active) {
+        return;
+    }
+    t->active = false;
+    t->waiting_for_work = false;
+    struct buffer result = {0};
+    if (err == ERR_OK) {
+        write_text(&result, members_name(n, raft_leader(n->raft)));
+    } else if (n->scripts != NULL && n->stop.stage == STOP_NONE) {
+        script_host_resume_leader_work(n->scripts);
+    }
+    node_answer_later(
+        n, t->reply, t->ctx,
+        &(struct node_reply){.err = err, .message = message, .result = buffer_bytes(&result)});
+    buffer_close(&result);
+}
+
+/* Before TimeoutNow, the work that only a leader may do has ended. */
+static void transfer_start(struct node *n)
+{
+    struct transfer *t = &n->transfer;
+    t->waiting_for_work = false;
+    struct raft_event event = {
+        .type = RAFT_EVENT_TRANSFER, .now_us = node_now(n), .transfer = {.target = t->target}};
+    node_turn(n, &event);
+    if (n->turn_result == ERR_NOT_FOUND) {
+        transfer_answer(n, ERR_NOT_FOUND, "there is no such voter to take over leadership");
+    } else if (n->turn_result != ERR_OK) {
+        transfer_answer(n, n->turn_result, NULL);
+    }
+}
+
+void transfer_begin(struct node *n, raft_id target, uint64_t timeout_us, node_reply_fn reply,
+                    void *ctx)
+{
+    struct transfer *t = &n->transfer;
+    if (t->active || !node_is_leader(n)) {
+        enum err err = t->active ? ERR_BUSY : ERR_NOT_LEADER;
+        const char *message = t->active ? "a leadership transfer is under way" : NULL;
+        node_answer_later(n, reply, ctx, &(struct node_reply){.err = err, .message = message});
+        return;
+    }
+    *t = (struct transfer){
+        .active = true,
+        .target = target,
+        .term = raft_current_term(n->raft),
+        .deadline_us = node_now(n) + timeout_us,
+        .reply = reply,
+        .ctx = ctx,
+    };
+    if (n->scripts != NULL && script_host_has_leader_work(n->scripts)) {
+        t->waiting_for_work = true;
+        script_host_end_leader_work(n->scripts, "transfer");
+        return;
+    }
+    transfer_start(n);
+}
+
+void transfer_leader_idle(struct node *n)
+{
+    if (n->transfer.active && n->transfer.waiting_for_work) {
+        transfer_start(n);
+    }
+}
+
+void transfer_leader_changed(struct node *n)
+{
+    struct transfer *t = &n->transfer;
+    if (!t->active || n->leader == 0) {
+        return;
+    }
+    if (n->leader != n->id) {
+        transfer_answer(n, ERR_OK, NULL);
+    } else if (n->leader_term != t->term) {
+        transfer_answer(n, ERR_CONFLICT, "this node was elected again");
+    }
+}
+
+void transfer_aborted(struct node *n)
+{
+    transfer_answer(n, ERR_TIMEOUT,
+                    "the other node did not take over in time; this one still leads");
+}
+
+/* ---- planned stop --------------------------------------------------------------------------- */
+
+static bool other_voters(const struct node *n)
+{
+    const struct membership *members = members_now(n);
+    for (uint32_t i = 0; i < members->count; i++) {
+        if (members->at[i].voter && members->at[i].id != n->id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void node_shutdown(struct node *n, uint64_t deadline_us, void (*done)(void *ctx), void *ctx)
+{
+    if (n->stop.stage != STOP_NONE) {
+        return;
+    }
+    log_info(n->ports.log, "stopping");
+    n->stop =
+        (struct stop){.stage = STOP_TRANSFER, .deadline_us = deadline_us, .done = done, .ctx = ctx};
+    node_want_round(n);
+}
+
+static bool transfer_over(struct node *n)
+{
+    if (!node_is_leader(n)) {
+        /* Wait for the next leader to be known: what is pending then reaches it. */
+        return !n->transfer.active || n->leader != 0;
+    }
+    if (!other_voters(n)) {
+        return true;
+    }
+    if (!n->transfer.active) {
+        transfer_begin(n, 0, n->stop.deadline_us - node_now(n), NULL, NULL);
+        if (!n->transfer.active) {
+            node_want_round(n); /* refused for the moment */
+        }
+    }
+    return false;
+}
+
+static void finish(struct node *n)
+{
+    if (node_is_leader(n)) {
+        struct raft_event event = {.type = RAFT_EVENT_STEP_DOWN,
+                                   .now_us = node_now(n),
+                                   .step_down = {.reason = RAFT_STEP_DOWN_SHUTDOWN}};
+        node_turn(n, &event);
+    }
+    n->stop.stage = STOP_DONE;
+    node_give_ready_answers(n);
+    n->stop.done(n->stop.ctx);
+}
+
+void stop_advance(struct node *n)
+{
+    struct stop *s = &n->stop;
+    if (s->stage == STOP_NONE || s->stage == STOP_DONE) {
+        return;
+    }
+    if (s->stage == STOP_TRANSFER && transfer_over(n)) {
+        s->stage = STOP_DRAIN;
+    }
+    if (s->stage == STOP_DRAIN && n->proposals.count == 0 && n->reads.count == 0) {
+        s->stage = STOP_HOOKS;
+        if (n->scripts != NULL) {
+            script_host_shutdown_begin(n->scripts, s->deadline_us);
+        }
+    }
+    bool hooks_over = n->scripts == NULL || script_host_shutdown_finished(n->scripts);
+    if ((s->stage == STOP_HOOKS && hooks_over) || node_now(n) >= s->deadline_us) {
+        finish(n);
+    }
+}
+
+void stop_tick(struct node *n, uint64_t now_us)
+{
+    struct transfer *t = &n->transfer;
+    if (t->active && now_us >= t->deadline_us) {
+        transfer_answer(n, ERR_TIMEOUT, "leadership was not handed over in time");
+    }
+    if (n->stop.stage != STOP_NONE && n->stop.stage != STOP_DONE) {
+        node_want_round(n);
+    }
+}
+
+uint64_t stop_deadline(const struct node *n)
+{
+    uint64_t at = n->transfer.active ? n->transfer.deadline_us : UINT64_MAX;
+    if (n->stop.stage != STOP_NONE && n->stop.stage != STOP_DONE) {
+        uint64_t poll = node_now(n) + POLL_US;
+        at = at < poll ? at : poll;
+    }
+    return at;
+}
+
+void stop_close(struct node *n)
+{
+    transfer_answer(n, ERR_SHUTDOWN, NULL);
+}
