@@ -35,8 +35,8 @@ struct links_options {
                                       heartbeats among them, have a reserve of their own) */
     uint32_t connections_max;      /* [256] accepted ones */
     uint32_t handshake_timeout_ms; /* [2000] */
-    uint32_t ping_after_ms;        /* [500] of silence */
-    uint32_t dead_after_ms;        /* [3000] of silence */
+    uint32_t ping_after_ms;        /* [500] between pings */
+    uint32_t dead_after_ms;        /* [3000] without an answer to a ping */
     uint32_t backoff_min_ms;       /* [10] */
     uint32_t backoff_max_ms;       /* [1000] */
 };

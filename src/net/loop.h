@@ -1,7 +1,9 @@
 /* The event loop: one per process, on the main thread. A round is:
  *
- *     wait for events · run them, peers before clients · deadline · work hooks · flush hooks
+ *     wait for events · run them · deadline · intake hooks · work hooks · flush hooks
  *
+ * Events of peers are run as they come. Clients only report that they have something to say; the
+ * intake hooks then listen to them for a bounded time, so that no crowd of clients delays a peer.
  * The work hooks are where a node hands on what the round collected (one batch of proposals for all
  * requests that came in together); the flush hooks are where connections write what was queued,
  * once each. Nothing here is called from another thread except loop_wake() and loop_stop(). */
@@ -19,7 +21,7 @@ struct loop;
 
 typedef void loop_callback(void *ctx);
 
-/* Priorities of libevent events on this loop: raft traffic is never queued behind clients. */
+/* Priorities of libevent events on this loop. Events get the second one unless they ask. */
 enum { LOOP_PRIORITY_PEERS = 0, LOOP_PRIORITY_CLIENTS = 1, LOOP_PRIORITIES = 2 };
 
 struct loop *loop_new(void);
@@ -42,15 +44,18 @@ void loop_wake(struct loop *l);
 void loop_on_wake(struct loop *l, loop_callback *cb, void *ctx);
 void loop_on_wake_remove(struct loop *l, loop_callback *cb, void *ctx);
 
-enum loop_phase { LOOP_WORK, LOOP_FLUSH, LOOP_PHASES };
+enum loop_phase { LOOP_INTAKE, LOOP_WORK, LOOP_FLUSH, LOOP_PHASES };
 /* cb is called at the end of every round, in the order of phases, then of registration. */
 void loop_at_round_end(struct loop *l, enum loop_phase phase, loop_callback *cb, void *ctx);
 void loop_at_round_end_remove(struct loop *l, enum loop_phase phase, loop_callback *cb, void *ctx);
 /* Do not wait in the next round: there is more to do (a slice of work was cut short). */
 void loop_again(struct loop *l);
+/* Have the hooks of this phase run: in this round if they are still to come, else in one that
+ * starts without waiting. */
+void loop_want(struct loop *l, enum loop_phase phase);
 
 /* The one deadline, of the Raft core: cb is called in the first round at or after at_us (on
- * loop_clock), before the work hooks; then the deadline is off. UINT64_MAX: off. Setting it is
+ * loop_clock), before the hooks; then the deadline is off. UINT64_MAX: off. Setting it is
  * cheap enough for every turn: the kernel's timer is only touched before waiting, and only for an
  * earlier time. */
 void loop_on_deadline(struct loop *l, loop_callback *cb, void *ctx);
