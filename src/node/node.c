@@ -29,7 +29,7 @@ static void add_to_log(struct node *n, const struct raft_event *event, raft_inde
     }
     raft_term term = raft_current_term(n->raft);
     if (event->type == RAFT_EVENT_PROPOSE) {
-        proposals_take_batch(n, term, lo, hi);
+        offer_take_batch(n, term, lo, hi);
         return;
     }
     ASSERT(hi == lo + 1);
@@ -381,7 +381,7 @@ void node_round_end(struct node *n)
         return;
     }
     follow_leader(n);
-    proposals_round(n);
+    offer_round(n);
     reads_round(n);
     bool more = apply_slice(n);
     more |= reads_serve(n);

@@ -7,7 +7,8 @@
  *     sender.c       core messages -> frames, reading old entries back for slow followers
  *     apply.c        committed entries -> state machines, in slices
  *     sessions.c     each command once
- *     proposals.c    commands on their way: batching, forwarding, answering
+ *     proposals.c    commands on their way into the log, until they are answered;
+ *                    pending.c (their table), own_session.c, offer.c (batches, forwarding)
  *     reads.c        linearizable reads
  *     relay.c        requests between nodes
  *     api.c          the table of methods
@@ -358,9 +359,6 @@ void proposals_close(struct node *n);
 void proposals_add(struct node *n, const struct proposal *p);
 /* Entries of others, given to this leader; body is an encoded entry. */
 void proposals_add_forwarded(struct node *n, struct bytes body);
-void proposals_round(struct node *n);
-/* The batch that is being proposed becomes the entries [lo, hi) of the log. */
-void proposals_take_batch(struct node *n, raft_term term, raft_index lo, raft_index hi);
 /* The leader would not take this command of ours. */
 void proposals_refused(struct node *n, const uint8_t *session, uint64_t seq, enum err err);
 /* The entry with this session and number was applied, with this outcome. */
@@ -370,6 +368,34 @@ void proposals_leader_changed(struct node *n);
 void proposals_link_up(struct node *n, raft_id peer);
 void proposals_tick(struct node *n, uint64_t now_us);
 uint64_t proposals_deadline(const struct node *n);
+
+/* pending.c */
+/* The next number of the session is this pending's. */
+void pending_number(struct proposals *p, struct pending *x);
+/* x is known under this key. False if it joined an earlier call with the same. */
+bool pending_key(struct proposals *p, struct pending *x, const uint8_t *key);
+/* NULL if there is none. */
+struct pending *pending_find(struct proposals *p, const uint8_t *session, uint64_t seq);
+/* Answer x, and those that share its key, and free them. */
+void pending_answer(struct node *n, struct pending *x, const struct node_reply *reply);
+void pending_answer_error(struct node *n, struct pending *x, enum err err);
+
+/* own_session.c */
+/* The session is about to be used: take one, or another if this may have expired. */
+void own_session_use(struct node *n);
+/* It was refused: nothing of it that is still pending was, or ever will be, applied. All of that
+ * begins again under a new one. */
+void own_session_replace(struct node *n);
+/* Does its opening entry have to go ahead of the next command? */
+bool own_session_needs_opening(const struct node *n);
+void own_session_encode_opening(struct node *n, int64_t time_ms, struct buffer *out);
+
+/* offer.c */
+/* Offer what is queued to the core, or forward it to the leader. */
+void offer_round(struct node *n);
+/* The batch that is being proposed becomes the entries [lo, hi) of the log. */
+void offer_take_batch(struct node *n, raft_term term, raft_index lo, raft_index hi);
+void offer_drop_forwarded(struct proposals *p, uint32_t count);
 
 /* reads.c */
 struct read_request {
