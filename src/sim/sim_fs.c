@@ -61,6 +61,7 @@ struct sim_fs {
     TAILQ_HEAD(change_list, change) changes; /* in the order in which they were made */
     uint64_t epoch;
     uint64_t operations;
+    uint64_t syncs; /* that succeeded */
     bool in_job;
     uint64_t job_start; /* operations before it */
     unsigned fail_kinds;
@@ -719,6 +720,7 @@ static enum err fs_sync(struct fs_file *file)
             c->lost = true;
         }
     }
+    fs->syncs += err == ERR_OK;
     return err;
 }
 
@@ -975,4 +977,9 @@ bool sim_fs_flip(struct sim_fs *fs, const char *name, uint64_t offset, uint8_t m
 uint64_t sim_fs_operations(const struct sim_fs *fs)
 {
     return fs->operations;
+}
+
+uint64_t sim_fs_syncs(const struct sim_fs *fs)
+{
+    return fs->syncs;
 }

@@ -71,6 +71,8 @@ bool sim_fs_flip(struct sim_fs *fs, const char *name, uint64_t offset_bytes, uin
 
 /* Changing operations since sim_fs_new(). */
 uint64_t sim_fs_operations(const struct sim_fs *fs);
+/* Syncs of files that succeeded, since sim_fs_new(). */
+uint64_t sim_fs_syncs(const struct sim_fs *fs);
 uint64_t sim_fs_used_bytes(const struct sim_fs *fs);
 
 #endif

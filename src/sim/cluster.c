@@ -1,0 +1,360 @@
+#include "sim/cluster.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+
+enum { REPORT_LINES = 50, LOOK_EVERY_US = 1000, MS = 1000 };
+
+struct cluster {
+    struct cluster_options options;
+    struct world *world;
+    struct timeline *timeline;
+    struct sim_net *net;
+    struct safety *safety;
+    struct sim_clients *clients;
+    raft_id ids[SIM_NET_HOSTS_MAX];
+    char names[SIM_NET_HOSTS_MAX][16];
+    struct sim_process *hosts[SIM_NET_HOSTS_MAX];
+};
+
+struct cluster_options cluster_defaults(uint64_t seed)
+{
+    return (struct cluster_options){
+        .seed = seed,
+        .nodes = 3,
+        .raft =
+            {
+                .election_min_us = 150 * MS,
+                .election_max_us = 300 * MS,
+                .heartbeat_us = 50 * MS,
+                .lease_us = 150 * MS,
+                .drift_permille = 100,
+                .window_entries = 256,
+                .window_bytes = 1 << 20,
+                .append_entries_max = 64,
+                .append_bytes_max = 256 << 10,
+                .uncommitted_bytes_max = 4 << 20,
+                .transfer_timeout_us = 150 * MS,
+                .prevote = true,
+                .check_quorum = true,
+                .lease = true,
+                .fast_failover = true,
+            },
+        .net = {.latency = {.min_us = 200, .max_us = 2000}},
+        .disk = {.job = {.min_us = 100, .max_us = 1000}},
+        .segment_bytes = 256 << 10,
+        .leases = true,
+        .clients =
+            {
+                .clients = 3,
+                .registers = 4,
+                .pause = {.min_us = 1 * MS, .max_us = 40 * MS},
+                .patience = {.min_us = 200 * MS, .max_us = 600 * MS},
+                .gets = 0.4,
+                .lease_gets = 0.5,
+                .keyed = 0.7,
+                .attempts_max = 12,
+                .value_bytes = 8,
+            },
+    };
+}
+
+static void name_hosts(struct cluster *c, struct membership *members)
+{
+    for (uint32_t i = 0; i < c->options.nodes; i++) {
+        snprintf(c->names[i], sizeof c->names[i], "n%u", i + 1);
+        c->ids[i] = membership_id(c->names[i]);
+        struct membership_member *m = &members->at[members->count++];
+        *m = (struct membership_member){.id = c->ids[i], .voter = true};
+        snprintf(m->name, sizeof m->name, "%s", c->names[i]);
+        snprintf(m->address, sizeof m->address, "10.0.0.%u:7118", i + 1);
+    }
+}
+
+static void make_host(struct cluster *c, uint32_t i, const struct membership *members)
+{
+    const struct cluster_options *o = &c->options;
+    struct rng rng;
+    rng_seed(&rng, world_draw_seed(c->world));
+    struct sim_process_options options = {
+        .host = i,
+        .ids = c->ids,
+        .hosts = o->nodes,
+        .all = c->hosts,
+        .node =
+            {
+                .name = c->names[i],
+                .cluster = "simulated",
+                .members = *members,
+                .raft = o->raft,
+                .segment_bytes = o->segment_bytes,
+                .kv_source = sim_client_machine,
+                .kv_source_size = strlen(sim_client_machine),
+            },
+        .clock =
+            {
+                .rate_ppm = o->rate_ppm[i],
+                .boot_us = rng_range(&rng, 1000 * MS, 1000000 * (uint64_t)MS),
+                .wall_ms = (int64_t)rng_range(&rng, 1700000000000, 1700000010000),
+            },
+        .disk = o->disk,
+        .start_time = {.min_us = 1 * MS, .max_us = 10 * MS},
+        .death_time = {.min_us = 100, .max_us = 2 * MS},
+        .round_delay = {.min_us = 0, .max_us = 50},
+        .restart_min_us = 10 * MS,
+        .restart_max_us = 1000 * MS,
+    };
+    c->hosts[i] = sim_process_new(c->world, c->net, &options, safety_watch(c->safety));
+}
+
+struct cluster *cluster_new(const struct cluster_options *options)
+{
+    ASSERT(options->nodes >= 1 && options->nodes <= SIM_NET_HOSTS_MAX);
+    struct cluster *c = NEW(struct cluster);
+    c->options = *options;
+    c->world = world_new(options->seed);
+    c->timeline = timeline_new(options->live, options->live_ctx);
+    c->net = sim_net_new(c->world, &(struct sim_net_options){
+                                       .hosts = options->nodes,
+                                       .datagrams = options->datagrams,
+                                       .rule = options->net,
+                                       .connect_again = {.min_us = 10 * MS, .max_us = 200 * MS},
+                                       .break_after = {.min_us = 100 * MS, .max_us = 3000 * MS},
+                                   });
+    c->safety = safety_new(c->world, c->timeline,
+                           &(struct safety_options){
+                               .hosts = options->nodes,
+                               .ids = c->ids,
+                               .all = c->hosts,
+                               .leases = options->leases,
+                           });
+    struct membership members = {0};
+    name_hosts(c, &members);
+    for (uint32_t i = 0; i < options->nodes; i++) {
+        make_host(c, i, &members);
+    }
+    c->clients = sim_clients_new(c->world, c->safety, c->hosts, options->nodes, &options->clients);
+    return c;
+}
+
+void cluster_free(struct cluster *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < c->options.nodes; i++) {
+        sim_process_free(c->hosts[i]);
+    }
+    sim_clients_free(c->clients);
+    safety_free(c->safety);
+    sim_net_free(c->net);
+    timeline_free(c->timeline);
+    world_free(c->world);
+    free(c);
+}
+
+/* ---- running -------------------------------------------------------------------------------- */
+
+bool cluster_run(struct cluster *c, uint64_t for_us)
+{
+    return world_run_until(c->world, world_now_us(c->world) + for_us);
+}
+
+static const struct node *running(const struct cluster *c, uint32_t host)
+{
+    return sim_process_node(c->hosts[host]);
+}
+
+uint32_t cluster_leader(const struct cluster *c)
+{
+    uint32_t leader = CLUSTER_NOBODY;
+    raft_term term = 0;
+    for (uint32_t i = 0; i < c->options.nodes; i++) {
+        const struct node *n = running(c, i);
+        if (n != NULL && raft_role(node_raft(n)) == RAFT_LEADER &&
+            raft_current_term(node_raft(n)) > term) {
+            term = raft_current_term(node_raft(n));
+            leader = i;
+        }
+    }
+    return leader;
+}
+
+raft_term cluster_term(const struct cluster *c)
+{
+    raft_term term = 0;
+    for (uint32_t i = 0; i < c->options.nodes; i++) {
+        const struct node *n = running(c, i);
+        if (n != NULL && raft_current_term(node_raft(n)) > term) {
+            term = raft_current_term(node_raft(n));
+        }
+    }
+    return term;
+}
+
+static bool leader_is_ready(const struct cluster *c, uint32_t leader)
+{
+    if (leader == CLUSTER_NOBODY || sim_process_paused(c->hosts[leader])) {
+        return false;
+    }
+    const struct raft *core = node_raft(running(c, leader));
+    return raft_term_at(core, raft_commit_index(core)) == raft_current_term(core);
+}
+
+uint32_t cluster_await_leader(struct cluster *c, uint64_t at_most_us)
+{
+    uint64_t until_us = world_now_us(c->world) + at_most_us;
+    while (!leader_is_ready(c, cluster_leader(c))) {
+        if (world_now_us(c->world) >= until_us || !cluster_run(c, LOOK_EVERY_US)) {
+            return CLUSTER_NOBODY;
+        }
+    }
+    return cluster_leader(c);
+}
+
+static bool all_applied(const struct cluster *c, raft_index index)
+{
+    for (uint32_t i = 0; i < c->options.nodes; i++) {
+        const struct node *n = running(c, i);
+        if (n != NULL && !sim_process_paused(c->hosts[i]) && node_last_applied(n) < index) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool cluster_await_progress(struct cluster *c, uint64_t at_most_us)
+{
+    uint64_t until_us = world_now_us(c->world) + at_most_us;
+    const struct sim_clients_stats *stats = sim_clients_stats(c->clients);
+    uint64_t sets = stats->sets_done;
+    while (stats->sets_done == sets || !all_applied(c, safety_committed(c->safety))) {
+        if (world_now_us(c->world) >= until_us || !cluster_run(c, LOOK_EVERY_US)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool agreed(const struct cluster *c)
+{
+    uint32_t leader = cluster_leader(c);
+    if (!leader_is_ready(c, leader)) {
+        return false;
+    }
+    raft_index last = raft_last_index(node_raft(running(c, leader)));
+    const struct state_hash hash = state_hash(node_state(running(c, leader)));
+    for (uint32_t i = 0; i < c->options.nodes; i++) {
+        const struct node *n = running(c, i);
+        if (n != NULL && (node_last_applied(n) != last || raft_last_index(node_raft(n)) != last ||
+                          !state_hash_equal(state_hash(node_state(n)), hash))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool cluster_await_agreement(struct cluster *c, uint64_t at_most_us)
+{
+    uint64_t until_us = world_now_us(c->world) + at_most_us;
+    while (!agreed(c)) {
+        if (world_now_us(c->world) >= until_us || !cluster_run(c, LOOK_EVERY_US)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- doing ---------------------------------------------------------------------------------- */
+
+void cluster_boot_all(struct cluster *c)
+{
+    for (uint32_t i = 0; i < c->options.nodes; i++) {
+        if (sim_process_down(c->hosts[i])) {
+            sim_process_boot(c->hosts[i]);
+        }
+    }
+}
+
+void cluster_isolate(struct cluster *c, uint32_t host)
+{
+    cluster_note(c, host, "cut off");
+    for (uint32_t i = 0; i < c->options.nodes; i++) {
+        if (i != host) {
+            sim_net_cut(c->net, host, i, true);
+            sim_net_cut(c->net, i, host, true);
+        }
+    }
+}
+
+void cluster_heal(struct cluster *c)
+{
+    cluster_note(c, TIMELINE_WORLD, "all healed");
+    sim_net_heal(c->net);
+    for (uint32_t i = 0; i < c->options.nodes; i++) {
+        sim_fs_heal(sim_process_disk(c->hosts[i]));
+        sim_process_resume(c->hosts[i]);
+    }
+}
+
+void cluster_note(struct cluster *c, uint32_t host, const char *format, ...)
+{
+    char text[TIMELINE_NOTE_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    timeline_note(c->timeline,
+                  (struct timeline_at){.time_us = world_now_us(c->world), .host = host}, "%s",
+                  text);
+}
+
+void cluster_report(struct cluster *c, struct buffer *out)
+{
+    const struct safety_violation *v = safety_violation(c->safety);
+    if (v == NULL) {
+        return;
+    }
+    timeline_print(c->timeline, REPORT_LINES, out);
+    buffer_add_format(out, "\nviolated: %s\nseed %llu, %.6f s, n%u: %s\n", v->rule,
+                      (unsigned long long)c->options.seed, (double)v->time_us / 1e6, v->host + 1,
+                      v->text);
+}
+
+/* ---- looking -------------------------------------------------------------------------------- */
+
+struct world *cluster_world(struct cluster *c)
+{
+    return c->world;
+}
+
+struct sim_net *cluster_net(struct cluster *c)
+{
+    return c->net;
+}
+
+struct safety *cluster_safety(struct cluster *c)
+{
+    return c->safety;
+}
+
+struct sim_clients *cluster_clients(struct cluster *c)
+{
+    return c->clients;
+}
+
+struct sim_process *cluster_host(struct cluster *c, uint32_t host)
+{
+    ASSERT(host < c->options.nodes);
+    return c->hosts[host];
+}
+
+uint32_t cluster_nodes(const struct cluster *c)
+{
+    return c->options.nodes;
+}

@@ -1,0 +1,78 @@
+/* A simulated cluster: world, network, hosts, checker and clients put together. What scenarios and
+ * the swarm drive. */
+#ifndef MK_SIM_CLUSTER_H
+#define MK_SIM_CLUSTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "sim/safety.h"
+#include "sim/sim_client.h"
+#include "sim/sim_net.h"
+#include "sim/sim_process.h"
+#include "sim/timeline.h"
+#include "sim/world.h"
+
+struct cluster;
+
+enum { CLUSTER_NOBODY = UINT32_MAX };
+
+struct cluster_options {
+    uint64_t seed;
+    uint32_t nodes;
+    struct raft_options raft;
+    bool datagrams;
+    struct sim_net_rule net;
+    struct sim_disk_rule disk;
+    uint64_t segment_bytes;
+    /* Clock rates of the hosts. */
+    int32_t rate_ppm[SIM_NET_HOSTS_MAX];
+    bool leases; /* the rates are within the drift bound: check that leases exclude each other */
+    struct sim_clients_options clients;
+    /* Told each line of the timeline as it happens; NULL: none. */
+    void (*live)(void *ctx, const char *line);
+    void *live_ctx;
+};
+
+/* Sound values: three nodes, a quick and faithful network and disk, elections after 150-300 ms,
+ * three clients. */
+struct cluster_options cluster_defaults(uint64_t seed);
+
+/* All hosts are down; cluster_boot_all() starts them. */
+struct cluster *cluster_new(const struct cluster_options *options);
+/* Accepts NULL. */
+void cluster_free(struct cluster *c);
+
+struct world *cluster_world(struct cluster *c);
+struct sim_net *cluster_net(struct cluster *c);
+struct safety *cluster_safety(struct cluster *c);
+struct sim_clients *cluster_clients(struct cluster *c);
+struct sim_process *cluster_host(struct cluster *c, uint32_t host);
+uint32_t cluster_nodes(const struct cluster *c);
+
+/* False: an invariant was violated, see cluster_report(). */
+bool cluster_run(struct cluster *c, uint64_t for_us);
+/* Runs until there is a leader whose no-op is committed, at most that long. Its host, or NOBODY. */
+uint32_t cluster_await_leader(struct cluster *c, uint64_t at_most_us);
+/* Runs until one more command than now is committed everywhere that runs. */
+bool cluster_await_progress(struct cluster *c, uint64_t at_most_us);
+/* Runs until all running nodes have applied the same. */
+bool cluster_await_agreement(struct cluster *c, uint64_t at_most_us);
+/* The leader of the highest term among the running, or NOBODY. */
+uint32_t cluster_leader(const struct cluster *c);
+raft_term cluster_term(const struct cluster *c); /* the highest */
+
+/* Start every host that is down. */
+void cluster_boot_all(struct cluster *c);
+/* Cut a host off from all others, both ways. */
+void cluster_isolate(struct cluster *c, uint32_t host);
+/* Every path and disk works again, everything paused goes on. Starts nothing. */
+void cluster_heal(struct cluster *c);
+/* A line for the timeline. */
+void cluster_note(struct cluster *c, uint32_t host, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* What was violated, and what had happened before: text for people. Nothing if all is well. */
+void cluster_report(struct cluster *c, struct buffer *out);
+
+#endif

@@ -1,0 +1,101 @@
+/* The simulated network between hosts: frames, connections, death certificates.
+ *
+ * Two ways to carry a frame:
+ *   connections  As the real transport: one connection for each ordered pair of hosts, opened by
+ * the sender. Frames arrive in order. A frame is lost only with its connection: when it breaks,
+ * when the receiving process died, when there is none. datagrams    Stricter than any real one:
+ * each frame by itself is lost, doubled, late or early, and may outlive both the processes. In
+ * both, the sender hears of its connection going up and down.
+ *
+ * A path from one host to another can be cut, each direction for itself. While either direction is
+ * cut nothing is lost at first (TCP repeats), until the connection breaks. */
+#ifndef MK_SIM_SIM_NET_H
+#define MK_SIM_SIM_NET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "sim/world.h"
+
+enum { SIM_NET_HOSTS_MAX = 16, SIM_INCARNATION_BYTES = 16, SIM_HASH_BYTES = 32 };
+
+struct sim_net;
+
+/* A duration drawn uniformly from [min, max). */
+struct sim_span {
+    uint64_t min_us;
+    uint64_t max_us;
+};
+static inline uint64_t sim_span_draw(struct sim_span span, struct rng *rng)
+{
+    return rng_range(rng, span.min_us, span.max_us);
+}
+
+/* What happens to the frames of one path. Probabilities are per frame. */
+struct sim_net_rule {
+    struct sim_span latency;
+    double slow; /* takes slow_extra longer: overtaken by later ones (datagrams) */
+    struct sim_span slow_extra;
+    double loss;      /* datagrams: lost. Connections: the connection breaks. */
+    double duplicate; /* datagrams only; the copy is delayed for itself */
+};
+
+struct sim_net_options {
+    uint32_t hosts;
+    bool datagrams;
+    struct sim_net_rule rule;      /* for all paths, to begin with */
+    struct sim_span connect_again; /* pause after a failed attempt to connect */
+    struct sim_span break_after;   /* how long a connection survives a cut or a silent host */
+};
+
+/* What a host hears. Called from the world, never from inside a call into the network. */
+struct sim_net_callbacks {
+    void *ctx;
+    void (*frame)(void *ctx, uint32_t from, const uint8_t incarnation[SIM_HASH_BYTES],
+                  struct slice frame);
+    void (*up)(void *ctx, uint32_t to);
+    void (*down)(void *ctx, uint32_t to);
+    /* At each end when a connection is opened: is peer who it should be? */
+    bool (*admit)(void *ctx, uint32_t peer);
+    /* False: there is no process to take it now. */
+    bool (*certificate)(void *ctx, uint32_t dead, const uint8_t revealed[SIM_INCARNATION_BYTES]);
+};
+
+struct sim_net *sim_net_new(struct world *w, const struct sim_net_options *options);
+/* Accepts NULL. */
+void sim_net_free(struct sim_net *net);
+void sim_net_attach(struct sim_net *net, uint32_t host, const struct sim_net_callbacks *callbacks);
+
+/* A process with this incarnation is up. It has no peers yet. */
+void sim_net_process_up(struct sim_net *net, uint32_t host, const uint8_t hash[SIM_HASH_BYTES]);
+/* It is gone. silent: with its host, so that nobody closes its connections. */
+void sim_net_process_down(struct sim_net *net, uint32_t host, bool silent);
+/* Keep connections to the hosts in this set of bits. */
+void sim_net_set_peers(struct sim_net *net, uint32_t host, uint32_t peers);
+/* Takes its own reference. */
+void sim_net_send(struct sim_net *net, uint32_t from, uint32_t to, struct slice frame);
+/* From the guardian of from; tried again until keep_us have passed. */
+void sim_net_certify(struct sim_net *net, uint32_t from, uint32_t to,
+                     const uint8_t revealed[SIM_INCARNATION_BYTES], uint64_t keep_us);
+
+void sim_net_cut(struct sim_net *net, uint32_t from, uint32_t to, bool cut);
+bool sim_net_is_cut(const struct sim_net *net, uint32_t from, uint32_t to);
+/* Undo all cuts. */
+void sim_net_heal(struct sim_net *net);
+/* The rule of one path, to be changed at will. */
+struct sim_net_rule *sim_net_rule(struct sim_net *net, uint32_t from, uint32_t to);
+bool sim_net_is_up(const struct sim_net *net, uint32_t from, uint32_t to);
+
+struct sim_net_stats {
+    uint64_t frames;
+    uint64_t bytes;
+    uint64_t delivered;
+    uint64_t lost;
+    uint64_t duplicated;
+    uint64_t connects;
+    uint64_t breaks;
+};
+const struct sim_net_stats *sim_net_stats(const struct sim_net *net);
+
+#endif

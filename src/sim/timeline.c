@@ -1,0 +1,153 @@
+#include "sim/timeline.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+enum { RECORDS = 128, MESSAGES_MAX = 8 };
+
+struct record {
+    struct timeline_at at;
+    bool is_step;
+    char note[TIMELINE_NOTE_MAX];
+    /* A step. Pointers in event and effects lead into this record, or are NULL. */
+    struct raft_event event;
+    struct raft_message received;
+    struct raft_effects effects;
+    struct raft_message messages[MESSAGES_MAX];
+    uint32_t messages_left_out;
+    enum raft_role role;
+    raft_term term;
+    raft_index last, commit;
+};
+
+struct timeline {
+    struct record records[RECORDS];
+    uint64_t count;
+    void (*live)(void *ctx, const char *line);
+    void *live_ctx;
+    struct buffer line;
+};
+
+struct timeline *timeline_new(void (*live)(void *ctx, const char *line), void *ctx)
+{
+    struct timeline *t = NEW(struct timeline);
+    t->live = live;
+    t->live_ctx = ctx;
+    return t;
+}
+
+void timeline_free(struct timeline *t)
+{
+    if (t != NULL) {
+        buffer_close(&t->line);
+        free(t);
+    }
+}
+
+static void print_record(const struct record *r, struct buffer *out)
+{
+    buffer_add_format(out, "%10.6f ", (double)r->at.time_us / 1e6);
+    if (r->at.host == TIMELINE_WORLD) {
+        buffer_add_format(out, " *  ");
+    } else {
+        buffer_add_format(out, " n%-2u", r->at.host + 1);
+    }
+    if (!r->is_step) {
+        buffer_add_format(out, "%s\n", r->note);
+        return;
+    }
+    raft_describe_event(&r->event, out);
+    buffer_add_format(out, " | %s term %llu last %llu commit %llu | ", raft_role_name(r->role),
+                      (unsigned long long)r->term, (unsigned long long)r->last,
+                      (unsigned long long)r->commit);
+    raft_describe_effects(&r->effects, out);
+    if (r->messages_left_out > 0) {
+        buffer_add_format(out, " and %u more messages", r->messages_left_out);
+    }
+    buffer_add_u8(out, '\n');
+}
+
+static void recorded(struct timeline *t, const struct record *r)
+{
+    t->count++;
+    if (t->live != NULL) {
+        buffer_clear(&t->line);
+        print_record(r, &t->line);
+        t->live(t->live_ctx, buffer_text(&t->line));
+    }
+}
+
+/* What points outside of the event is left out: the record outlives it. */
+static void copy_event(struct record *r, const struct raft_event *event)
+{
+    r->event = *event;
+    if (event->type == RAFT_EVENT_RECEIVE) {
+        r->received = *event->receive.message;
+        if (r->received.type == RAFT_MESSAGE_APPEND) {
+            r->received.append.entries = NULL;
+        }
+        r->event.receive.message = &r->received;
+        r->event.receive.configs = NULL;
+        r->event.receive.configs_count = 0;
+    } else if (event->type == RAFT_EVENT_PROPOSE) {
+        r->event.propose.sizes_bytes = NULL;
+        r->event.propose.config = NULL;
+    }
+}
+
+static void copy_effects(struct record *r, const struct raft_effects *effects)
+{
+    r->effects = *effects;
+    r->effects.promise = NULL;
+    r->effects.reads = NULL;
+    r->effects.reads_count = 0;
+    r->effects.notes = NULL;
+    r->effects.notes_count = 0;
+    uint32_t kept = effects->messages_count < MESSAGES_MAX ? effects->messages_count : MESSAGES_MAX;
+    r->messages_left_out = effects->messages_count - kept;
+    if (kept > 0) {
+        memcpy(r->messages, effects->messages, kept * sizeof *r->messages);
+    }
+    r->effects.messages = r->messages;
+    r->effects.messages_count = kept;
+}
+
+void timeline_step(struct timeline *t, struct timeline_at at, const struct raft_event *event,
+                   const struct raft_effects *effects, const struct raft *core)
+{
+    struct record *r = &t->records[t->count % RECORDS];
+    r->at = at;
+    r->is_step = true;
+    copy_event(r, event);
+    copy_effects(r, effects);
+    r->role = raft_role(core);
+    r->term = raft_current_term(core);
+    r->last = raft_last_index(core);
+    r->commit = raft_commit_index(core);
+    recorded(t, r);
+}
+
+void timeline_note(struct timeline *t, struct timeline_at at, const char *format, ...)
+{
+    struct record *r = &t->records[t->count % RECORDS];
+    r->at = at;
+    r->is_step = false;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(r->note, sizeof r->note, format, arguments);
+    va_end(arguments);
+    recorded(t, r);
+}
+
+void timeline_print(const struct timeline *t, uint32_t lines_max, struct buffer *out)
+{
+    uint64_t kept = t->count < RECORDS ? t->count : RECORDS;
+    uint64_t shown = lines_max < kept ? lines_max : kept;
+    for (uint64_t i = t->count - shown; i < t->count; i++) {
+        print_record(&t->records[i % RECORDS], out);
+    }
+}
