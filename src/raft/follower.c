@@ -3,11 +3,10 @@
 
 /* ---- is it well-formed? A peer's mistake drops its message --------------------------------- */
 
-#define INDEX_MAX (UINT64_MAX / 4)
-
 static bool position_valid(struct raft_pos pos, raft_term term)
 {
-    return pos.index <= INDEX_MAX && pos.term <= term && (pos.index == 0) == (pos.term == 0);
+    return pos.index <= RAFT_PLAUSIBLE_MAX && pos.term <= term &&
+           (pos.index == 0) == (pos.term == 0);
 }
 
 static bool entries_valid(const struct raft_message *m, const struct raft_event *event)
@@ -134,6 +133,16 @@ static bool take_entries(struct raft *r, const struct raft_event *event)
 
 /* ---- answers ------------------------------------------------------------------------------- */
 
+void follower_note_round(struct raft *r, uint64_t round, uint64_t sent_us)
+{
+    if (round > r->follower.round) {
+        r->follower.round = round;
+    }
+    if (sent_us > r->follower.sent_us) {
+        r->follower.sent_us = sent_us;
+    }
+}
+
 /* match: verified against this leader, and durable. */
 static void acknowledge(struct raft *r)
 {
@@ -180,12 +189,6 @@ static void accept(struct raft *r, const struct raft_append *a)
         r->follower.verified = end;
     }
     raft_commit_to(r, a->commit_index < end ? a->commit_index : end);
-    if (a->round > r->follower.round) {
-        r->follower.round = a->round;
-    }
-    if (a->sent_us > r->follower.sent_us) {
-        r->follower.sent_us = a->sent_us;
-    }
     bool durable = r->follower.verified <= r->durable_index;
     if (r->durable_term == r->term && (a->count == 0 || durable)) {
         acknowledge(r);
@@ -202,8 +205,12 @@ void follower_receive_append(struct raft *r, const struct raft_event *event)
         !follower_accept_leader(r, event, a->lease_us)) {
         return;
     }
-    if (r->installing.done && a->count > 0) {
-        return; /* the log is being replaced: what is appended now would be lost after its ack */
+    follower_note_round(r, a->round, a->sent_us);
+    if (r->installing.done) {
+        /* The log is being replaced: what is appended now would be lost after its ack. But the
+         * leader may count on this node. */
+        acknowledge(r);
+        return;
     }
     bool compacted = a->prev.index < r->trail.base.index;
     if (compacted || trail_has(&r->trail, a->prev)) {

@@ -5,9 +5,6 @@
 #include "base/alloc.h"
 #include "raft/raft_internal.h"
 
-/* Terms and indexes that no honest cluster reaches: arithmetic on what a peer says cannot wrap. */
-#define PLAUSIBLE_MAX (UINT64_MAX / 4)
-
 /* ---- start and end ------------------------------------------------------------------------- */
 
 static void check_options(const struct raft_options *o)
@@ -143,6 +140,7 @@ static void enter_term(struct raft *r, raft_term term)
     r->follower.ack_owed = false;
     r->follower.round = 0;
     r->follower.sent_us = 0;
+    snapshot_forget(r);
 }
 
 static void stop_leading(struct raft *r, enum raft_step_down_reason reason)
@@ -238,7 +236,7 @@ static void receive(struct raft *r, const struct raft_event *event)
 {
     const struct raft_message *m = event->receive.message;
     if (m->from == 0 || m->from == r->options.self || m->to != r->options.self ||
-        m->term > PLAUSIBLE_MAX) {
+        m->term > RAFT_PLAUSIBLE_MAX) {
         return;
     }
     switch (m->type) {

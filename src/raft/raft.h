@@ -379,7 +379,7 @@ struct raft_read_result {
 struct raft_effects {
     /* 1. One write. truncate_from first, then the entries [lo, hi), then term and vote: they are
      *    one write and become durable together. Entries come from the event that is being handled:
-     * the proposal, or the append (skip those below lo). RAFT_PERSISTED reports it. */
+     *    the proposal, or the append (skip those below lo). RAFT_PERSISTED reports it. */
     struct {
         uint64_t write_seq; /* 0: nothing to write */
         bool hard_state;    /* term and vote changed */

@@ -15,6 +15,9 @@
 #include "raft/trail.h"
 #include "raft/writes.h"
 
+/* Terms, indexes and offsets that no honest cluster reaches: below it, sums cannot wrap. */
+#define RAFT_PLAUSIBLE_MAX (UINT64_MAX / 4)
+
 /* Another member, as this node sees it. Reset when this node becomes leader. */
 struct peer {
     raft_id id;
@@ -107,8 +110,10 @@ struct raft {
 
     /* Follower: the snapshot that is coming in. */
     struct {
-        struct raft_pos last; /* index 0: none */
-        bool done;            /* all chunks came: state and log are being replaced */
+        struct raft_pos last;    /* index 0: none */
+        uint64_t received_bytes; /* handed to the node to store; chunks come in order */
+        uint64_t stored_bytes;   /* durable */
+        bool done;               /* all chunks came: state and log are being replaced */
     } installing;
 
     struct outbox out;
@@ -170,6 +175,8 @@ bool lease_leader_blocks(const struct raft *r);
 /* The sender of m claims to lead its term. True if it does so far as this node can tell: it is
  * followed from now on, its promise made. False: the message is not to be handled. */
 bool follower_accept_leader(struct raft *r, const struct raft_event *event, uint64_t lease_us);
+/* Remember what to echo: the latest. */
+void follower_note_round(struct raft *r, uint64_t round, uint64_t sent_us);
 void follower_receive_append(struct raft *r, const struct raft_event *event);
 /* More of the log or the term is durable: send the acknowledgement that is owed. */
 void follower_durable(struct raft *r);
@@ -209,6 +216,8 @@ uint32_t membership_voters(const struct raft *r);
 void snapshot_taken(struct raft *r, struct raft_pos last);
 void snapshot_receive(struct raft *r, const struct raft_event *event);
 void snapshot_chunk_stored(struct raft *r, struct raft_pos last, uint64_t offset_bytes);
+/* The leader whose snapshot is coming in leads no more; the next one starts anew. */
+void snapshot_forget(struct raft *r);
 void snapshot_installed(struct raft *r, const struct raft_event *event);
 void snapshot_receive_reply(struct raft *r, const struct raft_message *m);
 /* The entries that peer needs are compacted. */

@@ -65,54 +65,80 @@ static void reply_to(struct raft *r, struct raft_install_snapshot_reply reply)
     outbox_send(r, RAFT_MESSAGE_INSTALL_SNAPSHOT_REPLY, r->leader)->install_snapshot_reply = reply;
 }
 
-static void remember_round(struct raft *r, const struct raft_install_snapshot *s)
+static bool coming_in(const struct raft *r, struct raft_pos last)
 {
-    if (s->round > r->follower.round) {
-        r->follower.round = s->round;
+    return last.index != 0 && last.index == r->installing.last.index &&
+           last.term == r->installing.last.term;
+}
+
+void snapshot_forget(struct raft *r)
+{
+    if (!r->installing.done) {
+        r->installing.last = (struct raft_pos){0};
     }
-    if (s->sent_us > r->follower.sent_us) {
-        r->follower.sent_us = s->sent_us;
+}
+
+static void reply_stored(struct raft *r)
+{
+    reply_to(r, (struct raft_install_snapshot_reply){.last = r->installing.last,
+                                                     .offset_bytes = r->installing.stored_bytes});
+}
+
+/* Chunks are stored in order. One that is out of turn is answered with where to go on, unless that
+ * answer is on its way already. */
+static void take_chunk(struct raft *r, const struct raft_install_snapshot *s)
+{
+    if (!coming_in(r, s->last)) {
+        r->installing.last = s->last;
+        r->installing.received_bytes = 0;
+        r->installing.stored_bytes = 0;
     }
+    if (s->offset_bytes == r->installing.received_bytes) {
+        r->installing.received_bytes += s->size_bytes;
+        r->installing.done = s->done;
+        r->out.snapshot_store = true;
+    } else if (r->installing.stored_bytes == r->installing.received_bytes) {
+        reply_stored(r);
+    }
+}
+
+static bool chunk_valid(const struct raft_message *m)
+{
+    const struct raft_install_snapshot *s = &m->install_snapshot;
+    return s->last.index > 0 && s->last.index <= RAFT_PLAUSIBLE_MAX && s->last.term > 0 &&
+           s->last.term <= m->term && s->offset_bytes <= RAFT_PLAUSIBLE_MAX;
 }
 
 void snapshot_receive(struct raft *r, const struct raft_event *event)
 {
     const struct raft_message *m = event->receive.message;
     const struct raft_install_snapshot *s = &m->install_snapshot;
-    if (s->last.index == 0 || s->last.term == 0 || s->last.term > m->term ||
-        s->last.index > UINT64_MAX / 4 || !follower_accept_leader(r, event, s->lease_us)) {
+    if (!chunk_valid(m) || !follower_accept_leader(r, event, s->lease_us)) {
         return;
     }
-    remember_round(r, s);
+    follower_note_round(r, s->round, s->sent_us);
     if (r->installing.done) {
         return; /* it cannot be stopped any more */
     }
     bool held = s->last.index <= r->commit_index || trail_has(&r->trail, s->last);
-    if (held && s->last.index <= r->durable_index) {
-        /* The log goes on from there: it is kept (§7). */
+    if (!held) {
+        take_chunk(r, s);
+    } else if (s->last.index <= r->durable_index) {
+        /* The log holds it and goes on from there: it is kept (§7). */
         raft_commit_to(r, s->last.index);
         r->installing.last = (struct raft_pos){0};
         reply_to(r, (struct raft_install_snapshot_reply){.last = s->last, .installed = true});
-        return;
     }
-    if (held) {
-        return; /* it will be durable in a moment */
-    }
-    r->installing.last = s->last;
-    r->installing.done = s->done;
-    r->out.snapshot_store = true;
-}
-
-static bool coming_in(const struct raft *r, struct raft_pos last)
-{
-    return last.index == r->installing.last.index && last.term == r->installing.last.term;
 }
 
 void snapshot_chunk_stored(struct raft *r, struct raft_pos last, uint64_t offset_bytes)
 {
-    if (coming_in(r, last) && r->leader != 0 && r->leader != r->options.self) {
-        reply_to(r,
-                 (struct raft_install_snapshot_reply){.last = last, .offset_bytes = offset_bytes});
+    if (!coming_in(r, last) || offset_bytes > r->installing.received_bytes) {
+        return;
+    }
+    r->installing.stored_bytes = offset_bytes;
+    if (r->leader != 0 && r->leader != r->options.self && !r->installing.done) {
+        reply_stored(r);
     }
 }
 
