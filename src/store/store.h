@@ -56,8 +56,8 @@ struct store_options {
     const char *node_name;
 
     void *ctx; /* of the callbacks */
-    /* During store_open(): the entries of the log in order of index. body is borrowed. May be
-     * NULL. */
+    /* During store_open(): the entries of the log in order of index; what store_open() recovered
+     * is filled in before the first. body is borrowed. May be NULL. */
     void (*entry)(void *ctx, uint64_t index, uint64_t term, struct slice body);
     /* All writes up to and including write_seq are durable. last is the last entry of the write
      * write_seq itself, {0, 0} if that had none: what RAFT_EVENT_PERSISTED wants. */
@@ -140,7 +140,8 @@ struct store_read {
     void *ctx;
 
     /* The result, until store_read_close(). ERR_OK: entries lo, lo + 1, ... lo + count - 1; fewer
-     * than asked for when bytes_max is reached or the rest is not written yet (count may be 0).
+     * than asked for when bytes_max is reached, a segment ends (go on from lo + count), or the rest
+     * is not written yet (then count may be 0).
      * ERR_NOT_FOUND: lo was compacted. ERR_CORRUPT, ERR_IO: with why.
      *
      * The entries are those of the log as it stood on the disk when the read ran. A truncation that
