@@ -1,0 +1,154 @@
+"""Real nodes on loopback, for tests and benchmarks: start, find the leader, kill, stop.
+
+No sleeping until things probably happened: every wait polls for its condition, with a deadline.
+"""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+from msgpack_rpc import Client, RpcError
+
+
+def free_ports(count):
+    """Ports that nobody has now. Held open together, so they are distinct."""
+    sockets = []
+    for _ in range(count):
+        s = socket.socket()
+        s.bind(("127.0.0.1", 0))
+        sockets.append(s)
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def wait_until(condition, seconds, what):
+    """The first true value of condition(). AssertionError when the time is over."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: did not happen within {seconds} s")
+        time.sleep(0.002)
+
+
+class Node:
+    def __init__(self, cluster, name, client, peer, http):
+        self.cluster, self.name = cluster, name
+        self.client, self.peer, self.http = client, peer, http
+        self.data = os.path.join(cluster.folder, name)
+        self.config = os.path.join(cluster.folder, name + ".lua")
+        self.log = os.path.join(cluster.folder, name + ".log")
+        self.process = None
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [self.cluster.binary, "start", "-c", self.config], stdout=log, stderr=log)
+
+    def guardian_pid(self):
+        return self.process.pid
+
+    def node_pid(self):
+        """The guardian's child; None while there is none."""
+        try:
+            with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as f:
+                children = f.read().split()
+        except FileNotFoundError:
+            return None
+        return int(children[0]) if children else None
+
+    def kill(self, guardian=False):
+        """SIGKILL the node process, or both (the guardian first: it cannot say anything more)."""
+        pid = self.node_pid()
+        if guardian:
+            os.kill(self.guardian_pid(), signal.SIGKILL)
+        if pid is not None:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        if guardian:
+            self.process.wait()
+        return pid
+
+    def stop(self, seconds=20):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def status(self, timeout=1.0):
+        """The status map; None if it does not answer."""
+        try:
+            client = Client(f"127.0.0.1:{self.client}", timeout)
+        except OSError:
+            return None
+        try:
+            return client.call("status", timeout=timeout)
+        except (OSError, RpcError):
+            return None
+        finally:
+            client.close()
+
+    def private_kib(self):
+        """Private memory of the node and its guardian."""
+        total = 0
+        for pid in (self.guardian_pid(), self.node_pid()):
+            with open(f"/proc/{pid}/smaps_rollup") as f:
+                for line in f:
+                    if line.startswith(("Private_Clean", "Private_Dirty")):
+                        total += int(line.split()[1])
+        return total
+
+
+class Cluster:
+    def __init__(self, binary, n=3, folder=None, extra="", apps=None):
+        self.binary = os.path.abspath(binary)
+        self.folder = folder or tempfile.mkdtemp(prefix="moonkeeper-")
+        ports = free_ports(3 * n)
+        self.nodes = [
+            Node(self, f"n{i + 1}", ports[3 * i], ports[3 * i + 1], ports[3 * i + 2])
+            for i in range(n)]
+        members = ", ".join(
+            f'{{ id = "{x.name}", peer = "127.0.0.1:{x.peer}", client = "127.0.0.1:{x.client}" }}'
+            for x in self.nodes)
+        for x in self.nodes:
+            with open(x.config, "w") as f:
+                f.write(f'return {{ cluster = "test", id = "{x.name}", members = {{ {members} }},\n'
+                        f'  client = "127.0.0.1:{x.client}", http = "127.0.0.1:{x.http}",\n'
+                        f'  data_dir = "{x.data}", {extra}\n'
+                        f'  apps = {{ {apps or ""} }} }}\n')
+
+    def __enter__(self):
+        for x in self.nodes:
+            x.start()
+        return self
+
+    def __exit__(self, *error):
+        for x in self.nodes:
+            if x.process is not None and x.process.poll() is None:
+                x.process.send_signal(signal.SIGKILL)
+        for x in self.nodes:
+            if x.process is not None:
+                x.process.wait()
+        if error[0] is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        else:
+            print(f"left for inspection: {self.folder}")
+
+    def leader(self, among=None):
+        """The node that says it leads, in the highest term; None if none does."""
+        best = None
+        for x in among or self.nodes:
+            status = x.status()
+            if status and status["role"] == "leader" and (not best or status["term"] > best[1]):
+                best = (x, status["term"])
+        return best[0] if best else None
+
+    def wait_leader(self, seconds=10, among=None):
+        return wait_until(lambda: self.leader(among), seconds, "a leader")
