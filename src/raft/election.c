@@ -53,8 +53,8 @@ static bool disk_stalled(const struct raft *r)
 
 static bool may_campaign(const struct raft *r)
 {
-    return r->self_voter && !r->disk_failed && !disk_stalled(r) && r->now_us >= own_word_until(r) &&
-           !r->installing.done;
+    return membership_may_stand(r) && !r->disk_failed && !disk_stalled(r) &&
+           r->now_us >= own_word_until(r) && !r->installing.done;
 }
 
 void election_timeout(struct raft *r)
@@ -74,7 +74,7 @@ void election_timeout(struct raft *r)
 
 static bool majority_granted(const struct raft *r)
 {
-    uint32_t granted = 1;
+    uint32_t granted = r->self_voter;
     for (uint32_t i = 0; i < r->peers_count; i++) {
         granted += r->peers[i].voter && r->peers[i].granted;
     }
@@ -101,7 +101,7 @@ static void request_votes(struct raft *r, bool prevote)
 
 void election_campaign(struct raft *r, bool prevote)
 {
-    ASSERT(r->self_voter);
+    ASSERT(membership_may_stand(r));
     bool second_half = r->role == RAFT_PRE_CANDIDATE && !prevote;
     r->attempt += !second_half;
     for (uint32_t i = 0; i < r->peers_count; i++) {

@@ -71,17 +71,17 @@ static void check_role(const struct raft *r)
     case RAFT_CANDIDATE:
         ASSERT(r->vote == r->options.self);
         ASSERT(r->leader == 0);
-        ASSERT(r->self_voter);
+        ASSERT(membership_may_stand(r));
         break;
     case RAFT_PRE_CANDIDATE:
         ASSERT(r->leader == 0);
-        ASSERT(r->self_voter);
+        ASSERT(membership_may_stand(r));
         break;
     case RAFT_FOLLOWER:
-        ASSERT(r->self_voter);
+        ASSERT(membership_may_stand(r));
         break;
     case RAFT_LEARNER:
-        ASSERT(!r->self_voter);
+        ASSERT(!membership_may_stand(r));
         break;
     }
     ASSERT(r->leader != r->options.self);

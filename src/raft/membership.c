@@ -63,6 +63,24 @@ uint32_t membership_voters(const struct raft *r)
 /* ---- the configuration in effect
  * ------------------------------------------------------------------ */
 
+bool membership_may_stand(const struct raft *r)
+{
+    for (uint32_t i = 0; i < r->configs_count; i++) {
+        const struct raft_member *self = find(&r->configs[i].members, r->options.self);
+        if (self != NULL && self->voter) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void rest(struct raft *r)
+{
+    if (r->role == RAFT_FOLLOWER || r->role == RAFT_LEARNER) {
+        raft_set_role(r, membership_may_stand(r) ? RAFT_FOLLOWER : RAFT_LEARNER);
+    }
+}
+
 /* Keep what is known of the peers that stay; meet the new ones. */
 static void take_effect(struct raft *r)
 {
@@ -90,9 +108,7 @@ static void take_effect(struct raft *r)
         r->peers[i] = peers[i];
     }
     r->peers_count = count;
-    if (r->role == RAFT_FOLLOWER || r->role == RAFT_LEARNER) {
-        raft_set_role(r, r->self_voter ? RAFT_FOLLOWER : RAFT_LEARNER);
-    }
+    rest(r);
 }
 
 static void push(struct raft *r, raft_index index, const struct raft_members *m)
@@ -144,6 +160,7 @@ void membership_committed(struct raft *r)
     for (uint32_t i = 0; i < r->configs_count; i++) {
         r->configs[i] = r->configs[i + superseded];
     }
+    rest(r);
 }
 
 /* ---- the leader's rules

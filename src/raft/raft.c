@@ -42,7 +42,7 @@ struct raft *raft_new(const struct raft_options *options, const struct raft_boot
     r->quiet_until_us = boot->quiet_until_us;
 
     membership_init(r, &boot->members, boot->snapshot.index);
-    r->role = r->self_voter ? RAFT_FOLLOWER : RAFT_LEARNER;
+    r->role = membership_may_stand(r) ? RAFT_FOLLOWER : RAFT_LEARNER;
     election_start_timer(r);
     return r;
 }
@@ -170,7 +170,7 @@ void raft_become_follower(struct raft *r, raft_term term, enum raft_step_down_re
     } else {
         outbox_drop_requests(r);
     }
-    raft_set_role(r, r->self_voter ? RAFT_FOLLOWER : RAFT_LEARNER);
+    raft_set_role(r, membership_may_stand(r) ? RAFT_FOLLOWER : RAFT_LEARNER);
     if (was_leader) {
         election_reset_timer(r);
     }

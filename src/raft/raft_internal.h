@@ -210,6 +210,9 @@ void membership_committed(struct raft *r);
 /* May the leader propose this change now? Errors: ERR_BUSY, ERR_CONFLICT, ERR_INVALID. */
 enum err membership_check(const struct raft *r, const struct raft_members *to);
 uint32_t membership_voters(const struct raft *r);
+/* This node is a voter, or was before a change that is not committed: then it may be the only one
+ * whose log is long enough to lead until the change is (thesis §4.2.2). Others are learners. */
+bool membership_may_stand(const struct raft *r);
 
 /* ---- snapshot.c (§7) ----------------------------------------------------------------------- */
 

@@ -426,7 +426,20 @@ static struct raft_effects step(struct world *w, struct world_node *n, struct ra
     struct raft_effects e;
     event->now_us = local_us(w, n);
     enum raft_role role_before = raft_role(n->core);
+    if (w->trace) {
+        struct buffer line = {0};
+        raft_describe_event(event, &line);
+        (void)fprintf(stderr, "%llu n%llu %s\n", (unsigned long long)w->now_us,
+                      (unsigned long long)n->id, buffer_text(&line));
+        buffer_close(&line);
+    }
     raft_step(n->core, event, &e);
+    if (w->trace) {
+        struct buffer line = {0};
+        raft_describe_effects(&e, &line);
+        (void)fprintf(stderr, "    %s\n", buffer_text(&line));
+        buffer_close(&line);
+    }
     raft_check(n->core);
     w->steps++;
     follow_log(w, n, event, packet, &e);
@@ -473,11 +486,10 @@ static void deliver(struct world *w, struct packet packet)
         if (m->type == RAFT_MESSAGE_INSTALL_SNAPSHOT_REPLY && raft_role(n->core) == RAFT_LEADER) {
             const struct raft_install_snapshot_reply *reply = &m->install_snapshot_reply;
             struct stream *s = &n->streams[m->from];
-            if (reply->last.index == s->last.index && !reply->installed) {
+            if (reply->last.index == s->last.index) {
                 s->offset_bytes = reply->offset_bytes;
+                s->last.index = reply->installed ? 0 : s->last.index;
                 send_chunk(w, n, m->from);
-            } else if (reply->installed) {
-                s->last.index = 0;
             }
         }
     }
@@ -855,6 +867,7 @@ struct world *world_new(uint64_t seed)
     struct world *w = NEW(struct world);
     running = w;
     w->seed = seed;
+    w->trace = getenv("RAFT_TRACE") != NULL;
     rng_seed(&w->rng, seed);
     w->now_us = 1000000;
     w->next_id = 1;

@@ -106,6 +106,7 @@ struct world_faults {
 
 struct world {
     uint64_t seed;
+    bool trace; /* every step to stderr */
     struct rng rng;
     uint64_t now_us;
     uint32_t nodes_count;
