@@ -22,7 +22,6 @@ struct http_server_options {
     /* 0 stands for the default in brackets. */
     uint32_t header_bytes_max; /* [16 KiB] */
     uint32_t body_bytes_max;   /* [4 MiB] */
-    uint32_t connections_max;  /* [256] */
     uint32_t timeout_s;        /* [60] without a byte */
 };
 

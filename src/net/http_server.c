@@ -1,0 +1,332 @@
+#include "net/http_server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/http.h>
+#include <event2/keyvalq_struct.h>
+#include <sys/queue.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+
+/* evhttp frees a request when its connection goes, or when its answer has been sent; from then on
+ * request is NULL and the call only waits for its owner to end it. */
+struct http_call {
+    LIST_ENTRY(http_call) entry;
+    struct http_server *server;     /* NULL: closed */
+    struct evhttp_request *request; /* NULL: the connection is gone */
+    bool streaming;
+    void (*on_disconnect)(void *ctx, struct http_call *call);
+    void *ctx;
+};
+
+struct http_server {
+    struct http_server_options options;
+    struct http_server_callbacks callbacks;
+    const struct log *log;
+    struct evhttp *http;
+    struct address address;
+    LIST_HEAD(, http_call) calls;
+};
+
+/* ---- requests ---- */
+
+static const struct {
+    enum evhttp_cmd_type theirs;
+    enum http_method ours;
+} methods[] = {
+    {EVHTTP_REQ_GET, HTTP_GET},       {EVHTTP_REQ_HEAD, HTTP_HEAD},
+    {EVHTTP_REQ_POST, HTTP_POST},     {EVHTTP_REQ_PUT, HTTP_PUT},
+    {EVHTTP_REQ_DELETE, HTTP_DELETE}, {EVHTTP_REQ_OPTIONS, HTTP_OPTIONS},
+    {EVHTTP_REQ_PATCH, HTTP_PATCH},
+};
+enum { METHODS = sizeof methods / sizeof methods[0] };
+
+static enum http_method method_of(struct evhttp_request *request)
+{
+    unsigned i = 0;
+    while (i < METHODS && methods[i].theirs != evhttp_request_get_command(request)) {
+        i++;
+    }
+    ASSERT(i < METHODS); /* evhttp lets only those through that new_http() allows */
+    return methods[i].ours;
+}
+
+static void on_connection_closed(struct evhttp_connection *connection, void *ctx)
+{
+    (void)connection;
+    struct http_call *call = ctx;
+    call->request = NULL;
+    if (call->streaming && call->on_disconnect != NULL) {
+        call->on_disconnect(call->ctx, call);
+    }
+}
+
+static void hand_on(struct http_server *s, struct evhttp_request *request, const char *path,
+                    const char *query)
+{
+    struct http_call *call = NEW(struct http_call);
+    call->server = s;
+    call->request = request;
+    LIST_INSERT_HEAD(&s->calls, call, entry);
+    evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_connection_closed,
+                                  call);
+    struct evbuffer *body = evhttp_request_get_input_buffer(request);
+    size_t size = evbuffer_get_length(body);
+    struct http_request r = {
+        .method = method_of(request),
+        .path = path,
+        .query = query == NULL ? "" : query,
+        .body = bytes_of(size == 0 ? NULL : evbuffer_pullup(body, -1), size),
+    };
+    s->callbacks.on_request(s->callbacks.ctx, call, &r);
+}
+
+static void on_request(struct evhttp_request *request, void *ctx)
+{
+    const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(request);
+    const char *encoded = uri == NULL ? NULL : evhttp_uri_get_path(uri);
+    size_t size = 0;
+    char *path =
+        encoded == NULL || *encoded == 0 ? alloc_string("/") : evhttp_uridecode(encoded, 0, &size);
+    /* A zero byte in the middle would make a different path of what is checked and what is used. */
+    if (path == NULL || path[0] != '/' || (size > 0 && strlen(path) != size)) {
+        evhttp_send_error(request, HTTP_BADREQUEST, NULL);
+    } else {
+        hand_on(ctx, request, path, evhttp_uri_get_query(uri));
+    }
+    free(path);
+}
+
+const char *http_header(const struct http_call *call, const char *name)
+{
+    if (call->request == NULL) {
+        return NULL;
+    }
+    return evhttp_find_header(evhttp_request_get_input_headers(call->request), name);
+}
+
+bool http_query(const struct http_request *request, const char *key, char *out, size_t capacity)
+{
+    struct evkeyvalq pairs = {0};
+    if (evhttp_parse_query_str(request->query, &pairs) != 0) {
+        return false;
+    }
+    const char *value = evhttp_find_header(&pairs, key);
+    bool fits = value != NULL && strlen(value) < capacity;
+    if (fits) {
+        strcpy(out, value);
+    }
+    evhttp_clear_headers(&pairs);
+    return fits;
+}
+
+/* ---- answers ---- */
+
+static void end_call(struct http_call *call)
+{
+    if (call->server != NULL) {
+        LIST_REMOVE(call, entry);
+    }
+    free(call);
+}
+
+/* The connection may serve another request from here on: it must not tell this call that it closes.
+ */
+static struct evhttp_request *release(struct http_call *call)
+{
+    struct evhttp_request *request = call->request;
+    if (request != NULL) {
+        evhttp_connection_set_closecb(evhttp_request_get_connection(request), NULL, NULL);
+        call->request = NULL;
+    }
+    return request;
+}
+
+void http_set_header(struct http_call *call, const char *name, const char *value)
+{
+    if (call->request != NULL) {
+        struct evkeyvalq *headers = evhttp_request_get_output_headers(call->request);
+        evhttp_remove_header(headers, name);
+        evhttp_add_header(headers, name, value);
+    }
+}
+
+static void set_length(struct http_call *call, size_t size)
+{
+    char length[32];
+    snprintf(length, sizeof length, "%zu", size);
+    http_set_header(call, "Content-Length", length);
+}
+
+void http_reply(struct http_call *call, int status, const char *content_type, struct bytes body)
+{
+    ASSERT(!call->streaming);
+    http_set_header(call, "Content-Type", content_type);
+    set_length(call, body.size); /* for HEAD too: it tells what GET would send */
+    struct evhttp_request *request = release(call);
+    if (request != NULL) {
+        struct evbuffer *out = evhttp_request_get_output_buffer(request);
+        if (evhttp_request_get_command(request) != EVHTTP_REQ_HEAD) {
+            evbuffer_add(out, body.data, body.size);
+        }
+        evhttp_send_reply(request, status, NULL, NULL);
+    }
+    end_call(call);
+}
+
+static void add_json_text(struct buffer *out, const char *text)
+{
+    buffer_add_u8(out, '"');
+    for (const char *c = text; *c != 0; c++) {
+        if (*c == '"' || *c == '\\') {
+            buffer_add_format(out, "\\%c", *c);
+        } else if ((unsigned char)*c < 0x20) {
+            buffer_add_format(out, "\\u%04x", (unsigned)*c);
+        } else {
+            buffer_add_u8(out, (uint8_t)*c);
+        }
+    }
+    buffer_add_u8(out, '"');
+}
+
+void http_fail(struct http_call *call, int status, enum err e, const char *message)
+{
+    struct buffer body = {0};
+    buffer_add_format(&body, "{\"error\":{\"code\":\"%s\",\"message\":", err_name(e));
+    add_json_text(&body, message == NULL ? err_message(e) : message);
+    buffer_add_format(&body, "}}\n");
+    http_reply(call, status, "application/json", buffer_bytes(&body));
+    buffer_close(&body);
+}
+
+/* ---- streams ---- */
+
+void http_stream(struct http_call *call, int status, const char *content_type,
+                 void (*on_disconnect)(void *ctx, struct http_call *call), void *ctx)
+{
+    ASSERT(!call->streaming);
+    call->streaming = true;
+    call->on_disconnect = on_disconnect;
+    call->ctx = ctx;
+    http_set_header(call, "Content-Type", content_type);
+    if (call->request != NULL) {
+        /* Silence is no reason to end a stream. */
+        evhttp_connection_set_timeout(evhttp_request_get_connection(call->request), 0);
+        evhttp_send_reply_start(call->request, status, NULL);
+    }
+}
+
+bool http_stream_write(struct http_call *call, struct bytes piece)
+{
+    ASSERT(call->streaming);
+    if (call->request == NULL) {
+        return false;
+    }
+    struct evhttp_connection *connection = evhttp_request_get_connection(call->request);
+    struct bufferevent *stream = evhttp_connection_get_bufferevent(connection);
+    if (evbuffer_get_length(bufferevent_get_output(stream)) >
+        call->server->options.body_bytes_max) {
+        return false;
+    }
+    struct evbuffer *out = evbuffer_new();
+    ASSERT(out != NULL);
+    evbuffer_add(out, piece.data, piece.size);
+    evhttp_send_reply_chunk(call->request, out);
+    evbuffer_free(out);
+    return true;
+}
+
+void http_stream_end(struct http_call *call)
+{
+    ASSERT(call->streaming);
+    struct evhttp_request *request = release(call);
+    if (request != NULL) {
+        evhttp_send_reply_end(request);
+    }
+    end_call(call);
+}
+
+/* ---- life ---- */
+
+static void set_default(uint32_t *option, uint32_t value)
+{
+    if (*option == 0) {
+        *option = value;
+    }
+}
+
+static struct evhttp *new_http(struct loop *loop, struct http_server *s)
+{
+    struct evhttp *http = evhttp_new(loop_base(loop));
+    ASSERT(http != NULL);
+    ev_uint16_t allowed = 0;
+    for (unsigned i = 0; i < METHODS; i++) {
+        allowed = (ev_uint16_t)(allowed | methods[i].theirs);
+    }
+    evhttp_set_allowed_methods(http, allowed);
+    evhttp_set_max_headers_size(http, (ev_ssize_t)s->options.header_bytes_max);
+    evhttp_set_max_body_size(http, (ev_ssize_t)s->options.body_bytes_max);
+    evhttp_set_timeout(http, (int)s->options.timeout_s);
+    evhttp_set_default_content_type(http, NULL);
+    evhttp_set_gencb(http, on_request, s);
+    return http;
+}
+
+enum err http_server_open(struct loop *loop, const struct http_server_options *options,
+                          const struct http_server_callbacks *callbacks, const struct log *log,
+                          struct http_server **out, struct why *why)
+{
+    int fd;
+    struct address bound;
+    enum err e = address_listen(&options->listen, &fd, &bound, why);
+    if (e != ERR_OK) {
+        return e;
+    }
+    struct http_server *s = NEW(struct http_server);
+    s->options = *options;
+    set_default(&s->options.header_bytes_max, 16u << 10);
+    set_default(&s->options.body_bytes_max, 4u << 20);
+    set_default(&s->options.timeout_s, 60);
+    s->callbacks = *callbacks;
+    s->log = log;
+    s->address = bound;
+    LIST_INIT(&s->calls);
+    s->http = new_http(loop, s);
+    if (evhttp_accept_socket(s->http, fd) != 0) {
+        char text[ADDRESS_TEXT_MAX];
+        e = err_why(why, ERR_IO, "cannot accept HTTP connections on %s",
+                    address_text(&bound, text));
+        evhttp_free(s->http);
+        close(fd);
+        free(s);
+        return e;
+    }
+    *out = s;
+    return ERR_OK;
+}
+
+void http_server_close(struct http_server *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    evhttp_free(s->http); /* tells the calls that are open */
+    struct http_call *call;
+    while ((call = LIST_FIRST(&s->calls)) != NULL) {
+        LIST_REMOVE(call, entry);
+        call->server = NULL; /* left to their owners to end */
+    }
+    free(s);
+}
+
+const struct address *http_server_address(const struct http_server *s)
+{
+    return &s->address;
+}
