@@ -73,16 +73,19 @@ static enum session_verdict apply_command(struct node *n, struct raft_pos pos,
                                           struct why *why)
 {
     enum session_verdict verdict = sessions_check(&n->sessions, e, outcome);
-    if (verdict == SESSION_EXPIRED) {
+    if (verdict == SESSION_FRESH) {
+        outcome->err = run_command(n, pos, e, why);
+    } else if (verdict == SESSION_EXPIRED) {
         outcome->err = ERR_EXPIRED;
+    } else {
+        /* The kept outcome is borrowed from the state, which is about to change. */
+        err_why(why, outcome->err, "%.*s", (int)outcome->message.size,
+                (const char *)outcome->message.data);
+        buffer_add_bytes(&n->apply.result, outcome->result);
     }
-    if (verdict != SESSION_FRESH) {
-        return verdict;
-    }
-    outcome->err = run_command(n, pos, e, why);
     outcome->message = bytes_of_string(why->text);
     outcome->result = buffer_bytes(&n->apply.result);
-    if (outcome->err != ERR_IO) {
+    if (verdict == SESSION_FRESH && outcome->err != ERR_IO) {
         sessions_record(&n->sessions, e, outcome);
     }
     return verdict;
