@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "wire/writer.h"
 
 enum { REPORT_LINES = 50, LOOK_EVERY_US = 1000, MS = 1000 };
 
@@ -93,6 +94,7 @@ static void make_host(struct cluster *c, uint32_t i, const struct membership *me
                 .members = *members,
                 .raft = o->raft,
                 .segment_bytes = o->segment_bytes,
+                .cache_bytes_max = o->cache_bytes_max,
                 .kv_source = sim_client_machine,
                 .kv_source_size = strlen(sim_client_machine),
             },
@@ -132,6 +134,8 @@ struct cluster *cluster_new(const struct cluster_options *options)
                                .ids = c->ids,
                                .all = c->hosts,
                                .leases = options->leases,
+                               .promised = options->promised,
+                               .ctx = options->promised_ctx,
                            });
     struct membership members = {0};
     name_hosts(c, &members);
@@ -300,6 +304,23 @@ void cluster_heal(struct cluster *c)
         sim_fs_heal(sim_process_disk(c->hosts[i]));
         sim_process_resume(c->hosts[i]);
     }
+}
+
+static void ignore_reply(void *ctx, const struct node_reply *reply)
+{
+    (void)ctx;
+    (void)reply;
+}
+
+void cluster_transfer(struct cluster *c, uint32_t host)
+{
+    struct buffer params = {0};
+    write_array(&params, 2);
+    write_nil(&params);
+    write_u64(&params, c->options.raft.transfer_timeout_us / 1000 + 1);
+    sim_process_call(c->hosts[host], bytes_of_string("transfer"), buffer_bytes(&params),
+                     ignore_reply, NULL);
+    buffer_close(&params);
 }
 
 void cluster_note(struct cluster *c, uint32_t host, const char *format, ...)

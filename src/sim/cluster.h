@@ -25,10 +25,14 @@ struct cluster_options {
     struct sim_net_rule net;
     struct sim_disk_rule disk;
     uint64_t segment_bytes;
+    uint64_t cache_bytes_max; /* 0: the node's default */
     /* Clock rates of the hosts. */
     int32_t rate_ppm[SIM_NET_HOSTS_MAX];
     bool leases; /* the rates are within the drift bound: check that leases exclude each other */
     struct sim_clients_options clients;
+    /* See struct safety_options. */
+    void (*promised)(void *ctx, uint32_t host);
+    void *promised_ctx;
     /* Told each line of the timeline as it happens; NULL: none. */
     void (*live)(void *ctx, const char *line);
     void *live_ctx;
@@ -68,6 +72,8 @@ void cluster_boot_all(struct cluster *c);
 void cluster_isolate(struct cluster *c, uint32_t host);
 /* Every path and disk works again, everything paused goes on. Starts nothing. */
 void cluster_heal(struct cluster *c);
+/* Ask a host for a leadership transfer to whom it likes. */
+void cluster_transfer(struct cluster *c, uint32_t host);
 /* A line for the timeline. */
 void cluster_note(struct cluster *c, uint32_t host, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -99,6 +99,7 @@ static void on_started(void *ctx, uint32_t host, const struct node *n)
     h->term = raft_current_term(core);
     h->commit_index = raft_commit_index(core);
     h->last_applied = node_last_applied(n);
+    h->applied_time_ms = 0;
     h->leader_since = 0;
     h->heard_from = 0;
     timeline_note(s->timeline, at_host(s, host), "started: term %llu, last entry %llu",
@@ -120,8 +121,10 @@ static void on_refused(void *ctx, uint32_t host, enum err err, const char *why)
 {
     struct safety *s = ctx;
     timeline_note(s->timeline, at_host(s, host), "refuses to start: %s", why);
-    if (err != ERR_NO_SPACE) {
-        safety_fail(s, host, "a healthy disk can be opened", "%s: %s", err_name(err), why);
+    /* A disk that fails or is full may say so; after a crash alone it must open. */
+    if (err != ERR_NO_SPACE && err != ERR_IO) {
+        safety_fail(s, host, "a crash leaves a disk that can be opened", "%s: %s", err_name(err),
+                    why);
     }
 }
 
@@ -170,6 +173,12 @@ static void on_applied(void *ctx, uint32_t host, struct raft_pos pos, const stru
                     (unsigned long long)h->last_applied, (unsigned long long)h->commit_index);
     }
     h->last_applied = pos.index;
+    if (entry->time_ms < h->applied_time_ms) {
+        safety_fail(s, host, "monotonic entry time", "entry %llu is %lld ms older than the last",
+                    (unsigned long long)pos.index,
+                    (long long)(h->applied_time_ms - entry->time_ms));
+    }
+    h->applied_time_ms = entry->time_ms;
     safety_log_applied(s, host, pos, entry, outcome, duplicate);
 }
 
@@ -202,6 +211,11 @@ static void on_sent(void *ctx, uint32_t host, uint32_t to, struct slice frame)
         check_vote(s, host, m->term, m->to);
     }
     safety_durable_sent(s, host, m);
+    bool promise = (m->type == RAFT_MESSAGE_VOTE_REPLY && m->vote_reply.granted) ||
+                   (m->type == RAFT_MESSAGE_APPEND_REPLY && !m->append_reply.rejected);
+    if (promise && s->options.promised != NULL) {
+        s->options.promised(s->options.ctx, host);
+    }
 }
 
 static void on_job_done(void *ctx, uint32_t host, uint64_t ordinal, bool synced)

@@ -35,6 +35,10 @@ struct safety_options {
     const raft_id *ids;             /* borrowed */
     struct sim_process *const *all; /* borrowed, filled in before the world runs */
     bool leases; /* clocks keep within the drift bound: leases exclude each other */
+    /* A vote or an acknowledgement has just left this host: a good moment for a fault. Not to be
+     * acted on from inside. May be NULL. */
+    void (*promised)(void *ctx, uint32_t host);
+    void *ctx;
 };
 
 struct safety *safety_new(struct world *w, struct timeline *timeline,

@@ -28,6 +28,7 @@ struct watched {
     raft_id vote;
     raft_index commit_index;
     raft_index last_applied;
+    int64_t applied_time_ms;
     raft_term leader_since; /* elected in this term and not yet checked for completeness */
     uint64_t heard_from;    /* followers whose progress changed: a set of bits */
 
