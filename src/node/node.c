@@ -10,13 +10,23 @@
 
 /* ---- the turn ------------------------------------------------------------------------------- */
 
+/* Times in the log never decrease: the last entry of a batch has the greatest. */
+static void follow_log_time(struct node *n, struct bytes last_body)
+{
+    struct entry last;
+    enum err err = entry_decode(last_body, &last);
+    ASSERT(err == ERR_OK); /* checked when it was received */
+    if (last.time_ms > n->log_time_ms) {
+        n->log_time_ms = last.time_ms;
+    }
+}
+
 /* Which entries a step asks to be written depends on what it handled: a proposal's, a received
  * append's, or, on taking office, the no-op that begins a term. */
 static void add_to_log(struct node *n, const struct raft_event *event, raft_index lo, raft_index hi)
 {
-    if (event->type == RAFT_EVENT_RECEIVE) {
+    if (event->type == RAFT_EVENT_RECEIVE && event->receive.message->type == RAFT_MESSAGE_APPEND) {
         const struct raft_append *append = &event->receive.message->append;
-        ASSERT(event->receive.message->type == RAFT_MESSAGE_APPEND);
         for (raft_index i = lo; i < hi; i++) {
             uint32_t at = (uint32_t)(i - append->prev.index - 1);
             struct slice body = raft_decoded_body(&n->decoded, at);
@@ -25,6 +35,7 @@ static void add_to_log(struct node *n, const struct raft_event *event, raft_inde
                 members_append_received(n, i, slice_bytes(body));
             }
         }
+        follow_log_time(n, n->decoded.bodies[hi - append->prev.index - 2]);
         return;
     }
     raft_term term = raft_current_term(n->raft);
