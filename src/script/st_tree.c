@@ -134,10 +134,11 @@ struct st_node st_tree_get(struct st_tree *t, struct st_place *table, const stru
         return state_get(t->state, path_from(t), &value) ? node_of(value)
                                                          : (struct st_node){.kind = ST_ABSENT};
     }
-    if (node.kind == ST_INLINE && st_inline_get(node.value, key, &value)) {
-        return node_of(value);
+    if (node.kind != ST_INLINE) {
+        return (struct st_node){.kind = ST_NO_TABLE};
     }
-    return (struct st_node){.kind = ST_ABSENT};
+    return st_inline_get(node.value, key, &value) ? node_of(value)
+                                                  : (struct st_node){.kind = ST_ABSENT};
 }
 
 /* ---- writing ------------------------------------------------------------------------------- */
@@ -351,9 +352,12 @@ bool st_tree_next(struct st_tree *t, struct st_place *table, struct st_from from
         *node = more ? node_of(value) : (struct st_node){.kind = ST_ABSENT};
         return more;
     }
+    if (found.kind != ST_SPREAD) {
+        *node = (struct st_node){.kind = ST_NO_TABLE};
+        return false;
+    }
     struct state_cursor c;
-    if (found.kind != ST_SPREAD || !seek_element(t, &c, table->path, from) ||
-        !element_key(t, &c, table->path, key)) {
+    if (!seek_element(t, &c, table->path, from) || !element_key(t, &c, table->path, key)) {
         *node = (struct st_node){.kind = ST_ABSENT};
         return false;
     }

@@ -51,7 +51,13 @@ struct st_place {
 };
 
 struct st_node {
-    enum st_node_kind { ST_ABSENT, ST_SCALAR, ST_INLINE, ST_SPREAD } kind;
+    enum st_node_kind {
+        ST_NO_TABLE, /* where there should be a table to look into, there is none (any more) */
+        ST_ABSENT,
+        ST_SCALAR,
+        ST_INLINE,
+        ST_SPREAD,
+    } kind;
     struct bytes value; /* MessagePack of a scalar or inline table; borrowed until the next write */
 };
 
@@ -68,7 +74,8 @@ enum err st_tree_set(struct st_tree *t, struct st_place *table, const struct val
                      struct bytes value);
 
 /* The first key of the table after *after (NULL: the first of all; inclusive: at or after).
- * False at the end. *key borrows from the state or from t: until the next call. */
+ * False at the end, or (node says ST_NO_TABLE) if there is no table. *key borrows from the state or
+ * from t: until the next call. */
 struct st_from {
     const struct value_key *key;
     bool inclusive;
