@@ -65,7 +65,7 @@ static bool apply(struct wal *w, const struct record *r, uint64_t at)
 struct scan {
     uint64_t at;
     bool in_batch;     /* the batch w->batch is not complete */
-    uint64_t doubtful; /* from here on the bytes may be in the system's cache only */
+    uint64_t doubtful; /* the last batch begins here: it may be in the system's cache only */
 };
 
 static bool in_sequence(const struct wal *w, const struct scan *scan, const struct record *r)
@@ -99,7 +99,7 @@ static enum err scan_records(struct wal *w, struct window *v, uint64_t limit, st
                            " that does not follow from the ones before: " REPLACE,
                            w->fs->v->path(w->fs->ctx), name, scan->at);
         }
-        if (!scan->in_batch && r.kind != RECORD_START) {
+        if (!scan->in_batch || r.kind == RECORD_START) {
             scan->doubtful = scan->at;
         }
         w->batch = r.batch;
@@ -254,9 +254,17 @@ static enum err recover_full(struct wal *w, uint64_t end_bytes, struct why *why)
 
 /* ---- the end -------------------------------------------------------------------------------- */
 
+static enum err rewrite(struct wal *w, struct window *v, uint64_t at, struct bytes content)
+{
+    enum err err = w->fs->v->write(v->file, at, &content, 1);
+    return err == ERR_OK ? w->fs->v->sync(v->file) : err;
+}
+
 /* After a sync that failed, the system may show bytes that are not on the disk and call them clean.
- * Whatever was not followed by a further batch is therefore written once more before the sync. With
- * it goes a mark that voids the rest of a torn batch; its number is one that no record has. */
+ * The last batch, which no other vouches for, is therefore written once more before the sync.
+ *
+ * Then comes a mark that voids the rest of a torn batch. Its number is one that no record has. Like
+ * any batch it vouches for what is before it, so it is written after that was synced. */
 static enum err make_durable(struct wal *w, struct window *v, const struct scan *scan,
                              struct why *why)
 {
@@ -266,17 +274,17 @@ static enum err make_durable(struct wal *w, struct window *v, const struct scan 
     uint8_t mark[RECORD_HEADER_BYTES];
     struct record r = {.kind = RECORD_START, .batch = w->batch + 2, .ends_batch = true};
     record_encode(s->header.salt, &r, (struct bytes){0}, mark);
-    bool fits = scan->at + sizeof mark <= v->file_bytes;
+    uint64_t size = scan->at - scan->doubtful;
     const uint8_t *data = NULL;
-    enum err err = window_look(v, scan->doubtful, scan->at - scan->doubtful, &data);
+    enum err err = window_look(v, scan->doubtful, size, &data);
     if (err != ERR_OK || data == NULL) {
         return unreadable(w, err != ERR_OK ? err : ERR_IO, name, why);
     }
-    struct bytes pieces[2] = {bytes_of(data, (size_t)(scan->at - scan->doubtful)),
-                              bytes_of(mark, fits ? sizeof mark : 0)};
-    err = w->fs->v->write(v->file, scan->doubtful, pieces, 2);
-    if (err == ERR_OK) {
-        err = w->fs->v->sync(v->file);
+    err = rewrite(w, v, scan->doubtful, bytes_of(data, (size_t)size));
+    /* Where the mark has no room nothing has: the next segment says where this one ends. */
+    if (err == ERR_OK && v->file_bytes - scan->at >= sizeof mark) {
+        err = rewrite(w, v, scan->at, bytes_of(mark, sizeof mark));
+        s->end_bytes += sizeof mark;
     }
     if (err == ERR_OK) {
         err = w->fs->v->sync_dir(w->fs->ctx, "wal");
@@ -286,11 +294,8 @@ static enum err make_durable(struct wal *w, struct window *v, const struct scan 
                        w->fs->v->path(w->fs->ctx), name);
     }
     w->batch = r.batch;
-    s->end_bytes += fits ? sizeof mark : 0;
     w->file = v->file;
     v->file = NULL;
-    /* Where the mark has no room nothing has: the next segment's header says where this one ends.
-     */
     return ERR_OK;
 }
 

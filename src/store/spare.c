@@ -190,11 +190,11 @@ static enum err retire_oldest(struct wal *w, struct why *why)
     } else {
         err = w->fs->v->remove(w->fs->ctx, name);
     }
-    if (err == ERR_OK) {
-        err = w->fs->v->sync_dir(w->fs->ctx, "wal");
+    if (err == ERR_OK && w->fs->v->sync_dir(w->fs->ctx, "wal") != ERR_OK) {
+        err = ERR_IO;
     }
     if (err != ERR_OK) {
-        return err_why(why, ERR_IO, "removing the old segment %s/%s failed: check the disk",
+        return err_why(why, err, "removing the old segment %s/%s failed: check the disk",
                        w->fs->v->path(w->fs->ctx), name);
     }
     if (keep) {
