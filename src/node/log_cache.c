@@ -58,7 +58,15 @@ void log_cache_add_take(struct log_cache *c, raft_term term, struct slice body)
     *slot(c, c->count) = (struct log_cache_entry){.term = term, .body = body};
     c->count++;
     c->size_bytes += body.size;
-    while (c->size_bytes > c->size_bytes_max && c->count > 1) {
+}
+
+void log_cache_durable(struct log_cache *c, struct raft_pos last)
+{
+    const struct log_cache_entry *entry = log_cache_at(c, last.index);
+    if (entry == NULL || entry->term != last.term) {
+        return; /* it was replaced since it was written */
+    }
+    while (c->size_bytes > c->size_bytes_max && c->first < last.index) {
         drop_oldest(c);
     }
 }

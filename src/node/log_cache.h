@@ -28,8 +28,11 @@ void log_cache_init(struct log_cache *c, raft_index next, size_t size_bytes_max)
 void log_cache_close(struct log_cache *c);
 /* Index of the newest; first - 1 when empty. */
 raft_index log_cache_last(const struct log_cache *c);
-/* Append the entry at log_cache_last() + 1; takes over body. Drops the oldest beyond the limit. */
+/* Append the entry at log_cache_last() + 1; takes over body. */
 void log_cache_add_take(struct log_cache *c, raft_term term, struct slice body);
+/* The log up to last is on the disk: drop the oldest of it beyond the limit. What is not on the
+ * disk must stay here, for it can be read nowhere else. */
+void log_cache_durable(struct log_cache *c, struct raft_pos last);
 /* Drop entries >= index. */
 void log_cache_truncate(struct log_cache *c, raft_index index);
 /* Drop everything; the next entry added has index next. */

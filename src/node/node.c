@@ -167,6 +167,7 @@ void node_durable(void *ctx, uint64_t write_seq, struct store_pos last)
         .persisted = {.last = {.index = last.index, .term = last.term}, .write_seq = write_seq},
     };
     node_turn(n, &event);
+    log_cache_durable(&n->log, event.persisted.last);
 }
 
 void node_disk_failed(void *ctx, enum err err, const struct why *why)

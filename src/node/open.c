@@ -73,6 +73,7 @@ static void recovered_entry(void *ctx, uint64_t index, uint64_t term, struct sli
         .is_config = e == ERR_OK && entry.kind == ENTRY_CONFIG,
     };
     log_cache_add_take(&n->log, term, slice_ref(body));
+    log_cache_durable(&n->log, (struct raft_pos){.index = index, .term = term});
 }
 
 static void start_core(struct node *n, const struct store_recovered *recovered,
