@@ -69,7 +69,7 @@ static void name_hosts(struct cluster *c, struct membership *members)
 {
     for (uint32_t i = 0; i < c->options.nodes; i++) {
         snprintf(c->names[i], sizeof c->names[i], "n%u", i + 1);
-        c->ids[i] = membership_id(c->names[i]);
+        c->ids[i] = i + 1; /* short in the timeline */
         struct membership_member *m = &members->at[members->count++];
         *m = (struct membership_member){.id = c->ids[i], .voter = true};
         snprintf(m->name, sizeof m->name, "%s", c->names[i]);
@@ -90,6 +90,7 @@ static void make_host(struct cluster *c, uint32_t i, const struct membership *me
         .node =
             {
                 .name = c->names[i],
+                .id = c->ids[i],
                 .cluster = "simulated",
                 .members = *members,
                 .raft = o->raft,

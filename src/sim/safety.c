@@ -140,6 +140,7 @@ static void on_stepped(void *ctx, uint32_t host, const struct raft_event *event,
               raft_current_term(core) << 32 ^ effects->commit_index);
     bool led = h->role == RAFT_LEADER;
     raft_term led_term = h->term;
+    raft_index committed = h->commit_index;
     follow_step(s, host, core);
     raft_check(core);
     if (effects->persist.write_seq != 0) {
@@ -147,6 +148,12 @@ static void on_stepped(void *ctx, uint32_t host, const struct raft_event *event,
             if (led && h->role == RAFT_LEADER && led_term == h->term) {
                 safety_fail(s, host, "leader append-only", "the leader drops entries from %llu on",
                             (unsigned long long)effects->persist.truncate_from);
+            }
+            if (effects->persist.truncate_from <= committed) {
+                safety_fail(s, host, "committed entries stay",
+                            "it drops entries from %llu on, with %llu committed",
+                            (unsigned long long)effects->persist.truncate_from,
+                            (unsigned long long)committed);
             }
             safety_log_truncated(s, host, effects->persist.truncate_from);
         }

@@ -81,11 +81,6 @@ void safety_log_started(struct safety *s, uint32_t host)
 void safety_log_truncated(struct safety *s, uint32_t host, raft_index from)
 {
     struct watched *h = &s->hosts[host];
-    if (from <= h->commit_index) {
-        safety_fail(s, host, "committed entries stay",
-                    "it drops entries from %llu on, with %llu committed", (unsigned long long)from,
-                    (unsigned long long)h->commit_index);
-    }
     if (from <= h->length) {
         h->length = from - 1;
     }

@@ -7,7 +7,7 @@
 
 #include "base/alloc.h"
 
-enum { RECORDS = 128, MESSAGES_MAX = 8 };
+enum { RECORDS = 128, MESSAGES_MAX = 8, SIZES_MAX = 4 };
 
 struct record {
     struct timeline_at at;
@@ -16,6 +16,7 @@ struct record {
     /* A step. Pointers in event and effects lead into this record, or are NULL. */
     struct raft_event event;
     struct raft_message received;
+    uint32_t sizes_bytes[SIZES_MAX]; /* of a proposal, the first ones */
     struct raft_effects effects;
     struct raft_message messages[MESSAGES_MAX];
     uint32_t messages_left_out;
@@ -94,7 +95,10 @@ static void copy_event(struct record *r, const struct raft_event *event)
         r->event.receive.configs = NULL;
         r->event.receive.configs_count = 0;
     } else if (event->type == RAFT_EVENT_PROPOSE) {
-        r->event.propose.sizes_bytes = NULL;
+        uint32_t kept = event->propose.count < SIZES_MAX ? event->propose.count : SIZES_MAX;
+        memcpy(r->sizes_bytes, event->propose.sizes_bytes, kept * sizeof *r->sizes_bytes);
+        r->event.propose.sizes_bytes = r->sizes_bytes;
+        r->event.propose.count = kept;
         r->event.propose.config = NULL;
     }
 }
