@@ -169,10 +169,29 @@ static void check_sent(const struct world_node *n, const struct raft_message *m)
     }
 }
 
+/* What a leader commits is durable on a majority of its voters. */
+static void check_majority(const struct world *w, const struct world_node *n, raft_index index)
+{
+    struct raft_status status;
+    raft_status(n->core, &status);
+    uint32_t voters = 0;
+    uint32_t holders = 0;
+    for (uint32_t i = 0; i < status.members.count; i++) {
+        const struct raft_member *member = &status.members.at[i];
+        voters += member->voter;
+        holders += member->voter &&
+                   disk_holds(&w->nodes[member->id], index, items_get(&n->log, index)->id);
+    }
+    CHECK(holders > voters / 2);
+}
+
 /* State Machine Safety; Leader Completeness is checked when a leader arises. */
 static void check_commit(struct world *w, struct world_node *n, raft_index commit_index)
 {
     CHECK(commit_index >= n->commit_index);
+    if (commit_index > n->commit_index && raft_role(n->core) == RAFT_LEADER) {
+        check_majority(w, n, commit_index);
+    }
     for (raft_index i = n->commit_index + 1; i <= commit_index; i++) {
         const struct item *item = items_get(&n->log, i);
         if (i > w->committed.count) {
@@ -194,6 +213,8 @@ static void check_new_leader(struct world *w, const struct world_node *n)
     }
     w->leader_of[term] = n->id;
     w->elections++;
+    CHECK(n->disk.term == term);
+    CHECK(n->disk.vote == n->id);
     CHECK(n->log.count >= w->committed.count);
     for (raft_index i = 1; i <= w->committed.count; i++) {
         CHECK(items_get(&n->log, i)->id == items_get(&w->committed, i)->id);
@@ -715,6 +736,17 @@ static void crash_or_start(struct world *w, struct world_node *n)
     }
 }
 
+/* A world in which nothing works for long finds little. */
+static void mend(struct world *w)
+{
+    memset(w->cut, 0, sizeof w->cut);
+    for (raft_id id = 1; id <= w->nodes_count; id++) {
+        if (!w->nodes[id].up) {
+            crash_or_start(w, &w->nodes[id]);
+        }
+    }
+}
+
 static void resend_chunks(struct world *w)
 {
     for (raft_id id = 1; id <= w->nodes_count; id++) {
@@ -727,10 +759,41 @@ static void resend_chunks(struct world *w)
     }
 }
 
+static void isolate(struct world *w, raft_id id, bool cut)
+{
+    for (raft_id other = 1; other <= w->nodes_count; other++) {
+        w->cut[id][other] = cut;
+        w->cut[other][id] = cut;
+    }
+}
+
+static void cut_somewhere(struct world *w, const struct world_node *leader)
+{
+    if (rng_chance(&w->rng, w->faults.cut)) {
+        raft_id a = random_node(w)->id;
+        raft_id b = random_node(w)->id;
+        w->cut[a][b] = !w->cut[a][b];
+        if (w->nodes[a].up && w->cut[a][b] && rng_chance(&w->rng, 0.5)) {
+            struct raft_event event = {.type = RAFT_EVENT_PEER_UNREACHABLE};
+            event.peer_unreachable.id = b;
+            (void)step(w, &w->nodes[a], &event, NULL);
+        }
+    }
+    if (rng_chance(&w->rng, w->faults.isolate)) {
+        isolate(w, random_node(w)->id, rng_chance(&w->rng, 0.5));
+    }
+    if (leader != NULL && rng_chance(&w->rng, w->faults.swap)) {
+        memset(w->cut, 0, sizeof w->cut);
+        isolate(w, leader->id, true);
+    }
+}
+
 static void act(struct world *w)
 {
-    struct world_node *leader = some_leader(w);
+    /* Now and then someone who only thinks that it leads. */
     struct world_node *any = random_node(w);
+    bool leads = any->up && raft_role(any->core) == RAFT_LEADER;
+    struct world_node *leader = leads ? any : some_leader(w);
     if (leader != NULL && rng_chance(&w->rng, 0.8)) {
         (void)propose(w, leader, NULL);
     }
@@ -748,15 +811,13 @@ static void act(struct world *w)
     if (any->up && rng_chance(&w->rng, w->faults.compact)) {
         compact(w, any);
     }
-    if (rng_chance(&w->rng, w->faults.cut)) {
-        raft_id a = random_node(w)->id;
-        raft_id b = random_node(w)->id;
-        w->cut[a][b] = !w->cut[a][b];
-        if (w->nodes[a].up && w->cut[a][b] && rng_chance(&w->rng, 0.5)) {
-            struct raft_event event = {.type = RAFT_EVENT_PEER_UNREACHABLE};
-            event.peer_unreachable.id = b;
-            (void)step(w, &w->nodes[a], &event, NULL);
-        }
+    if (any->up && rng_chance(&w->rng, w->faults.campaign)) {
+        struct raft_event event = {.type = RAFT_EVENT_CAMPAIGN};
+        (void)step(w, any, &event, NULL);
+    }
+    cut_somewhere(w, leader);
+    if (rng_chance(&w->rng, 0.03)) {
+        mend(w);
     }
     if (rng_chance(&w->rng, w->faults.crash)) {
         crash_or_start(w, leader != NULL && rng_chance(&w->rng, 0.3) ? leader : random_node(w));
@@ -853,11 +914,14 @@ static struct world_faults draw_faults(struct world *w)
         .loss = calm ? 0 : rng_unit(rng) * 0.2,
         .duplicate = calm ? 0 : rng_unit(rng) * 0.2,
         .slow = calm ? 0 : rng_unit(rng) * 0.2,
-        .cut = rng_chance(rng, 0.6) ? rng_unit(rng) * 0.1 : 0,
-        .crash = rng_chance(rng, 0.8) ? rng_unit(rng) * 0.1 : 0,
-        .stall = rng_chance(rng, 0.3) ? rng_unit(rng) * 0.05 : 0,
-        .transfer = rng_chance(rng, 0.5) ? 0.02 : 0,
-        .change = rng_chance(rng, 0.3) ? 0.05 : 0,
+        .cut = rng_chance(rng, 0.3) ? rng_unit(rng) * 0.1 : 0,
+        .isolate = rng_chance(rng, 0.5) ? rng_unit(rng) * 0.2 : 0,
+        .swap = rng_chance(rng, 0.5) ? rng_unit(rng) * 0.1 : 0,
+        .crash = rng_chance(rng, 0.5) ? rng_unit(rng) * 0.2 : 0,
+        .stall = rng_chance(rng, 0.4) ? rng_unit(rng) * 0.1 : 0,
+        .campaign = rng_chance(rng, 0.5) ? rng_unit(rng) * 0.3 : 0,
+        .transfer = rng_chance(rng, 0.3) ? rng_unit(rng) * 0.2 : 0,
+        .change = rng_chance(rng, 0.4) ? rng_unit(rng) * 0.4 : 0,
         .compact = rng_chance(rng, 0.5) ? 0.1 : 0,
     };
 }
@@ -922,14 +986,14 @@ static void any_seed_is_safe_and_settles(void **state)
 {
     (void)state;
     uint64_t first = env_number("RAFT_SEED", 1);
-    uint64_t count = env_number("RAFT_SEEDS", 300);
+    uint64_t count = env_number("RAFT_SEEDS", 400);
     uint64_t steps = 0;
     uint64_t elections = 0;
     uint64_t committed = 0;
     uint64_t installs = 0;
     for (uint64_t seed = first; seed < first + count; seed++) {
         struct world *w = world_new(seed);
-        world_chaos(w, 5000000);
+        world_chaos(w, 6000000);
         CHECK(world_settle(w, 40 * w->options.election_max_us));
         steps += w->steps;
         elections += w->elections;

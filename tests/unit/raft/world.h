@@ -95,10 +95,13 @@ struct read_check {
 struct world_faults {
     double loss;
     double duplicate;
-    double slow; /* a message takes up to 20 times as long */
-    double cut;  /* of a directed link, per act */
+    double slow;    /* a message takes up to 20 times as long */
+    double cut;     /* of a directed link, per act */
+    double isolate; /* a node is cut off, or comes back */
+    double swap;    /* the leader is cut off and all others come back */
     double crash;
-    double stall; /* a disk stands still for a while */
+    double stall;    /* a disk stands still for a while */
+    double campaign; /* a node times out for no reason */
     double transfer;
     double change; /* of the membership */
     double compact;
