@@ -147,6 +147,20 @@ static void opening_applied(struct node *n, const struct entry *e, enum err err)
     }
 }
 
+/* All that was sent goes to the head of the queue, in its order. */
+static void send_again(struct node *n)
+{
+    struct proposals *p = &n->proposals;
+    struct pending *x;
+    TAILQ_FOREACH (x, &p->sent, link) {
+        x->sent = false;
+    }
+    TAILQ_CONCAT(&p->sent, &p->queued, link);
+    TAILQ_CONCAT(&p->queued, &p->sent, link);
+    p->opening_sent = false;
+    node_want_round(n);
+}
+
 void proposals_applied(struct node *n, const struct entry *e, enum session_verdict verdict,
                        const struct outcome *outcome)
 {
@@ -160,7 +174,13 @@ void proposals_applied(struct node *n, const struct entry *e, enum session_verdi
         return;
     }
     if (verdict == SESSION_EXPIRED) {
-        own_session_replace(n);
+        if (p->open) {
+            own_session_replace(n);
+        } else {
+            /* It overtook the opening, which may yet be applied, and copies of x after it: under
+             * another session x would then take effect twice. */
+            send_again(n);
+        }
         return;
     }
     bool unknown = outcome->result_forgotten || (verdict == SESSION_DUPLICATE && !x->keyed);
@@ -182,20 +202,6 @@ void proposals_applied(struct node *n, const struct entry *e, enum session_verdi
 }
 
 /* ---- loss and time -------------------------------------------------------------------------- */
-
-/* All that was sent goes to the head of the queue, in its order. */
-static void send_again(struct node *n)
-{
-    struct proposals *p = &n->proposals;
-    struct pending *x;
-    TAILQ_FOREACH (x, &p->sent, link) {
-        x->sent = false;
-    }
-    TAILQ_CONCAT(&p->sent, &p->queued, link);
-    TAILQ_CONCAT(&p->queued, &p->sent, link);
-    p->opening_sent = false;
-    node_want_round(n);
-}
 
 static bool kv_installed(struct node *n)
 {
