@@ -199,10 +199,11 @@ struct script_view {
     uint64_t last_applied;
     uint64_t last_index;
     uint32_t quorum;
-    bool leader_ready;       /* leader, own no-op applied */
-    uint64_t token;          /* fencing token of this leadership; 0 when not leader */
-    uint64_t lease_until_us; /* end of the leader lease on the host's clock, drift already deducted;
-                                0 when there is none */
+    bool leader_ready; /* leader, own no-op applied */
+    uint64_t token;    /* fencing token of this leadership; 0 when not leader */
+    /* End of the leader lease on the host's clock, drift already deducted. In the past once it has
+     * lapsed; 0 only where leases are off. */
+    uint64_t lease_until_us;
     uint32_t peers_count;
     struct script_peer peers[SCRIPT_PEERS_MAX];
 };

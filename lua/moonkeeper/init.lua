@@ -1,0 +1,37 @@
+-- require "moonkeeper": what scripts see of their node. Described in lua/README.md, declared in
+-- lua/moonkeeper/meta/moonkeeper.lua.
+local core = require "moonkeeper.core"
+local config = require "moonkeeper.config"
+local kv = require "moonkeeper.kv"
+local raft = require "moonkeeper.raft"
+local task = require "moonkeeper.task"
+local timer = require "moonkeeper.timer"
+require "moonkeeper.lead"
+
+local mk = {
+  on = core.on,
+  hooks = core.hooks,
+  emit = core.emit,
+  while_leader = core.while_leader,
+  info = core.info,
+  json = core.json,
+  msgpack = core.msgpack,
+  null = core.null,
+  array = core.array,
+  config = config,
+  kv = kv,
+  raft = raft,
+  task = task,
+  timer = timer,
+  time = { now_ms = core.now_ms, wall_ms = core.wall_ms },
+  log = {},
+}
+
+for _, level in ipairs { "debug", "info", "warn", "error" } do
+  mk.log[level] = function(message, fields) core.log(level, message, fields) end
+end
+
+-- Stop the node as SIGTERM would: leadership is handed over, shutdown hooks run.
+function mk.shutdown() core.tell("shutdown") end
+
+return mk

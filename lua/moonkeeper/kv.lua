@@ -1,0 +1,65 @@
+-- mk.kv: keys and values in the replicated machine "kv" (lua/moonkeeper/machines/kv.sm.lua).
+local core = require "moonkeeper.core"
+local raft = require "moonkeeper.raft"
+
+local kv = {}
+
+local function check_key(key)
+  if type(key) ~= "string" then error("a key is a string, got " .. type(key), 3) end
+end
+
+-- The options of a call are of two kinds: those of the command, and those of the proposal.
+local function split(opts, args)
+  local proposal = {}
+  for name, value in pairs(opts or {}) do
+    if name == "if_version" then
+      args[name] = value
+    else
+      proposal[name] = value
+    end
+  end
+  return args, proposal
+end
+
+-- The value, and its version; nil when there is no such key.
+function kv.get(key, opts)
+  check_key(key)
+  local found, err = raft.query("kv", "get", { key = key }, opts)
+  if type(found) ~= "table" then return nil, err end
+  return found.value, found.version
+end
+
+function kv.set(key, value, opts)
+  check_key(key)
+  return raft.propose("kv", "set", split(opts, { key = key, value = value }))
+end
+
+function kv.delete(key, opts)
+  check_key(key)
+  return raft.propose("kv", "delete", split(opts, { key = key }))
+end
+
+-- All or none of a list of operations, each { op = "set" | "delete" | "get" | "check", key = ... }: the
+-- results, in the same order.
+function kv.txn(ops, opts)
+  if type(ops) ~= "table" then error("txn(ops): a list of operations", 2) end
+  local done, err = raft.propose("kv", "txn", { ops = ops }, opts)
+  if not done then return nil, err end
+  return done.results
+end
+
+-- An array of {key, value, version} in the order of keys. The node answers in pages; each is
+-- linearizable by itself.
+function kv.list(prefix, opts)
+  if type(prefix) ~= "string" then error("a prefix is a string, got " .. type(prefix), 2) end
+  local items, after = core.array {}, nil
+  repeat
+    local page, err = raft.query("kv", "list", { prefix = prefix, after = after, limit = 1000 }, opts)
+    if not page then return nil, err end
+    table.move(page.items, 1, #page.items, #items + 1, items)
+    after = page.next
+  until after == nil or after == core.null
+  return items
+end
+
+return kv

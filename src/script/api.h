@@ -1,0 +1,39 @@
+/* What the Lua side of moonkeeper (lua/moonkeeper/) is built on: require "moonkeeper.core", one
+ * table of C functions. Each file adds its own; what users see of them is in
+ * lua/moonkeeper/init.lua and, described, in lua/moonkeeper/meta/. */
+#ifndef MK_SCRIPT_API_H
+#define MK_SCRIPT_API_H
+
+#include <lua.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+
+/* The opener of "moonkeeper.core". Stack: [-0, +1]. Raises: out of memory. */
+int api_core_open(lua_State *L);
+/* Once per state, before any script: metatables, the app's configuration. Stack: [-0, +0]. */
+void api_prepare(lua_State *L, struct bytes config);
+
+/* Each adds its functions to the table on top. Stack: [-0, +0]. Raises: out of memory. */
+void api_task_add(lua_State *L);
+void api_hook_add(lua_State *L);
+void api_lead_add(lua_State *L);
+void api_node_add(lua_State *L);
+
+/* Metatables. Stack: [-0, +0]. */
+void api_task_prepare(lua_State *L);
+void api_hook_prepare(lua_State *L);
+void api_lead_prepare(lua_State *L);
+
+/* Return the module's table: mk.json, mk.msgpack. Stack: [-0, +1]. */
+int api_json_open(lua_State *L);
+int api_msgpack_open(lua_State *L);
+
+/* The object that a while_leader's function is given. Stack: [-0, +1]. Raises: out of memory. */
+void api_lead_push(lua_State *L, uint64_t term, uint64_t token);
+
+/* ms at index as a time on the host's clock, from now; UINT64_MAX when it is absent or nil.
+ * Raises: not a number, negative. */
+uint64_t api_until_us(lua_State *L, int index);
+
+#endif

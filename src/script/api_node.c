@@ -1,0 +1,280 @@
+/* moonkeeper.core: the node as scripts see it: requests, status, clock, log, configuration. */
+#include <lauxlib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "script/api.h"
+#include "script/report.h"
+#include "script/request.h"
+#include "script/task.h"
+#include "script/thread.h"
+#include "script/value.h"
+#include "wire/writer.h"
+
+/* Registry key: the app's configuration. */
+static const char config_key;
+
+/* request(method, ...) -> result | nil, err: ask the node; the arguments are the parameters */
+static int core_request(lua_State *L)
+{
+    int count = lua_gettop(L);
+    const char *method = luaL_checkstring(L, 1);
+    task_that_waits(L);
+    struct buffer params = {0};
+    struct why why = {0};
+    enum err err = ERR_OK;
+    write_array(&params, (uint32_t)count - 1);
+    for (int i = 2; i <= count && err == ERR_OK; i++) {
+        err = value_encode(L, i, VALUE_BYTES_MAX, &params, &why);
+    }
+    if (err == ERR_OK) {
+        return request_wait(L, method, &params);
+    }
+    buffer_close(&params);
+    return err == ERR_TOO_LARGE ? report_fail(L, err, why.text) : luaL_error(L, "%s", why.text);
+}
+
+/* tell(method): a request without parameters whose answer is not waited for */
+static int core_tell(lua_State *L)
+{
+    const char *method = luaL_checkstring(L, 1);
+    struct buffer params = {0};
+    write_array(&params, 0);
+    request_send(thread_app(L)->host, method, &params);
+    return 0;
+}
+
+/* ---- status ------------------------------------------------------------------------------------
+ */
+
+static void set_text(lua_State *L, const char *key, const char *value)
+{
+    if (value != NULL && value[0] != 0) {
+        lua_pushstring(L, value);
+        lua_setfield(L, -2, key);
+    }
+}
+
+static void set_u64(lua_State *L, const char *key, uint64_t value)
+{
+    lua_pushinteger(L, (lua_Integer)value);
+    lua_setfield(L, -2, key);
+}
+
+static void set_bool(lua_State *L, const char *key, bool value)
+{
+    lua_pushboolean(L, value);
+    lua_setfield(L, -2, key);
+}
+
+static void push_peers(lua_State *L, const struct script_view *view)
+{
+    uint32_t count = view->peers_count < SCRIPT_PEERS_MAX ? view->peers_count : SCRIPT_PEERS_MAX;
+    lua_createtable(L, (int)count, 0);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct script_peer *peer = &view->peers[i];
+        lua_createtable(L, 0, 6);
+        set_text(L, "id", peer->id);
+        set_text(L, "addr", peer->addr);
+        set_bool(L, "voter", peer->voter);
+        set_bool(L, "online", peer->online);
+        if (view->role == SCRIPT_LEADER) {
+            set_u64(L, "match", peer->match);
+            set_u64(L, "rtt_us", peer->rtt_us);
+        }
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    value_mark_array(L, -1);
+}
+
+/* status() -> {role, term, leader_id, ...} */
+static int core_status(lua_State *L)
+{
+    struct script_view view;
+    inbox_view(&thread_app(L)->host->inbox, &view);
+    lua_createtable(L, 0, 12);
+    set_text(L, "role", script_role_name(view.role));
+    set_u64(L, "term", view.term);
+    set_text(L, "leader_id", view.leader_id);
+    set_text(L, "leader_addr", view.leader_addr);
+    set_u64(L, "commit_index", view.commit_index);
+    set_u64(L, "last_applied", view.last_applied);
+    set_u64(L, "last_index", view.last_index);
+    set_u64(L, "quorum", view.quorum);
+    set_bool(L, "leader_ready", view.leader_ready);
+    push_peers(L, &view);
+    lua_setfield(L, -2, "peers");
+    return 1;
+}
+
+/* is_leader() -> boolean: leader, ready to act, and with a valid lease */
+static int core_is_leader(lua_State *L)
+{
+    struct script_host *host = thread_app(L)->host;
+    struct script_view view;
+    inbox_view(&host->inbox, &view);
+    lua_pushboolean(L, view.role == SCRIPT_LEADER && view.leader_ready &&
+                           (view.lease_until_us == 0 || view.lease_until_us > host_now_us(host)));
+    return 1;
+}
+
+/* info() -> {id, addr, version, cluster, uptime_ms, app, generation, simulated} */
+static int core_info(lua_State *L)
+{
+    const struct app *app = thread_app(L);
+    const struct script_host *host = app->host;
+    lua_createtable(L, 0, 8);
+    set_text(L, "id", host->node_id);
+    set_text(L, "addr", host->node_addr);
+    set_text(L, "version", host->node_version);
+    set_text(L, "cluster", host->node_cluster);
+    set_text(L, "app", app->name);
+    set_u64(L, "generation", app->generation);
+    set_u64(L, "uptime_ms", (host_now_us(host) - host->started_us) / 1000);
+    set_bool(L, "simulated", host->options.simulated);
+    return 1;
+}
+
+/* now_ms() -> number: a clock that never steps */
+static int core_now_ms(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)(host_now_us(thread_app(L)->host) / 1000));
+    return 1;
+}
+
+/* wall_ms() -> integer: since 1970 */
+static int core_wall_ms(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)clock_wall_ms(thread_app(L)->host->options.clock));
+    return 1;
+}
+
+/* config() -> the app's configuration; the same table every time */
+static int core_config(lua_State *L)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &config_key);
+    return 1;
+}
+
+/* ---- log ---------------------------------------------------------------------------------------
+ */
+
+enum { LOG_FIELDS_MAX = 16 };
+
+/* The value on top as a field; strings stay on the stack while they are needed. Stack: [-0, +1]. */
+static struct log_field field_of(lua_State *L, const char *key, int index)
+{
+    switch (lua_type(L, index)) {
+    case LUA_TBOOLEAN:
+        lua_pushnil(L);
+        return log_bool(key, lua_toboolean(L, index));
+    case LUA_TNUMBER:
+        lua_pushnil(L);
+        return lua_isinteger(L, index) ? log_i64(key, lua_tointeger(L, index))
+                                       : log_f64(key, lua_tonumber(L, index));
+    default:
+        return log_text(key, luaL_tolstring(L, index, NULL));
+    }
+}
+
+/* Collect the fields of the table at index, in order of keys; keeps their strings on the stack. */
+static size_t push_fields(lua_State *L, int index, struct log_field *fields)
+{
+    size_t count = 0;
+    luaL_checkstack(L, LOG_FIELDS_MAX * 2 + 8, NULL);
+    lua_pushnil(L);
+    while (count < LOG_FIELDS_MAX && lua_next(L, index) != 0) {
+        if (lua_type(L, -2) == LUA_TSTRING) {
+            int value = lua_gettop(L);
+            size_t at = count++;
+            const char *key = lua_tostring(L, -2);
+            while (at > 0 && strcmp(fields[at - 1].key, key) > 0) {
+                fields[at] = fields[at - 1];
+                at--;
+            }
+            fields[at] = field_of(L, key, value);
+            lua_replace(L, value); /* the text stays, in the place of its value */
+            lua_pushvalue(L, value - 1);
+        } else {
+            lua_pop(L, 1);
+        }
+    }
+    return count;
+}
+
+/* log(level, message, fields?) */
+static int core_log(lua_State *L)
+{
+    static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+    const struct app *app = thread_app(L);
+    const struct log *log = app->host->options.log;
+    int level = luaL_checkoption(L, 1, NULL, levels);
+    const char *message = luaL_tolstring(L, 2, NULL);
+    struct log_field fields[LOG_FIELDS_MAX + 1];
+    if (log == NULL || level < (int)log->level) {
+        return 0;
+    }
+    size_t count = 0;
+    if (lua_istable(L, 3)) {
+        count = push_fields(L, 3, fields);
+    }
+    fields[count++] = log_text("app", app->name);
+    log_write(log, (enum log_level)level, message, fields, count);
+    return 0;
+}
+
+/* ---- opening -----------------------------------------------------------------------------------
+ */
+
+void api_prepare(lua_State *L, struct bytes config)
+{
+    api_task_prepare(L);
+    api_hook_prepare(L);
+    api_lead_prepare(L);
+    struct why why = {0};
+    if (config.size == 0) {
+        lua_newtable(L);
+    } else if (value_decode(L, config, NULL, &why) != ERR_OK) {
+        luaL_error(L, "configuration: %s", why.text);
+    }
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &config_key);
+}
+
+static int array(lua_State *L)
+{
+    return value_array(L);
+}
+
+void api_node_add(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"request", core_request},
+        {"tell", core_tell},
+        {"status", core_status},
+        {"is_leader", core_is_leader},
+        {"info", core_info},
+        {"now_ms", core_now_ms},
+        {"wall_ms", core_wall_ms},
+        {"config", core_config},
+        {"log", core_log},
+        {"array", array},
+        {NULL, NULL},
+    };
+    luaL_setfuncs(L, functions, 0);
+    value_push_null(L);
+    lua_setfield(L, -2, "null");
+}
+
+int api_core_open(lua_State *L)
+{
+    lua_newtable(L);
+    api_task_add(L);
+    api_hook_add(L);
+    api_lead_add(L);
+    api_node_add(L);
+    api_json_open(L);
+    lua_setfield(L, -2, "json");
+    api_msgpack_open(L);
+    lua_setfield(L, -2, "msgpack");
+    return 1;
+}

@@ -1,0 +1,14 @@
+/* Applications: one Lua state each. */
+#ifndef MK_SCRIPT_APP_H
+#define MK_SCRIPT_APP_H
+
+#include "script/host.h"
+
+/* A state in which the script is compiled and its main chunk waits for its first turn.
+ * Errors: as script_host_load(). */
+enum err app_new(struct script_host *host, const struct script_app *spec, struct app **out,
+                 struct why *why);
+/* Ends its tasks and hooks, closes the state. */
+void app_free(struct app *app);
+
+#endif

@@ -1,0 +1,304 @@
+/* The calls of hooks: what they are given, and what becomes of them. */
+#include <inttypes.h>
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "script/hook.h"
+#include "script/report.h"
+#include "script/value.h"
+#include "wire/entry.h"
+
+#define TRIP_US_MAX (3600 * UINT64_C(1000000))
+
+/* ---- the event table ---------------------------------------------------------------------------
+ */
+
+static void set_text(lua_State *L, const char *key, const char *value)
+{
+    lua_pushstring(L, value);
+    lua_setfield(L, -2, key);
+}
+
+static void set_u64(lua_State *L, const char *key, uint64_t value)
+{
+    lua_pushinteger(L, (lua_Integer)value);
+    lua_setfield(L, -2, key);
+}
+
+/* Push input, or nil if it is empty or does not decode: it comes from the log, not from here. */
+static void push_value(lua_State *L, struct bytes input)
+{
+    if (input.size == 0 || value_decode(L, input, NULL, NULL) != ERR_OK) {
+        lua_pushnil(L);
+    }
+}
+
+static void push_event(lua_State *L, const struct script_event *event)
+{
+    push_value(L, slice_bytes(event->fields));
+    if (!lua_istable(L, -1)) {
+        lua_pop(L, 1);
+        lua_createtable(L, 0, 4);
+    }
+    set_text(L, "name", event->name);
+    set_u64(L, "seq", event->seq);
+    set_u64(L, "time_ms", (uint64_t)event->time_ms);
+    set_u64(L, "term", event->term);
+}
+
+static const char *kind_name(enum entry_kind kind)
+{
+    switch (kind) {
+    case ENTRY_NOOP:
+        return "noop";
+    case ENTRY_COMMAND:
+        return "command";
+    case ENTRY_CONFIG:
+        return "config";
+    case ENTRY_MACHINE:
+        return "machine";
+    case ENTRY_SESSION:
+        return "session";
+    case ENTRY_KIND_COUNT:
+        break;
+    }
+    return "unknown";
+}
+
+/* What a command entry holds: MessagePack [cmd, args]. */
+static void set_command(lua_State *L, const struct entry *entry)
+{
+    struct reader r = reader_of(entry->payload);
+    uint32_t count = read_array(&r);
+    if (r.err != ERR_OK || count == 0) {
+        return;
+    }
+    push_value(L, read_raw(&r));
+    lua_setfield(L, -2, "cmd");
+    if (count > 1) {
+        push_value(L, read_raw(&r));
+        lua_setfield(L, -2, "args");
+    }
+}
+
+static void push_commit(lua_State *L, const struct script_host *host,
+                        const struct commit_item *item)
+{
+    struct entry entry;
+    lua_createtable(L, 0, 13);
+    set_text(L, "name", "commit");
+    set_u64(L, "seq", item->index);
+    set_u64(L, "term", host->view.term);
+    set_u64(L, "index", item->index);
+    set_u64(L, "entry_term", item->term);
+    set_u64(L, "size", item->entry.size);
+    lua_pushfstring(L, "%I-%I", (LUAI_UACINT)item->term, (LUAI_UACINT)item->index);
+    lua_setfield(L, -2, "id");
+    if (entry_decode(slice_bytes(item->entry), &entry) != ERR_OK) {
+        set_text(L, "kind", "unknown");
+        return;
+    }
+    set_u64(L, "time_ms", (uint64_t)entry.time_ms);
+    set_text(L, "kind", kind_name(entry.kind));
+    if (entry.machine.size > 0) {
+        lua_pushlstring(L, (const char *)entry.machine.data, entry.machine.size);
+        lua_setfield(L, -2, "sm");
+    }
+    if (entry.kind == ENTRY_COMMAND) {
+        set_command(L, &entry);
+    }
+    if (item->has_result) {
+        push_value(L, slice_bytes(item->result));
+        lua_setfield(L, -2, "result");
+    }
+}
+
+/* ---- start -------------------------------------------------------------------------------------
+ */
+
+struct start {
+    struct hook *hook;
+    const struct script_event *event;
+    const struct commit_item *commit;
+};
+
+/* Under app_protect(). */
+static int start_call(lua_State *L)
+{
+    const struct start *start = lua_touserdata(L, 1);
+    struct hook *hook = start->hook;
+    char where[TASK_WHERE_MAX];
+    snprintf(where, sizeof where, "hook %s/%s", hook->event, hook->name);
+    luaL_checkstack(L, 8, NULL);
+    hook_push(L, hook);
+    lua_getiuservalue(L, -1, HOOK_UV_FUNCTION);
+    if (start->commit != NULL) {
+        push_commit(L, hook->app->host, start->commit);
+    } else {
+        push_event(L, start->event);
+    }
+    struct task_spec spec = {.kind = TASK_HOOK,
+                             .parent = hook->owner,
+                             .where = where,
+                             .ended = hook_ended,
+                             .owner = hook};
+    hook->call = task_spawn(L, &spec, 1);
+    return 0;
+}
+
+static void count_failure(struct hook *hook)
+{
+    struct script_host *host = hook->app->host;
+    hook->errors++;
+    host->stats.hook_errors++;
+    hook->failures++;
+    if (hook->failures < HOOK_FAILURES_TO_TRIP || hook->removed || hook->kind == HOOK_LEAD) {
+        return;
+    }
+    log_warn(host->options.log, "hook tripped", log_text("app", hook->app->name),
+             log_text("event", hook->event), log_text("hook", hook->name),
+             log_u64("failures", hook->failures), log_u64("pause_ms", hook->trip_us / 1000));
+    hook->state = HOOK_TRIPPED;
+    deadline_set(&host->deadlines, &hook->trip, host_now_us(host) + hook->trip_us);
+    hook->trip_us = hook->trip_us * 2 < TRIP_US_MAX ? hook->trip_us * 2 : TRIP_US_MAX;
+    if (hook->kind == HOOK_COMMIT) {
+        feed_park(host, hook);
+    }
+}
+
+static void begin(struct hook *hook, const struct start *start)
+{
+    struct script_host *host = hook->app->host;
+    hook->calls++;
+    host->stats.hook_calls++;
+    if (!app_protect(hook->app, start_call, (void *)start)) {
+        count_failure(hook);
+        hook_wake(hook);
+        return;
+    }
+    hook->call_began_us = host_now_us(host);
+    if (hook->timeout_us != 0) {
+        deadline_set(&host->deadlines, &hook->timeout, hook->call_began_us + hook->timeout_us);
+    }
+}
+
+static void next_commit(struct hook *hook)
+{
+    const struct commit_item *item;
+    if (!feed_peek(hook->app->host, hook, &item)) {
+        return;
+    }
+    struct start start = {.hook = hook, .commit = item};
+    begin(hook, &start);
+    feed_advance(hook, item);
+    hook->app->host->stats.commits_delivered++;
+    if (hook->once) {
+        hook_remove(hook);
+    }
+}
+
+static void next_event(struct hook *hook)
+{
+    struct told *told = hook_take(hook);
+    if (told == NULL) {
+        return;
+    }
+    struct start start = {.hook = hook, .event = told->event};
+    begin(hook, &start);
+    told_release(told);
+    if (hook->once) {
+        hook_remove(hook);
+    }
+}
+
+void hook_next(struct hook *hook)
+{
+    if (hook->call != NULL) {
+        return;
+    }
+    if (hook->removed) {
+        hook_release(hook);
+    } else if (hook->state == HOOK_ON && hook->kind == HOOK_COMMIT) {
+        next_commit(hook);
+    } else if (hook->state == HOOK_ON && hook->kind == HOOK_EVENT) {
+        next_event(hook);
+    } else if (hook->state == HOOK_ON && hook->kind == HOOK_LEAD) {
+        lead_next(hook);
+    }
+}
+
+/* ---- end ---------------------------------------------------------------------------------------
+ */
+
+void hook_ended(struct task *task)
+{
+    struct hook *hook = task->owner;
+    struct script_host *host = hook->app->host;
+    ASSERT(hook->call == task);
+    uint64_t took_us = host_now_us(host) - hook->call_began_us;
+    hook->durations_us[(hook->calls - 1) % HOOK_DURATIONS] =
+        took_us < UINT32_MAX ? (uint32_t)took_us : UINT32_MAX;
+    hook->call = NULL;
+    deadline_clear(&host->deadlines, &hook->timeout);
+    hooks_remove_of(host, task);
+    bool timed_out = task->outcome == TASK_WAS_CANCELLED && task->cancelled == ERR_TIMEOUT;
+    if (timed_out) {
+        report_error(hook->app, task->where, task->cancel_reason, NULL, hook->app->errors + 1);
+    }
+    if (task->outcome == TASK_RETURNED) {
+        hook->failures = 0;
+        hook->trip_us = HOOK_TRIP_US;
+    } else if (task->outcome != TASK_WAS_CANCELLED || timed_out) {
+        count_failure(hook);
+    }
+    if (hook->kind == HOOK_LEAD) {
+        lead_ended(hook, task);
+    }
+    hook_wake(hook);
+}
+
+/* ---- figures -----------------------------------------------------------------------------------
+ */
+
+static int compare_u32(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a;
+    uint32_t y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+uint64_t hook_p99_us(const struct hook *hook)
+{
+    uint64_t ended = hook->calls - (hook->call != NULL);
+    size_t count = ended < HOOK_DURATIONS ? (size_t)ended : HOOK_DURATIONS;
+    if (count == 0) {
+        return 0;
+    }
+    uint32_t sorted[HOOK_DURATIONS];
+    memcpy(sorted, hook->durations_us, count * sizeof sorted[0]);
+    qsort(sorted, count, sizeof sorted[0], compare_u32);
+    return sorted[(count * 99 - 1) / 100];
+}
+
+uint64_t hook_lag(const struct hook *hook)
+{
+    if (hook->kind != HOOK_COMMIT) {
+        return hook->queue_count;
+    }
+    const struct script_host *host = hook->app->host;
+    uint64_t applied = host->view.last_applied;
+    if (applied < host->feed.last_index) {
+        applied = host->feed.last_index;
+    }
+    uint64_t next = hook->place.next_index;
+    return next == 0 || applied < next ? 0 : applied - next + 1;
+}
+
+const char *hook_state_name(enum hook_state state)
+{
+    static const char *const names[] = {"on", "tripped", "off"};
+    return names[state];
+}

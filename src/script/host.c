@@ -1,0 +1,345 @@
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "script/app.h"
+#include "script/hook.h"
+#include "script/preempt.h"
+#include "script/request.h"
+#include "script/task.h"
+#include "wire/writer.h"
+
+/* One run ends after this many rounds, or this much time, and asks to be called again. */
+enum { ROUNDS_MAX = 1000, RUN_US_MAX = 20000 };
+enum { PUBLISH_US = 250000 };
+
+const char *script_role_name(enum script_role role)
+{
+    static const char *const names[] = {"follower", "pre_candidate", "candidate", "leader",
+                                        "learner"};
+    return names[role];
+}
+
+/* ---- new, free ------------------------------------------------------------------------------- */
+
+static void set_defaults(struct script_limits *l)
+{
+    l->slice_us = l->slice_us != 0 ? l->slice_us : 2000;
+    l->budget_us = l->budget_us != 0 ? l->budget_us : 100000;
+    l->memory_bytes = l->memory_bytes != 0 ? l->memory_bytes : 64u << 20;
+    l->events_max = l->events_max != 0 ? l->events_max : 1024;
+    l->commits_max = l->commits_max != 0 ? l->commits_max : 4096;
+    l->tasks_max = l->tasks_max != 0 ? l->tasks_max : 10000;
+    l->requests_max = l->requests_max != 0 ? l->requests_max : 4096;
+    l->lease_margin_us = l->lease_margin_us != 0 ? l->lease_margin_us : 10000;
+}
+
+static char *copy_or_empty(const char *text)
+{
+    return alloc_string(text != NULL ? text : "");
+}
+
+static void on_shutdown_deadline(struct deadline *d)
+{
+    struct script_host *host =
+        (struct script_host *)((char *)d - offsetof(struct script_host, shutdown_deadline));
+    atomic_store(&host->shutdown_finished, true);
+}
+
+struct script_host *script_host_new(const struct script_options *options)
+{
+    ASSERT(options->request != NULL);
+    struct script_host *host = NEW(struct script_host);
+    host->options = *options;
+    set_defaults(&host->options.limits);
+    host->node_id = copy_or_empty(options->node.id);
+    host->node_addr = copy_or_empty(options->node.addr);
+    host->node_version = copy_or_empty(options->node.version);
+    host->node_cluster = copy_or_empty(options->node.cluster);
+    host->started_us = host_now_us(host);
+    TAILQ_INIT(&host->apps);
+    TAILQ_INIT(&host->hooks);
+    TAILQ_INIT(&host->due_hooks);
+    TAILQ_INIT(&host->ready);
+    inbox_init(&host->inbox, &host->options);
+    feed_init(&host->feed, host->options.limits.commits_max);
+    lead_init(host);
+    host->shutdown_deadline.fire = on_shutdown_deadline;
+    pthread_mutex_init(&host->publish_lock, NULL);
+    return host;
+}
+
+void script_host_free(struct script_host *host)
+{
+    if (host == NULL) {
+        return;
+    }
+    host->freeing = true;
+    struct app *app;
+    while ((app = TAILQ_FIRST(&host->apps)) != NULL) {
+        TAILQ_REMOVE(&host->apps, app, link);
+        app_free(app);
+    }
+    for (int i = 0; i < SCRIPT_STATE_EVENTS; i++) {
+        if (host->state_events[i] != NULL) {
+            told_release(host->state_events[i]);
+        }
+    }
+    deadline_clear(&host->deadlines, &host->leadership.lease_watch);
+    deadline_clear(&host->deadlines, &host->shutdown_deadline);
+    deadlines_close(&host->deadlines);
+    feed_close(&host->feed);
+    inbox_close(&host->inbox);
+    request_table_close(&host->requests);
+    slice_close(&host->published_hooks);
+    pthread_mutex_destroy(&host->publish_lock);
+    free(host->node_id);
+    free(host->node_addr);
+    free(host->node_version);
+    free(host->node_cluster);
+    free(host);
+}
+
+enum err script_host_load(struct script_host *host, const struct script_app *spec, struct why *why)
+{
+    struct app *app;
+    TAILQ_FOREACH (app, &host->apps, link) {
+        if (strcmp(app->name, spec->name) == 0) {
+            return err_why(why, ERR_EXISTS, "there is an application '%s' already", spec->name);
+        }
+    }
+    enum err err = app_new(host, spec, &app, why);
+    if (err == ERR_OK) {
+        TAILQ_INSERT_TAIL(&host->apps, app, link);
+    }
+    return err;
+}
+
+/* ---- a run --------------------------------------------------------------------------------------
+ */
+
+static void begin_shutdown(struct script_host *host, uint64_t deadline_us)
+{
+    if (host->shutting_down) {
+        return;
+    }
+    host->shutting_down = true;
+    deadline_set(&host->deadlines, &host->shutdown_deadline, deadline_us);
+    lead_end_work(host, "the node is shutting down");
+    uint64_t now_us = host_now_us(host);
+    struct buffer fields = {0};
+    write_map(&fields, 1);
+    write_text(&fields, "deadline_ms");
+    write_u64(&fields, deadline_us > now_us ? (deadline_us - now_us) / 1000 : 0);
+    hooks_tell(host, "shutdown", buffer_bytes(&fields));
+    buffer_close(&fields);
+}
+
+static void take_lists(struct script_host *host, struct inbox_batch *batch)
+{
+    struct reply_item *reply;
+    while ((reply = STAILQ_FIRST(&batch->replies)) != NULL) {
+        STAILQ_REMOVE_HEAD(&batch->replies, link);
+        request_answered(host, reply->id, reply->err, reply->message, reply->result);
+        free(reply);
+    }
+    struct event_item *item;
+    while ((item = STAILQ_FIRST(&batch->events)) != NULL) {
+        STAILQ_REMOVE_HEAD(&batch->events, link);
+        hooks_deliver(host, item->event);
+        free(item);
+    }
+    feed_take(host, &batch->commits);
+}
+
+/* What others have left here since the last run. */
+static void take_inbox(struct script_host *host)
+{
+    struct inbox_batch batch;
+    inbox_take(&host->inbox, &batch);
+    if (batch.flags & INBOX_VIEW) {
+        host->view = batch.view;
+        lead_update(host);
+    }
+    take_lists(host, &batch);
+    if (batch.flags & INBOX_END_LEADER_WORK) {
+        lead_end_work(host, batch.end_reason);
+    }
+    if (batch.flags & INBOX_RESUME_LEADER_WORK) {
+        lead_resume_work(host);
+    }
+    if (batch.flags & INBOX_SHUTDOWN) {
+        begin_shutdown(host, batch.shutdown_deadline_us);
+    }
+    host->inbox_dropped = batch.events_dropped;
+}
+
+static void start_due_hooks(struct script_host *host)
+{
+    struct hook *hook;
+    while ((hook = TAILQ_FIRST(&host->due_hooks)) != NULL) {
+        TAILQ_REMOVE(&host->due_hooks, hook, due_link);
+        hook->due = false;
+        hook_next(hook);
+    }
+}
+
+/* One slice for each task that is ready now. */
+static void run_round(struct script_host *host)
+{
+    struct task *last = TAILQ_LAST(&host->ready, task_list);
+    struct task *task;
+    do {
+        task = TAILQ_FIRST(&host->ready);
+        TAILQ_REMOVE(&host->ready, task, run_link);
+        task->queued = false;
+        task_run(task); /* it may be gone afterwards: only its address is compared */
+    } while (task != last && !TAILQ_EMPTY(&host->ready));
+}
+
+static bool has_work(const struct script_host *host)
+{
+    return !TAILQ_EMPTY(&host->ready) || !TAILQ_EMPTY(&host->due_hooks);
+}
+
+static void run_rounds(struct script_host *host)
+{
+    uint64_t began_us = host_now_us(host);
+    bool ticking = false;
+    for (int rounds = 0; rounds < ROUNDS_MAX; rounds++) {
+        uint64_t now_us = host_now_us(host);
+        deadlines_fire(&host->deadlines, now_us);
+        start_due_hooks(host);
+        feed_release(host);
+        if (!has_work(host) || now_us - began_us > RUN_US_MAX) {
+            break;
+        }
+        if (!ticking) {
+            preempt_start(host);
+            ticking = true;
+        }
+        if (!TAILQ_EMPTY(&host->ready)) {
+            run_round(host);
+        }
+    }
+    if (ticking) {
+        preempt_stop(host);
+    }
+}
+
+/* ---- what is seen from outside -----------------------------------------------------------------
+ */
+
+static bool shutdown_hooks_done(const struct script_host *host)
+{
+    const struct hook *hook;
+    TAILQ_FOREACH (hook, &host->hooks, link) {
+        if (strcmp(hook->event, "shutdown") == 0 && (hook->call != NULL || hook->queue_count > 0)) {
+            return false;
+        }
+    }
+    return host->leadership.tasks == 0;
+}
+
+static void write_hook(struct buffer *out, const struct hook *hook)
+{
+    write_map(out, 9);
+    write_text(out, "app");
+    write_text(out, hook->app->name);
+    write_text(out, "event");
+    write_text(out, hook->event);
+    write_text(out, "name");
+    write_text(out, hook->name);
+    write_text(out, "state");
+    write_text(out, hook_state_name(hook->state));
+    write_text(out, "calls");
+    write_u64(out, hook->calls);
+    write_text(out, "errors");
+    write_u64(out, hook->errors);
+    write_text(out, "lag");
+    write_u64(out, hook_lag(hook));
+    write_text(out, "p99_us");
+    write_u64(out, hook_p99_us(hook));
+    write_text(out, "dropped");
+    write_u64(out, hook->dropped);
+}
+
+static struct slice describe_hooks(const struct script_host *host)
+{
+    uint32_t count = 0;
+    const struct hook *hook;
+    TAILQ_FOREACH (hook, &host->hooks, link) {
+        count++;
+    }
+    struct buffer out = {0};
+    write_array(&out, count);
+    TAILQ_FOREACH (hook, &host->hooks, link) {
+        write_hook(&out, hook);
+    }
+    struct slice described = slice_copy(buffer_bytes(&out));
+    buffer_close(&out);
+    return described;
+}
+
+static void publish(struct script_host *host)
+{
+    struct script_stats stats = host->stats;
+    const struct app *app;
+    TAILQ_FOREACH (app, &host->apps, link) {
+        stats.apps++;
+        stats.tasks += app->tasks_count;
+        stats.memory_bytes += app->memory.used_bytes;
+    }
+    stats.requests_pending = host->requests.pending;
+    stats.events_dropped += host->inbox_dropped;
+    uint64_t now_us = host_now_us(host);
+    bool list = host->published_hooks.owner == NULL || now_us - host->published_us >= PUBLISH_US;
+    struct slice described = list ? describe_hooks(host) : (struct slice){0};
+    pthread_mutex_lock(&host->publish_lock);
+    host->published = stats;
+    if (list) {
+        host->published_us = now_us;
+        slice_close(&host->published_hooks);
+        host->published_hooks = described;
+    }
+    pthread_mutex_unlock(&host->publish_lock);
+}
+
+uint64_t script_host_run(struct script_host *host)
+{
+    take_inbox(host);
+    run_rounds(host);
+    if (host->shutting_down && shutdown_hooks_done(host)) {
+        atomic_store(&host->shutdown_finished, true);
+    }
+    publish(host);
+    if (!has_work(host)) {
+        return deadlines_next(&host->deadlines);
+    }
+    /* Tasks that keep each other busy would stop simulated time for ever. */
+    return host_now_us(host) + (host->options.preempt == NULL ? 1000 : 0);
+}
+
+bool script_host_shutdown_finished(const struct script_host *host)
+{
+    return atomic_load(&host->shutdown_finished);
+}
+
+void script_host_stats(const struct script_host *host, struct script_stats *out)
+{
+    pthread_mutex_t *lock = (pthread_mutex_t *)&host->publish_lock;
+    pthread_mutex_lock(lock);
+    *out = host->published;
+    pthread_mutex_unlock(lock);
+}
+
+struct slice script_host_hooks(const struct script_host *host)
+{
+    pthread_mutex_t *lock = (pthread_mutex_t *)&host->publish_lock;
+    pthread_mutex_lock(lock);
+    struct slice hooks = slice_ref(host->published_hooks);
+    pthread_mutex_unlock(lock);
+    return hooks;
+}

@@ -1,0 +1,111 @@
+/* The inside of a script host: what its parts share. Included by the files of this folder only.
+ *
+ * One struct script_host has many struct app, an app is one lua_State; a struct task is a coroutine
+ * in it. Exactly one task runs at a time: host->current. All Lua code of users runs in a task; the
+ * app's main lua_State runs C functions only, always under app_protect(). */
+#ifndef MK_SCRIPT_HOST_H
+#define MK_SCRIPT_HOST_H
+
+#include <lua.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include "base/rng.h"
+#include "script/deadlines.h"
+#include "script/feed.h"
+#include "script/inbox.h"
+#include "script/lead.h"
+#include "script/memory.h"
+#include "script/request_table.h"
+#include "script/script.h"
+
+struct hook;
+struct task;
+struct told;
+
+TAILQ_HEAD(task_list, task);
+TAILQ_HEAD(hook_list, hook);
+
+/* Why a coroutine gave up the processor. Set by whoever yields, read by whoever resumed. */
+enum yield_kind {
+    YIELD_USER, /* coroutine.yield: to the coroutine.resume that resumed it */
+    YIELD_WAIT, /* the task waits: to the scheduler, through all coroutines in between */
+    YIELD_TURN, /* its slice is over: likewise */
+    YIELD_KILL, /* its budget is over: likewise, and it is not resumed */
+};
+
+struct app {
+    struct script_host *host;
+    char *name;
+    char *path;
+    lua_State *main;
+    struct memory memory;
+    struct task_list tasks; /* all that have not ended, oldest first */
+    uint32_t tasks_count;
+    uint32_t pooled; /* threads kept for the next task */
+    uint64_t errors;
+    uint32_t generation;
+    TAILQ_ENTRY(app) link;
+};
+TAILQ_HEAD(app_list, app);
+
+struct script_host {
+    struct script_options options;
+    char *node_id;
+    char *node_addr;
+    char *node_version;
+    char *node_cluster;
+    uint64_t started_us;
+
+    struct app_list apps;
+    struct hook_list hooks;     /* of all apps: priority desc, then order of registration */
+    struct hook_list due_hooks; /* to be looked at by hook_next() */
+    uint64_t hooks_order;
+    struct task_list ready; /* tasks that can run, first come first served */
+    struct deadlines deadlines;
+    struct inbox inbox;
+    struct request_table requests; /* of tasks */
+    uint64_t own_requests;         /* sent by the host itself */
+    struct feed feed;
+    uint64_t event_seq;                             /* of the last event told */
+    struct told *state_events[SCRIPT_STATE_EVENTS]; /* the last of each, for replay */
+    uint64_t task_ids;
+
+    /* What runs now, see preempt.h. running and tick are shared with the signal handler. */
+    struct task *current;
+    enum yield_kind yield;
+    lua_State *volatile running;
+    volatile sig_atomic_t tick;
+    uint64_t slice_began_us;     /* on the port's clock of processor time */
+    uint64_t slice_instructions; /* where there is no port */
+
+    struct script_view view; /* the host's copy, taken at the start of a run */
+    struct leadership leadership;
+    atomic_bool leader_work;
+    bool shutting_down;
+    struct deadline shutdown_deadline;
+    atomic_bool shutdown_finished;
+
+    uint64_t fail_after; /* for tests: struct memory's, of the next app */
+    bool freeing;
+    uint64_t inbox_dropped;
+    struct script_stats stats; /* the host's own */
+    uint64_t published_us;
+    struct script_stats published; /* under publish_lock */
+    struct slice published_hooks;
+    pthread_mutex_t publish_lock;
+};
+
+static inline uint64_t host_now_us(const struct script_host *host)
+{
+    return clock_now_us(host->options.clock);
+}
+
+/* Run fn(arg) in the app's main state, protected: fn finds arg as a light userdata at index 1. What
+ * fn leaves on the stack is dropped. False when it raised an error (out of memory, as a rule),
+ * which is logged. Never called from inside Lua. */
+bool app_protect(struct app *app, lua_CFunction fn, void *arg);
+
+#endif

@@ -1,0 +1,101 @@
+/* What the node's thread (or any other) has left for the host to pick up: one lock, held briefly.
+ */
+#ifndef MK_SCRIPT_INBOX_H
+#define MK_SCRIPT_INBOX_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include "script/script.h"
+
+/* The events of which only the last one matters, and which can be replayed: the [S] of the guide.
+ */
+enum { SCRIPT_STATE_EVENTS = 6 };
+/* Its place among them, or -1. */
+int event_state_slot(const char *name);
+
+struct event_item {
+    struct script_event *event;
+    STAILQ_ENTRY(event_item) link;
+};
+STAILQ_HEAD(event_items, event_item);
+
+struct reply_item {
+    uint64_t id;
+    enum err err;
+    char *message;
+    struct slice result;
+    STAILQ_ENTRY(reply_item) link;
+};
+STAILQ_HEAD(reply_items, reply_item);
+
+struct commit_item {
+    uint64_t index;
+    uint64_t term;
+    struct slice entry;
+    bool has_result;
+    struct slice result;
+    STAILQ_ENTRY(commit_item) link;
+};
+STAILQ_HEAD(commit_items, commit_item);
+void commit_item_free(struct commit_item *item);
+
+enum inbox_flag {
+    INBOX_VIEW = 1,
+    INBOX_END_LEADER_WORK = 2,
+    INBOX_RESUME_LEADER_WORK = 4,
+    INBOX_SHUTDOWN = 8,
+};
+
+struct inbox {
+    pthread_mutex_t lock;
+    void (*wake)(void *ctx);
+    void *ctx;
+    bool woken; /* wake() was called since the last inbox_take() */
+
+    unsigned flags; /* enum inbox_flag: what is new */
+    struct script_view view;
+    char end_reason[64];
+    uint64_t shutdown_deadline_us;
+
+    struct reply_items replies;
+    struct event_items events;
+    uint32_t events_count;
+    uint32_t events_max;
+    uint64_t events_dropped;
+
+    struct commit_items commits;
+    uint64_t feed;         /* the only one accepted */
+    uint64_t commits_last; /* index of the last commit accepted in this feed; 0: none */
+    uint32_t commits_held; /* accepted and not yet released */
+    uint32_t commits_max;
+    bool commits_refused; /* one was refused since the feed began */
+};
+
+void inbox_init(struct inbox *box, const struct script_options *options);
+void inbox_close(struct inbox *box);
+
+/* What was there, moved out. The lists are the caller's. */
+struct inbox_batch {
+    unsigned flags;
+    struct script_view view;
+    char end_reason[64];
+    uint64_t shutdown_deadline_us;
+    struct reply_items replies;
+    struct event_items events;
+    struct commit_items commits;
+    uint64_t events_dropped; /* in all */
+};
+void inbox_take(struct inbox *box, struct inbox_batch *out);
+
+/* The latest view. */
+void inbox_view(struct inbox *box, struct script_view *out);
+
+/* Begin a new feed: commits of the former one that wait here are dropped, with keep_waiting only
+ * those that are still to come. Returns its number. */
+uint64_t inbox_new_feed(struct inbox *box, bool keep_waiting);
+/* count commits are done with. Returns true if one was refused and half of the room is free. */
+bool inbox_release_commits(struct inbox *box, uint32_t count);
+
+#endif

@@ -1,0 +1,149 @@
+#include "script/preempt.h"
+
+#include "base/assert.h"
+#include "script/thread.h"
+
+/* What a VM instruction counts as in simulation, how many pass between two looks, and what a switch
+ * to another coroutine is charged, which starts the count anew. */
+enum { INSTRUCTIONS_PER_US = 100, INSTRUCTIONS_PER_LOOK = 1000, INSTRUCTIONS_PER_SWITCH = 100 };
+
+/* The error that ends a task. */
+static char killed;
+
+static bool counts_instructions(const struct script_host *host)
+{
+    return host->options.preempt == NULL;
+}
+
+uint64_t preempt_used_us(const struct task *task)
+{
+    const struct script_host *host = task->app->host;
+    if (host->current != task) {
+        return task->burst_us;
+    }
+    if (counts_instructions(host)) {
+        return task->burst_us + host->slice_instructions / INSTRUCTIONS_PER_US;
+    }
+    const struct preempt_port *port = host->options.preempt;
+    return task->burst_us + (port->cpu_us(port->ctx) - host->slice_began_us);
+}
+
+/* Raise the error that ends the task, now and at every further instruction. */
+static void raise_killed(struct task *task, lua_State *L, lua_Hook hook)
+{
+    task->raising = true;
+    lua_sethook(L, hook, LUA_MASKCOUNT, 1);
+    lua_pushlightuserdata(L, &killed); /* allocates nothing */
+    lua_error(L);
+}
+
+static void on_count(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    struct script_host *host = thread_app(L)->host;
+    struct task *task = host->current;
+    ASSERT(task != NULL);
+    if (task->raising) {
+        raise_killed(task, L, on_count);
+    }
+    if (counts_instructions(host)) {
+        host->slice_instructions += INSTRUCTIONS_PER_LOOK;
+    } else {
+        lua_sethook(L, NULL, 0, 0);
+        host->tick = 0;
+    }
+    const struct script_limits *limits = &host->options.limits;
+    uint64_t used_us = preempt_used_us(task);
+    bool can_yield = task->blocked == 0 && lua_isyieldable(L);
+    bool over = used_us >= (task->closing ? limits->budget_us / 5 : limits->budget_us);
+    if (over || (task->kill_asked && !task->closing)) {
+        if (!can_yield) {
+            raise_killed(task, L, on_count);
+        }
+        host->yield = YIELD_KILL;
+        lua_yield(L, 0);
+    } else if (can_yield && used_us - task->burst_us >= limits->slice_us) {
+        host->yield = YIELD_TURN;
+        lua_yield(L, 0);
+    }
+}
+
+/* On the host's thread, but in a signal handler: lua_sethook is made for that. */
+static void preempt_tick(void *arg)
+{
+    struct script_host *host = arg;
+    host->tick = 1;
+    lua_State *L = host->running;
+    if (L != NULL) {
+        lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+    }
+}
+
+void preempt_start(struct script_host *host)
+{
+    const struct preempt_port *port = host->options.preempt;
+    if (port != NULL) {
+        port->start(port->ctx, host->options.limits.slice_us, preempt_tick, host);
+    }
+}
+
+void preempt_stop(struct script_host *host)
+{
+    const struct preempt_port *port = host->options.preempt;
+    if (port != NULL) {
+        port->stop(port->ctx);
+    }
+    host->tick = 0;
+}
+
+void preempt_begin(struct task *task)
+{
+    struct script_host *host = task->app->host;
+    ASSERT(host->current == NULL);
+    host->current = task;
+    host->yield = YIELD_USER;
+    if (counts_instructions(host)) {
+        host->slice_instructions = 0;
+    } else {
+        host->slice_began_us = host->options.preempt->cpu_us(host->options.preempt->ctx);
+    }
+    preempt_enter(task, task->nest_count > 0 ? task->nest[task->nest_count - 1] : task->L);
+}
+
+void preempt_enter(struct task *task, lua_State *L)
+{
+    struct script_host *host = task->app->host;
+    host->running = L;
+    if (task->raising) {
+        lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+    } else if (counts_instructions(host)) {
+        host->slice_instructions += INSTRUCTIONS_PER_SWITCH;
+        bool look = preempt_used_us(task) >= task->burst_us + host->options.limits.slice_us;
+        lua_sethook(L, on_count, LUA_MASKCOUNT, look ? 1 : INSTRUCTIONS_PER_LOOK);
+    } else if (host->tick) {
+        lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+    }
+}
+
+void preempt_end(struct task *task)
+{
+    struct script_host *host = task->app->host;
+    ASSERT(host->current == task);
+    task->burst_us = preempt_used_us(task);
+    host->running = NULL;
+    host->current = NULL;
+}
+
+void preempt_close_thread(struct task *task, lua_State *L)
+{
+    lua_State *outer = task->app->host->running;
+    thread_set(L, THREAD_CLOSING, true);
+    task->blocked++;
+    preempt_enter(task, L);
+    lua_resetthread(L);
+    if (outer != NULL) {
+        preempt_enter(task, outer);
+    }
+    task->blocked--;
+    thread_set(L, THREAD_CLOSING, false);
+}

@@ -1,0 +1,33 @@
+/* Errors: the objects that scripts see, and what happens to an error that nobody caught. */
+#ifndef MK_SCRIPT_REPORT_H
+#define MK_SCRIPT_REPORT_H
+
+#include <lua.h>
+
+#include "base/err.h"
+
+struct app;
+
+/* Once per state: the metatable of error objects. Stack: [-0, +0]. Raises: out of memory. */
+void report_open(lua_State *L);
+
+/* Push {code, message}, which prints as "code: message". message may be NULL or "": then the
+ * error's own. Stack: [-0, +1]. Raises: out of memory. */
+void report_push(lua_State *L, enum err code, const char *message);
+/* nil, err: how expected failures are returned. Stack: [-0, +2]. Returns 2. */
+int report_fail(lua_State *L, enum err code, const char *message);
+/* Raise it. Does not return. */
+int report_raise(lua_State *L, enum err code, const char *message);
+/* The code of the value at index; ERR_COUNT if it is no error object. Stack: [-0, +0]. */
+enum err report_code(lua_State *L, int index);
+
+/* A string for people of any error value, without calling a metamethod. Stack: [-0, +1]. */
+const char *report_text(lua_State *L, int index);
+
+/* An error that nobody caught: logged with its traceback, counted, told to the "error" hooks
+ * (unless it comes from one of those). count: errors so far in the same place. traceback may be
+ * NULL. */
+void report_error(struct app *app, const char *where, const char *message, const char *traceback,
+                  uint64_t count);
+
+#endif

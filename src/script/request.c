@@ -1,0 +1,77 @@
+#include "script/request.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "script/report.h"
+#include "script/task.h"
+#include "script/thread.h"
+#include "script/value.h"
+
+static void send(struct script_host *host, uint64_t id, const char *method, struct buffer *params)
+{
+    struct script_request *request = NEW(struct script_request);
+    request->id = id;
+    snprintf(request->method, sizeof request->method, "%s", method);
+    request->params = slice_copy(buffer_bytes(params));
+    buffer_close(params);
+    host->stats.requests++;
+    host->options.request(host->options.ctx, request);
+}
+
+void request_send(struct script_host *host, const char *method, struct buffer *params)
+{
+    /* No slot: request_table_take() finds nothing under such an id. */
+    send(host, ++host->own_requests << 32, method, params);
+}
+
+static int answered(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    (void)ctx;
+    task_woken(L);
+    struct task *task = thread_app(L)->host->current;
+    if (task->reply_err != ERR_OK) {
+        return report_fail(L, task->reply_err, task->reply_message);
+    }
+    if (task->reply.size == 0) {
+        lua_pushnil(L);
+        return 1;
+    }
+    struct why why = {0};
+    enum err err = value_decode(L, slice_bytes(task->reply), NULL, &why);
+    slice_close(&task->reply);
+    return err == ERR_OK ? 1 : report_fail(L, err, why.text);
+}
+
+int request_wait(lua_State *L, const char *method, struct buffer *params)
+{
+    struct script_host *host = thread_app(L)->host;
+    struct task *task = host->current;
+    if (host->requests.pending >= host->options.limits.requests_max) {
+        buffer_close(params);
+        return report_fail(L, ERR_BUSY, "too many requests are unanswered");
+    }
+    task->request_id = request_table_add(&host->requests, task);
+    send(host, task->request_id, method, params);
+    return task_wait(L, UINT64_MAX, answered, 0);
+}
+
+void request_answered(struct script_host *host, uint64_t id, enum err err, char *message_take,
+                      struct slice result_take)
+{
+    struct task *task = request_table_take(&host->requests, id);
+    if (task == NULL) {
+        free(message_take);
+        slice_close(&result_take);
+        return;
+    }
+    task->request_id = 0;
+    free(task->reply_message);
+    slice_close(&task->reply);
+    task->reply_err = err;
+    task->reply_message = message_take;
+    task->reply = result_take;
+    task_wake(task, WAKE_CALL);
+}

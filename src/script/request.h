@@ -1,0 +1,20 @@
+/* Asking the node. */
+#ifndef MK_SCRIPT_REQUEST_H
+#define MK_SCRIPT_REQUEST_H
+
+#include "script/host.h"
+
+/* Send a request of the host's own, whose answer is of no interest. Takes over the contents of
+ * params (a MessagePack array), which is empty afterwards. */
+void request_send(struct script_host *host, const char *method, struct buffer *params);
+
+/* Send a request of the running task and wait for the answer: the result, or nil and an error.
+ * The caller has called task_that_waits() and nothing since that can raise. Takes over the contents
+ * of params. Only as `return request_wait(...)`. */
+int request_wait(lua_State *L, const char *method, struct buffer *params);
+
+/* Hand an answer to the task that waits for it. Takes over message and result. */
+void request_answered(struct script_host *host, uint64_t id, enum err err, char *message_take,
+                      struct slice result_take);
+
+#endif
