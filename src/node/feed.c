@@ -5,7 +5,7 @@
 
 enum { READ_BYTES_MAX = 1 << 20 };
 
-void feed_close(struct node *n)
+void feed_end(struct node *n)
 {
     store_read_close(&n->feed.read);
 }

@@ -455,7 +455,7 @@ void news_lease(struct node *n, uint64_t now_us);
 /* feed.c */
 void feed_resume(struct node *n, raft_index from, uint64_t number);
 void feed_pump(struct node *n);
-void feed_close(struct node *n);
+void feed_end(struct node *n);
 
 /* stop.c */
 void transfer_begin(struct node *n, raft_id target, uint64_t timeout_us, node_reply_fn reply,

@@ -239,7 +239,7 @@ void node_free(struct node *n)
     node_give_ready_answers(n);
     store_close(n->store);
     sender_close(n);
-    feed_close(n);
+    feed_end(n);
     apply_close(n);
     machines_free(n->machines);
     state_free(n->state);
