@@ -299,6 +299,19 @@ static enum err make_durable(struct wal *w, struct window *v, const struct scan 
     return ERR_OK;
 }
 
+/* With all records read: are the oldest entries that are needed there? */
+static enum err check_first(const struct wal *w, struct why *why)
+{
+    uint64_t first = wal_index_first(w);
+    if (first <= w->base.index + 1) {
+        return ERR_OK;
+    }
+    return err_why(why, ERR_CORRUPT,
+                   "%s/wal begins with entry %" PRIu64 " instead of %" PRIu64
+                   ": put the older segments back, or " REPLACE,
+                   w->fs->v->path(w->fs->ctx), first, w->base.index + 1);
+}
+
 static enum err recover_last(struct wal *w, struct why *why)
 {
     struct wal_segment *s = wal_active(w);
@@ -322,6 +335,9 @@ static enum err recover_last(struct wal *w, struct why *why)
                       "%s/%s is damaged at byte %" PRIu64 ": a later batch at byte %" PRIu64
                       " shows that this is not the torn end of the last write; " REPLACE,
                       w->fs->v->path(w->fs->ctx), name, scan.at, where);
+    }
+    if (err == ERR_OK) {
+        err = check_first(w, why);
     }
     if (err == ERR_OK && (scan.in_batch || later > 0)) {
         log_warn(w->log, "cut the torn end of the log", log_text("file", name),
@@ -423,12 +439,6 @@ enum err wal_recover(struct wal *w, struct why *why)
     }
     if (err == ERR_OK) {
         err = recover_segments(w, &l, why);
-    }
-    if (err == ERR_OK && wal_index_first(w) > w->base.index + 1) {
-        err = err_why(why, ERR_CORRUPT,
-                      "%s/wal begins with entry %" PRIu64 " instead of %" PRIu64
-                      ": put the older segments back, or " REPLACE,
-                      w->fs->v->path(w->fs->ctx), wal_index_first(w), w->base.index + 1);
     }
     for (size_t i = 0; err == ERR_OK && i < l.spares_count; i++) {
         err = wal_adopt_spare(w, l.spares[i], why);

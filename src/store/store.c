@@ -523,15 +523,12 @@ static enum err recover(struct store *s, struct store_recovered *recovered, stru
     enum err err = identity_check(&s->options, recovered->uuid, why);
     if (err == ERR_NOT_FOUND) {
         err = set_up(s, recovered, why);
-    } else if (err == ERR_OK) {
+    } else if (err == ERR_OK && (err = peers_read(&s->peers, fs, why)) == ERR_OK) {
         wal_init(&s->wal, &s->options, recovered->uuid);
         err = wal_recover(&s->wal, why);
         if (err == ERR_OK && (err = fs->v->sync_dir(fs->ctx, ".")) != ERR_OK) {
             err_why(why, err, "syncing the data directory %s failed", fs->v->path(fs->ctx));
         }
-    }
-    if (err == ERR_OK) {
-        err = peers_read(&s->peers, fs, why);
     }
     recovered->term = s->wal.term;
     recovered->vote = s->wal.vote;
