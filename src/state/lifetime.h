@@ -17,12 +17,13 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include "state/record.h"
+#include "state/pool.h"
 #include "state/tree.h"
 
 struct retired_chunk;
 
 struct state_snapshot {
+    struct object object;
     struct tree tree;
     uint32_t epoch;                /* it sees what was born up to here */
     struct retired_chunk *retired; /* while this was the newest to see it */
@@ -39,6 +40,7 @@ struct lifetime {
     struct snapshot_list live;     /* newest first */
     struct snapshot_list released; /* their lists wait to be gone through */
     struct doomed_list doomed;
+    struct pool pool;
     uint64_t object_bytes;
     uint64_t other_bytes; /* of lists and snapshots */
 };
@@ -61,11 +63,12 @@ void lifetime_retire_tree(struct lifetime *l, struct state_node *root);
 
 struct state_snapshot *lifetime_snapshot(struct lifetime *l, const struct tree *present);
 void lifetime_release(struct lifetime *l, struct state_snapshot *snapshot);
-/* Free or move at most steps_max pieces. False when nothing waits any more. */
+/* Free or move at most steps_max pieces, or fewer large ones: each 4 KiB that go back to the system
+ * are a step too. False when nothing waits any more. */
 bool lifetime_reclaim(struct lifetime *l, size_t steps_max);
 static inline bool lifetime_has_waiting(const struct lifetime *l)
 {
-    return !TAILQ_EMPTY(&l->released) || !STAILQ_EMPTY(&l->doomed);
+    return !TAILQ_EMPTY(&l->released) || !STAILQ_EMPTY(&l->doomed) || pool_has_empty(&l->pool);
 }
 
 #endif

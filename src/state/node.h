@@ -16,9 +16,9 @@
 #include "state/record.h"
 
 enum {
-    NODE_CAPACITY = 64,
-    NODE_MIN = 16,       /* at least, in all but the root */
-    NODE_MERGED_MAX = 48 /* fuller pairs are evened out instead: no split right after a merge */
+    NODE_CAPACITY = 60,  /* the two kinds of node are just below 1 and 1.5 KiB */
+    NODE_MIN = 15,       /* at least, in all but the root */
+    NODE_MERGED_MAX = 45 /* fuller pairs are evened out instead: no split right after a merge */
 };
 
 struct state_node {

@@ -7,7 +7,7 @@
  * bytes here. */
 struct state_hash record_hash(const struct record *r)
 {
-    size_t size = r->object.size_bytes - sizeof(struct record);
+    size_t size = r->object.size_bytes - offsetof(struct record, bytes);
     XXH128_hash_t h = XXH3_128bits_withSeed(r->bytes, size, r->key_size);
     return (struct state_hash){.lo = h.low64, .hi = h.high64};
 }

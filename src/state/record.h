@@ -7,23 +7,18 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "state/pool.h"
 #include "state/state.h"
-
-/* What records and nodes begin with: enough to say who can see them (lifetime.h). */
-struct object {
-    uint32_t born;       /* the epoch it was made in */
-    uint32_t size_bytes; /* of the whole allocation */
-};
 
 struct record {
     struct object object;
-    uint32_t key_size;
+    uint16_t key_size;
     uint8_t bytes[]; /* key, then value */
 };
 
 static inline size_t record_size(struct bytes key, struct bytes value)
 {
-    return sizeof(struct record) + key.size + value.size;
+    return offsetof(struct record, bytes) + key.size + value.size;
 }
 
 static inline struct bytes record_key(const struct record *r)
@@ -33,7 +28,7 @@ static inline struct bytes record_key(const struct record *r)
 
 static inline struct bytes record_value(const struct record *r)
 {
-    size_t before = sizeof(struct record) + r->key_size;
+    size_t before = offsetof(struct record, bytes) + r->key_size;
     return bytes_of(r->bytes + r->key_size, r->object.size_bytes - before);
 }
 

@@ -1,5 +1,6 @@
 #include "base/assert.h"
 #include "state/internal.h"
+#include "state/record.h"
 
 void state_restore_begin(struct state *s)
 {

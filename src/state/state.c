@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "state/internal.h"
+#include "state/record.h"
 
 enum {
     RECLAIM_PER_WRITE = 4, /* as many as a write retires: what waits does not grow without end */

@@ -136,8 +136,9 @@ struct state_hash state_snapshot_hash(const struct state_snapshot *snapshot);
 uint64_t state_snapshot_count(const struct state_snapshot *snapshot);
 uint64_t state_snapshot_bytes(const struct state_snapshot *snapshot);
 
-/* Free what nothing can see any more, at most nodes_max pieces. False when nothing is left to do.
- * Every write does a few by itself; the loop calls this in slices when idle. */
+/* Free what nothing can see any more, at most nodes_max pieces (each 4 KiB of a large one count as
+ * another). False when nothing is left to do. Every write does a few by itself; the loop calls this
+ * in slices when idle: 1000 are about 0.1 ms. */
 bool state_reclaim(struct state *s, size_t nodes_max);
 
 /* --- Replacing everything: a snapshot that came from disk or from the leader --- */

@@ -11,7 +11,7 @@ struct record *record_new(struct lifetime *l, struct bytes key, struct bytes val
     ASSERT(key.size <= STATE_KEY_BYTES_MAX);
     ASSERT(value.size <= STATE_VALUE_BYTES_MAX);
     struct record *r = lifetime_alloc(l, record_size(key, value));
-    r->key_size = (uint32_t)key.size;
+    r->key_size = (uint16_t)key.size;
     if (key.size > 0) {
         memcpy(r->bytes, key.data, key.size);
     }
@@ -113,14 +113,14 @@ static void own_path(struct tree *t, struct lifetime *l, struct tree_path *path)
 static void account(struct tree *t, const struct record *r)
 {
     t->count++;
-    t->bytes += r->object.size_bytes - sizeof(struct record);
+    t->bytes += r->object.size_bytes - offsetof(struct record, bytes);
     t->hash = hash_sum(t->hash, record_hash(r));
 }
 
 static void discount(struct tree *t, const struct record *r)
 {
     t->count--;
-    t->bytes -= r->object.size_bytes - sizeof(struct record);
+    t->bytes -= r->object.size_bytes - offsetof(struct record, bytes);
     t->hash = hash_difference(t->hash, record_hash(r));
 }
 

@@ -1,0 +1,474 @@
+/* What the operations of src/state cost, and the longest that any single one of them took: the
+ * consensus loop waits for each.
+ *
+ *     bench_state_map [--keys N] [--json]
+ *
+ * Every operation is timed by itself. One during which the kernel ran something else on this core
+ * says nothing about the state; those are counted, not measured. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "base/rng.h"
+#include "state/state.h"
+
+enum {
+    SMALL_KEYS = 100,
+    SMALL_OPERATIONS = 1000000,
+    RECLAIM_SLICE = 256,
+    VALUE_SIZE = 20,
+    SUSPECT_NS = 20000, /* longer: ask the kernel whether it was us */
+    ROWS_MAX = 64
+};
+
+struct row {
+    char name[48];
+    uint64_t keys;
+    uint64_t operations;
+    uint64_t total_ns;
+    uint64_t longest_ns;
+    uint64_t preempted;
+};
+
+struct bench {
+    struct row rows[ROWS_MAX];
+    size_t row_count;
+    uint64_t overhead_ns; /* of timing one operation */
+    long switches;
+    struct rng rng;
+    struct state *state;
+    uint64_t keys;
+    uint32_t *order; /* all key numbers, shuffled */
+};
+
+/* --- Timing --- */
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static bool was_preempted(struct bench *b)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_THREAD, &usage);
+    long switches = usage.ru_nivcsw + usage.ru_nvcsw;
+    bool yes = switches != b->switches;
+    b->switches = switches;
+    return yes;
+}
+
+static struct row *new_row(struct bench *b, const char *name)
+{
+    if (b->row_count == ROWS_MAX) {
+        abort();
+    }
+    struct row *r = &b->rows[b->row_count++];
+    *r = (struct row){0};
+    snprintf(r->name, sizeof r->name, "%s", name);
+    r->keys = b->keys;
+    was_preempted(b);
+    return r;
+}
+
+static void add_sample(struct bench *b, struct row *r, uint64_t start_ns)
+{
+    uint64_t took_ns = now_ns() - start_ns;
+    if (took_ns > SUSPECT_NS && was_preempted(b)) {
+        r->preempted++;
+        return;
+    }
+    r->operations++;
+    r->total_ns += took_ns > b->overhead_ns ? took_ns - b->overhead_ns : 0;
+    if (took_ns > r->longest_ns) {
+        r->longest_ns = took_ns;
+    }
+}
+
+#define TIMED(b, row, operation)           \
+    do {                                   \
+        uint64_t start_ns_ = now_ns();     \
+        operation;                         \
+        add_sample((b), (row), start_ns_); \
+    } while (0)
+
+static uint64_t measure_overhead(void)
+{
+    enum { TIMES = 1000000 };
+    uint64_t start_ns = now_ns();
+    for (unsigned i = 0; i < TIMES; i++) {
+        now_ns();
+    }
+    return (now_ns() - start_ns) / TIMES;
+}
+
+/* --- Keys and values of 20 bytes --- */
+
+struct key {
+    char text[24];
+};
+
+static struct bytes key_numbered(struct key *k, uint64_t number)
+{
+    int size = snprintf(k->text, sizeof k->text, "users/%014llu", (unsigned long long)number);
+    return bytes_of(k->text, (size_t)size);
+}
+
+static struct bytes random_value(struct bench *b, uint64_t *buffer)
+{
+    buffer[0] = rng_next(&b->rng);
+    buffer[1] = rng_next(&b->rng);
+    buffer[2] = 0;
+    return bytes_of(buffer, VALUE_SIZE);
+}
+
+static struct bytes random_key(struct bench *b, struct key *k)
+{
+    return key_numbered(k, 2 * rng_range(&b->rng, 0, b->keys));
+}
+
+/* Even numbers exist, odd ones do not. */
+static struct bytes missing_key(struct bench *b, struct key *k)
+{
+    return key_numbered(k, 2 * rng_range(&b->rng, 0, b->keys) + 1);
+}
+
+static void shuffle(struct bench *b)
+{
+    b->order = alloc_resize(b->order, b->keys, sizeof b->order[0]);
+    for (uint32_t i = 0; i < b->keys; i++) {
+        b->order[i] = i;
+    }
+    for (uint64_t i = b->keys; i > 1; i--) {
+        uint64_t j = rng_range(&b->rng, 0, i);
+        uint32_t swap = b->order[i - 1];
+        b->order[i - 1] = b->order[j];
+        b->order[j] = swap;
+    }
+}
+
+/* --- What is measured --- */
+
+/* What this machine adds to anything. A longest time that is near one of these says nothing about
+ * the state: on virtual machines the first use of a page alone can take a third of a millisecond.
+ */
+static void noise(struct bench *b)
+{
+    enum { PAGES = 20000, PAGE_BYTES = 4096 };
+    struct row *none = new_row(b, "(nothing)");
+    for (uint64_t i = 0; i < b->keys; i++) {
+        TIMED(b, none, (void)0);
+    }
+    struct row *touch = new_row(b, "(first use of a page)");
+    volatile char *pages = alloc_bytes((size_t)PAGES * PAGE_BYTES);
+    for (size_t i = 0; i < PAGES; i++) {
+        TIMED(b, touch, pages[i * PAGE_BYTES] = 1);
+    }
+    free((void *)(uintptr_t)pages);
+}
+
+static void fill(struct bench *b, const char *name, bool in_order)
+{
+    struct row *r = new_row(b, name);
+    for (uint64_t i = 0; i < b->keys; i++) {
+        struct key k;
+        uint64_t v[3];
+        struct bytes key = key_numbered(&k, 2 * (in_order ? i : b->order[i]));
+        struct bytes value = random_value(b, v);
+        TIMED(b, r, state_set(b->state, key, value));
+    }
+}
+
+static void empty(struct bench *b)
+{
+    struct row *r = new_row(b, "delete");
+    for (uint64_t i = 0; i < b->keys; i++) {
+        struct key k;
+        struct bytes key = key_numbered(&k, 2 * b->order[i]);
+        TIMED(b, r, state_delete(b->state, key));
+    }
+}
+
+static void get(struct bench *b, uint64_t operations)
+{
+    struct row *hit = new_row(b, "get");
+    struct row *miss = new_row(b, "get, not there");
+    for (uint64_t i = 0; i < operations; i++) {
+        struct key k;
+        struct bytes value;
+        struct bytes key = random_key(b, &k);
+        TIMED(b, hit, state_get(b->state, key, &value));
+        key = missing_key(b, &k);
+        TIMED(b, miss, state_get(b->state, key, &value));
+    }
+}
+
+static void replace(struct bench *b, const char *name, uint64_t operations)
+{
+    struct row *r = new_row(b, name);
+    for (uint64_t i = 0; i < operations; i++) {
+        struct key k;
+        uint64_t v[3];
+        struct bytes key = random_key(b, &k);
+        struct bytes value = random_value(b, v);
+        TIMED(b, r, state_set(b->state, key, value));
+    }
+}
+
+static void transactions(struct bench *b, uint64_t operations)
+{
+    struct row *begin = new_row(b, "begin");
+    struct row *commit = new_row(b, "commit of 2 sets, 1 delete");
+    struct row *rollback = new_row(b, "rollback of 2 sets, 1 delete");
+    for (uint64_t i = 0; i < operations; i++) {
+        struct key k;
+        uint64_t v[3];
+        struct bytes value = random_value(b, v);
+        TIMED(b, begin, state_begin(b->state));
+        state_set(b->state, random_key(b, &k), value);
+        struct bytes key = missing_key(b, &k);
+        state_set(b->state, key, value);
+        state_delete(b->state, key);
+        if (i % 2 == 0) {
+            TIMED(b, commit, state_commit(b->state));
+        } else {
+            TIMED(b, rollback, state_rollback(b->state));
+        }
+    }
+}
+
+static void iterate(struct bench *b)
+{
+    static struct state_cursor c;
+    struct row *r = new_row(b, "cursor step");
+    bool on = state_seek(&c, b->state, bytes_of(NULL, 0));
+    while (on) {
+        TIMED(b, r, on = state_next(&c));
+    }
+}
+
+static void seek(struct bench *b, uint64_t operations)
+{
+    static struct state_cursor c;
+    struct row *r = new_row(b, "cursor seek");
+    for (uint64_t i = 0; i < operations; i++) {
+        struct key k;
+        struct bytes key = missing_key(b, &k);
+        TIMED(b, r, state_seek(&c, b->state, key));
+    }
+}
+
+/* The writes after a snapshot copy what they touch; what it held is freed in slices. */
+static void snapshots(struct bench *b, uint64_t operations)
+{
+    struct row *take = new_row(b, "snapshot take");
+    struct row *release = new_row(b, "snapshot release");
+    struct row *reclaim = new_row(b, "reclaim, slice of 256");
+    for (unsigned i = 0; i < 5; i++) {
+        struct state_snapshot *snapshot;
+        TIMED(b, take, snapshot = state_snapshot_take(b->state));
+        replace(b, "set (replace) under a snapshot", operations);
+        TIMED(b, release, state_snapshot_release(b->state, snapshot));
+        bool more = true;
+        while (more) {
+            TIMED(b, reclaim, more = state_reclaim(b->state, RECLAIM_SLICE));
+        }
+        /* One row for all five. */
+        if (i > 0) {
+            struct row *last = &b->rows[--b->row_count];
+            struct row *first = last - 1;
+            first->operations += last->operations;
+            first->total_ns += last->total_ns;
+            first->preempted += last->preempted;
+            first->longest_ns =
+                last->longest_ns > first->longest_ns ? last->longest_ns : first->longest_ns;
+        }
+    }
+}
+
+static void restore(struct bench *b)
+{
+    struct row *add = new_row(b, "restore add");
+    struct row *end = new_row(b, "restore end");
+    struct row *reclaim = new_row(b, "reclaim of a replaced state, slice of 256");
+    state_restore_begin(b->state);
+    for (uint64_t i = 0; i < b->keys; i++) {
+        struct key k;
+        uint64_t v[3];
+        struct bytes key = key_numbered(&k, 2 * i);
+        struct bytes value = random_value(b, v);
+        TIMED(b, add, state_restore_add(b->state, key, value));
+    }
+    TIMED(b, end, state_restore_end(b->state, NULL));
+    bool more = true;
+    while (more) {
+        TIMED(b, reclaim, more = state_reclaim(b->state, RECLAIM_SLICE));
+    }
+}
+
+static void values_of_1_mib(struct bench *b)
+{
+    enum { SIZE = 1024 * 1024 };
+    char *data = alloc_zeroed(1, SIZE);
+    struct row *r = new_row(b, "set of a 1 MiB value");
+    for (unsigned i = 0; i < 100; i++) {
+        memset(data, (int)i, SIZE);
+        struct bytes value = bytes_of(data, SIZE);
+        TIMED(b, r, state_set(b->state, bytes_of("large", 5), value));
+    }
+    state_delete(b->state, bytes_of("large", 5));
+    free(data);
+}
+
+/* Memory of this process that is in use, in bytes. 0 if the system does not tell. */
+static double resident(void)
+{
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f != NULL) {
+        pages = fscanf(f, "%*u %lu", &pages) == 1 ? pages : 0;
+        fclose(f);
+    }
+    return (double)pages * 4096;
+}
+
+/* Bytes for each entry, all included. */
+static double fill_and_weigh(struct bench *b, const char *name, bool in_order)
+{
+    double before = resident();
+    b->state = state_new();
+    fill(b, name, in_order);
+    return (resident() - before) / (double)b->keys;
+}
+
+static void run_small(struct bench *b)
+{
+    b->keys = SMALL_KEYS;
+    shuffle(b);
+    b->state = state_new();
+    fill(b, "set (insert), any order", false);
+    get(b, SMALL_OPERATIONS);
+    replace(b, "set (replace)", SMALL_OPERATIONS);
+    transactions(b, SMALL_OPERATIONS);
+    seek(b, SMALL_OPERATIONS);
+    snapshots(b, 200);
+    empty(b);
+    state_free(b->state);
+}
+
+struct weights {
+    double any_order;
+    double in_order;
+};
+
+static struct weights run_large(struct bench *b, uint64_t keys)
+{
+    struct weights w;
+    b->keys = keys;
+    shuffle(b);
+    noise(b);
+    w.in_order = fill_and_weigh(b, "set (insert), in order", true);
+    state_free(b->state);
+    w.any_order = fill_and_weigh(b, "set (insert), any order", false);
+    get(b, keys);
+    replace(b, "set (replace)", keys);
+    transactions(b, keys);
+    seek(b, keys);
+    iterate(b);
+    snapshots(b, keys / 5);
+    values_of_1_mib(b);
+    empty(b);
+    fill(b, "set (insert), any order, memory in use before", false);
+    restore(b);
+    state_free(b->state);
+    return w;
+}
+
+/* --- Reporting --- */
+
+static uint64_t longest(const struct bench *b, bool (*wanted)(const struct row *))
+{
+    uint64_t result = 0;
+    for (size_t i = 0; i < b->row_count; i++) {
+        if (wanted(&b->rows[i]) && b->rows[i].longest_ns > result) {
+            result = b->rows[i].longest_ns;
+        }
+    }
+    return result;
+}
+
+static bool is_small_value(const struct row *r)
+{
+    return strstr(r->name, "MiB") == NULL && r->name[0] != '(';
+}
+
+static void print_table(const struct bench *b, struct weights w)
+{
+    printf("%-46s %9s %9s %9s %11s %9s\n", "operation", "keys", "times", "mean ns", "longest us",
+           "preempted");
+    for (size_t i = 0; i < b->row_count; i++) {
+        const struct row *r = &b->rows[i];
+        double mean = r->operations > 0 ? (double)r->total_ns / (double)r->operations : 0;
+        printf("%-46s %9llu %9llu %9.0f %11.1f %9llu\n", r->name, (unsigned long long)r->keys,
+               (unsigned long long)r->operations, mean, (double)r->longest_ns / 1000,
+               (unsigned long long)r->preempted);
+    }
+    printf("\nlongest single operation (values of 20 bytes): %.1f us\n",
+           (double)longest(b, is_small_value) / 1000);
+    printf("memory per entry of 40 bytes: %.1f bytes (any order), %.1f bytes (in order)\n",
+           w.any_order, w.in_order);
+}
+
+static void print_json(const struct bench *b, struct weights w)
+{
+    printf("{\"operations\":[");
+    for (size_t i = 0; i < b->row_count; i++) {
+        const struct row *r = &b->rows[i];
+        double mean = r->operations > 0 ? (double)r->total_ns / (double)r->operations : 0;
+        printf("%s{\"name\":\"%s\",\"keys\":%llu,\"times\":%llu,\"mean_ns\":%.1f,"
+               "\"longest_ns\":%llu,\"preempted\":%llu}",
+               i > 0 ? "," : "", r->name, (unsigned long long)r->keys,
+               (unsigned long long)r->operations, mean, (unsigned long long)r->longest_ns,
+               (unsigned long long)r->preempted);
+    }
+    printf("],\"longest_ns\":%llu,\"entry_bytes_any_order\":%.1f,\"entry_bytes_in_order\":%.1f}\n",
+           (unsigned long long)longest(b, is_small_value), w.any_order, w.in_order);
+}
+
+int main(int argc, char **argv)
+{
+    bool json = false;
+    uint64_t keys = 1000000;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0) {
+            json = true;
+        } else if (strcmp(argv[i], "--keys") == 0 && i + 1 < argc) {
+            keys = strtoull(argv[++i], NULL, 10);
+        } else {
+            keys = 0;
+        }
+    }
+    if (keys < 1 || keys > UINT32_MAX) {
+        fprintf(stderr, "usage: %s [--keys N] [--json]\n", argv[0]);
+        return 2;
+    }
+    static struct bench b;
+    rng_seed(&b.rng, 1);
+    b.overhead_ns = measure_overhead();
+    run_small(&b);
+    struct weights w = run_large(&b, keys);
+    free(b.order);
+    if (json) {
+        print_json(&b, w);
+    } else {
+        print_table(&b, w);
+    }
+    return 0;
+}
