@@ -1,0 +1,259 @@
+/* Flags, arguments and durations. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/nearest.h"
+#include "cli/cli.h"
+
+enum { FLAGS_MAX = 48 };
+
+/* The flags of a verb and those of all verbs, and where the latter go. */
+struct parser {
+    struct cli *cli;
+    const struct usage *usage;
+    struct flag flags[FLAGS_MAX];
+    size_t flags_count;
+    const char *output, *timeout, *color;
+    bool help;
+};
+
+static void add_flags(struct parser *p, const struct flag *flags, size_t count)
+{
+    for (size_t i = 0; i < count && p->flags_count < FLAGS_MAX; i++) {
+        p->flags[p->flags_count++] = flags[i];
+    }
+}
+
+static void add_common_flags(struct parser *p)
+{
+    struct cli *cli = p->cli;
+    const struct flag common[] = {
+        {"endpoints", 'e', "HOST:PORT,...", "client addresses of nodes, tried in turn",
+         &cli->endpoints, NULL},
+        {"output", 'o', "FORMAT", "table (for people), json, or simple (bare values)", &p->output,
+         NULL},
+        {"timeout", 0, "TIME", "how long to wait for an answer, as 500ms or 5s", &p->timeout, NULL},
+        {"log-level", 0, "LEVEL", "debug, info, warn, error or off", &cli->log_level, NULL},
+        {"log-format", 0, "FORMAT", "console, logfmt or json", &cli->log_format, NULL},
+        {"color", 0, "WHEN", "auto (on a terminal), always or never", &p->color, NULL},
+        {"help", 'h', NULL, "show this", NULL, &p->help},
+    };
+    add_flags(p, common, sizeof common / sizeof common[0]);
+}
+
+const char *cli_environment(const char *key)
+{
+    char name[64] = "MOONKEEPER_";
+    size_t at = strlen(name);
+    for (const char *c = key; *c != 0 && at + 1 < sizeof name; c++) {
+        name[at++] = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
+    }
+    name[at] = 0;
+    const char *value = getenv(name);
+    return value != NULL && *value != 0 ? value : NULL;
+}
+
+static void ask_environment(struct parser *p)
+{
+    for (size_t i = 0; i < p->flags_count; i++) {
+        const struct flag *f = &p->flags[i];
+        const char *value = cli_environment(f->name);
+        if (f->value != NULL && value != NULL && *f->value == NULL) {
+            *f->value = value;
+        }
+    }
+}
+
+bool cli_parse_duration(const char *text, uint64_t *out_ms)
+{
+    static const struct {
+        const char *unit;
+        double ms;
+    } units[] = {{"", 1}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
+    char *end;
+    double number = strtod(text, &end);
+    if (end == text || !(number >= 0) || !isdigit((unsigned char)*text)) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (strcmp(end, units[i].unit) == 0 && number * units[i].ms < 1e15) {
+            *out_ms = (uint64_t)(number * units[i].ms);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- help ----------------------------------------------------------------------------------- */
+
+static void print_flags(const struct flag *flags, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char left[64], letter[8] = "    ";
+        if (flags[i].letter != 0) {
+            snprintf(letter, sizeof letter, "-%c, ", flags[i].letter);
+        }
+        snprintf(left, sizeof left, "%s--%s %s", letter, flags[i].name,
+                 flags[i].value_name != NULL ? flags[i].value_name : "");
+        printf("  %-32s %s\n", left, flags[i].help);
+    }
+}
+
+static void print_help(const struct parser *p)
+{
+    size_t own = p->usage->flags_count;
+    printf("Usage: moonkeeper %s\n\n%s\n", p->usage->synopsis, p->usage->about);
+    if (own > 0) {
+        printf("\nFlags:\n");
+        print_flags(p->flags, own);
+    }
+    printf("\nFlags of every verb:\n");
+    print_flags(p->flags + own, p->flags_count - own);
+}
+
+/* ---- parsing -------------------------------------------------------------------------------- */
+
+static int unknown_flag(const struct parser *p, const char *text, size_t size)
+{
+    const char *names[FLAGS_MAX];
+    for (size_t i = 0; i < p->flags_count; i++) {
+        names[i] = p->flags[i].name;
+    }
+    char word[64];
+    snprintf(word, sizeof word, "%.*s", (int)size, text);
+    const char *nearest = nearest_name(word, names, p->flags_count);
+    if (nearest != NULL) {
+        return cli_misuse(p->cli, "there is no flag --%s; did you mean --%s?", word, nearest);
+    }
+    return cli_misuse(p->cli, "there is no flag --%s; see moonkeeper %s --help", word,
+                      p->cli->verb);
+}
+
+static const struct flag *find_flag(const struct parser *p, const char *name, size_t size)
+{
+    for (size_t i = 0; i < p->flags_count; i++) {
+        if (strlen(p->flags[i].name) == size && strncmp(p->flags[i].name, name, size) == 0) {
+            return &p->flags[i];
+        }
+    }
+    return NULL;
+}
+
+static const struct flag *find_letter(const struct parser *p, char letter)
+{
+    for (size_t i = 0; i < p->flags_count; i++) {
+        if (p->flags[i].letter == letter) {
+            return &p->flags[i];
+        }
+    }
+    return NULL;
+}
+
+/* The flag at argv[*at], which begins with '-'; moves *at over its value. */
+static int take_flag(const struct parser *p, int argc, char **argv, int *at)
+{
+    char *text = argv[*at];
+    const struct flag *f;
+    const char *value = NULL;
+    if (text[1] == '-') {
+        size_t size = strcspn(text + 2, "=");
+        f = find_flag(p, text + 2, size);
+        if (f == NULL) {
+            return unknown_flag(p, text + 2, size);
+        }
+        value = text[2 + size] == '=' ? text + 2 + size + 1 : NULL;
+    } else {
+        f = find_letter(p, text[1]);
+        if (f == NULL) {
+            return cli_misuse(p->cli, "there is no flag -%c; see moonkeeper %s --help", text[1],
+                              p->cli->verb);
+        }
+        value = text[2] != 0 ? text + 2 : NULL;
+    }
+    if (f->present != NULL) {
+        *f->present = true;
+    }
+    if (f->value_name == NULL) {
+        return value == NULL ? EXIT_OK : cli_misuse(p->cli, "--%s takes no value", f->name);
+    }
+    if (value == NULL && *at + 1 < argc) {
+        value = argv[++*at];
+    }
+    if (value == NULL) {
+        return cli_misuse(p->cli, "--%s needs a value: %s", f->name, f->value_name);
+    }
+    *f->value = value;
+    return EXIT_OK;
+}
+
+static int finish_common(struct parser *p)
+{
+    static const char *const outputs[] = {"table", "json", "simple"};
+    struct cli *cli = p->cli;
+    if (p->output != NULL) {
+        size_t i = 0;
+        while (i < 3 && strcmp(p->output, outputs[i]) != 0) {
+            i++;
+        }
+        if (i == 3) {
+            return cli_misuse(cli, "--output is \"%s\"; it must be table, json or simple",
+                              p->output);
+        }
+        cli->output = (enum output)i;
+    }
+    if (p->timeout != NULL && !cli_parse_duration(p->timeout, &cli->timeout_ms)) {
+        return cli_misuse(cli, "--timeout is \"%s\"; it must be a time like 500ms or 5s",
+                          p->timeout);
+    }
+    if (p->color != NULL && strcmp(p->color, "auto") != 0) {
+        bool always = strcmp(p->color, "always") == 0;
+        if (!always && strcmp(p->color, "never") != 0) {
+            return cli_misuse(cli, "--color is \"%s\"; it must be auto, always or never", p->color);
+        }
+        cli->colour = cli->colour_err = always;
+    }
+    return EXIT_OK;
+}
+
+static int count_is_wrong(const struct parser *p, int count)
+{
+    if (count < p->usage->arguments_min) {
+        return cli_misuse(p->cli, "something is missing; usage: moonkeeper %s", p->usage->synopsis);
+    }
+    return cli_misuse(p->cli, "too many arguments; usage: moonkeeper %s", p->usage->synopsis);
+}
+
+int cli_parse(struct cli *cli, int argc, char **argv, const struct usage *usage, int *exit_code)
+{
+    struct parser p = {.cli = cli, .usage = usage};
+    add_flags(&p, usage->flags, usage->flags_count);
+    add_common_flags(&p);
+    int count = 0;
+    *exit_code = EXIT_OK;
+    for (int i = 1; i < argc && *exit_code == EXIT_OK; i++) {
+        if (strcmp(argv[i], "--") == 0) {
+            while (++i < argc) {
+                argv[count++] = argv[i];
+            }
+        } else if (argv[i][0] == '-' && argv[i][1] != 0) {
+            *exit_code = take_flag(&p, argc, argv, &i);
+        } else {
+            argv[count++] = argv[i];
+        }
+    }
+    if (*exit_code == EXIT_OK && p.help) {
+        print_help(&p);
+        return -1;
+    }
+    ask_environment(&p);
+    if (*exit_code == EXIT_OK) {
+        *exit_code = finish_common(&p);
+    }
+    if (*exit_code == EXIT_OK && (count < usage->arguments_min || count > usage->arguments_max)) {
+        *exit_code = count_is_wrong(&p, count);
+    }
+    return *exit_code == EXIT_OK ? count : -1;
+}

@@ -1,0 +1,97 @@
+/* What all verbs of the command line share: settings, exit codes, how they fail. */
+#ifndef MK_CLI_CLI_H
+#define MK_CLI_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+/* Part of the interface: scripts depend on them. */
+enum exit_code {
+    EXIT_OK = 0,
+    EXIT_ERROR = 1,
+    EXIT_USAGE = 2,
+    EXIT_NO_LEADER = 3,
+    EXIT_UNREACHABLE = 4,
+    EXIT_OUTCOME_UNKNOWN = 5,
+    EXIT_CONFLICT = 6, /* or fenced */
+    EXIT_LOST = 7,     /* the lock or the leadership */
+    EXIT_STORAGE = 8,  /* start: the disk failed */
+};
+
+enum output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_SIMPLE };
+
+/* Flags that every verb takes, after the environment was asked. */
+struct cli {
+    const char *program;   /* argv[0], for those that start it again */
+    const char *verb;      /* "kv get", for messages */
+    const char *endpoints; /* "host:port,host:port"; NULL: the default */
+    enum output output;
+    uint64_t timeout_ms;
+    const char *log_level;  /* NULL: not stated */
+    const char *log_format; /* NULL: not stated */
+    bool colour;            /* on stdout */
+    bool colour_err;        /* on stderr */
+};
+
+/* ---- flags ---------------------------------------------------------------------------------- */
+
+/* One flag: --name VALUE, or --name when value_name is NULL. */
+struct flag {
+    const char *name;
+    char letter; /* 0: none */
+    const char *value_name;
+    const char *help;
+    const char **value; /* where the value goes */
+    bool *present;      /* where it is noted that the flag is there; may be NULL */
+};
+
+struct usage {
+    const char *synopsis; /* "put KEY VALUE" */
+    const char *about;    /* a few lines */
+    const struct flag *flags;
+    size_t flags_count;
+    int arguments_min, arguments_max;
+};
+
+/* Takes the flags out of argv (argv[0] is the verb) and leaves the arguments as argv[0..]; flags
+ * may stand anywhere before "--". Returns the number of arguments, or -1 when the program is to end
+ * with *exit_code: after --help, or a mistake that was reported. */
+int cli_parse(struct cli *cli, int argc, char **argv, const struct usage *usage, int *exit_code);
+
+/* "500ms", "2s", "1m", "1500" (ms). False if it is none of these. */
+bool cli_parse_duration(const char *text, uint64_t *out_ms);
+
+/* MOONKEEPER_<KEY>, or NULL. An empty one counts as none. key: "data_dir". */
+const char *cli_environment(const char *key);
+
+/* ---- failing -------------------------------------------------------------------------------- */
+
+/* The exit code that stands for an error. */
+int cli_exit_code(enum err e);
+/* Report on stderr what failed and why, and what to try (may be NULL). Returns the exit code. */
+int cli_fail(const struct cli *cli, enum err e, const char *why, const char *try_this);
+/* The same for a mistake in how the program was called: EXIT_USAGE. */
+int cli_misuse(const struct cli *cli, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* ---- verbs ---------------------------------------------------------------------------------- */
+
+typedef int cli_verb_fn(struct cli *cli, int argc, char **argv);
+
+cli_verb_fn cmd_start, cmd_dev, cmd_demo, cmd_status, cmd_propose, cmd_query, cmd_kv, cmd_transfer,
+    cmd_members, cmd_hooks, cmd_version, cmd_help;
+
+struct cli_verb {
+    const char *name;
+    const char *synopsis;
+    const char *summary;
+    cli_verb_fn *run;
+};
+extern const struct cli_verb cli_verbs[];
+extern const size_t cli_verbs_count;
+
+#endif

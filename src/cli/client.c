@@ -1,0 +1,122 @@
+#include "cli/client.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/json.h"
+#include "cli/view.h"
+#include "net/address.h"
+#include "net/loop.h"
+#include "net/rpc_client.h"
+#include "wire/writer.h"
+
+enum {
+    DEFAULT_PORT = 7117,
+    CONNECT_MAX_US = 2000000,
+    ANSWER_GRACE_US = 500000, /* the node answers when its time is over; let that arrive */
+};
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+enum err client_ask(const char *address, const char *method, struct bytes params,
+                    uint64_t timeout_us, struct buffer *out, struct why *why)
+{
+    struct address parsed;
+    struct rpc_client *client = NULL;
+    struct rpc_outcome outcome = {0};
+    enum err e = address_parse(address, DEFAULT_PORT, &parsed, why);
+    if (e != ERR_OK) {
+        return e;
+    }
+    e = rpc_client_open(&parsed, min_u64(timeout_us, CONNECT_MAX_US), &client, why);
+    if (e != ERR_OK) {
+        return ERR_UNREACHABLE;
+    }
+    e = rpc_client_call(client, method, params, timeout_us + ANSWER_GRACE_US, &outcome, why);
+    if (e == ERR_OK) {
+        buffer_add_bytes(out, outcome.result);
+    } else if (outcome.error.message.size > 0) {
+        err_why(why, e, "%.*s", (int)outcome.error.message.size,
+                (const char *)outcome.error.message.data);
+    }
+    rpc_client_close(client);
+    return e;
+}
+
+/* ---- endpoints in turn ---------------------------------------------------------------------- */
+
+static const char *advice(enum err e)
+{
+    switch (e) {
+    case ERR_NOT_LEADER:
+        return "moonkeeper status; a leader needs more than half of the nodes to be up and to "
+               "reach each other";
+    case ERR_TIMEOUT:
+    case ERR_OUTCOME_UNKNOWN:
+        return "reading the value back before doing it again: the command may have taken effect";
+    case ERR_UNREACHABLE:
+        return "another node with --endpoints HOST:PORT, or start one: moonkeeper dev";
+    default:
+        return NULL;
+    }
+}
+
+int client_request(const struct cli *cli, const char *method, struct bytes params,
+                   struct buffer *out)
+{
+    const char *rest = cli->endpoints != NULL ? cli->endpoints : CLIENT_DEFAULT_ENDPOINT;
+    struct why why = {""}, first = {""};
+    enum err e = ERR_UNREACHABLE;
+    unsigned tried = 0;
+    while (*rest != 0 && e == ERR_UNREACHABLE) {
+        char address[ADDRESS_TEXT_MAX];
+        size_t size = strcspn(rest, ",");
+        snprintf(address, sizeof address, "%.*s", (int)size, rest);
+        rest += size + (rest[size] == ',');
+        e = client_ask(address, method, params, cli->timeout_ms * 1000, out, &why);
+        if (tried++ == 0) {
+            first = why;
+        }
+    }
+    if (e == ERR_OK) {
+        return EXIT_OK;
+    }
+    if (e == ERR_INVALID && tried == 1 && why.text[0] == 0) {
+        return cli_misuse(cli, "--endpoints must be HOST:PORT, or several separated by commas");
+    }
+    return cli_fail(cli, e, e == ERR_UNREACHABLE ? first.text : why.text, advice(e));
+}
+
+void client_write_options(const struct cli *cli, uint32_t more, struct buffer *params)
+{
+    write_map(params, 1 + more);
+    write_text(params, "timeout_ms");
+    write_u64(params, cli->timeout_ms);
+}
+
+int client_print(const struct cli *cli, struct bytes value)
+{
+    struct reader r = reader_of(value);
+    enum wire_type type = reader_peek(&r);
+    if (cli->output != OUTPUT_JSON && (type == WIRE_STR || type == WIRE_BIN)) {
+        struct bytes text = read_str_or_bin(&r, value.size);
+        fwrite(text.data, 1, text.size, stdout);
+        fputc('\n', stdout);
+        return EXIT_OK;
+    }
+    if (cli->output == OUTPUT_SIMPLE && view_is_nil(value)) {
+        return EXIT_OK;
+    }
+    struct buffer text = {0};
+    static const uint8_t nil = 0xc0;
+    enum err e = json_add_value(&text, value.size > 0 ? value : bytes_of(&nil, 1),
+                                cli->output != OUTPUT_SIMPLE);
+    if (e == ERR_OK) {
+        puts(buffer_text(&text));
+    }
+    buffer_close(&text);
+    return e == ERR_OK ? EXIT_OK : cli_fail(cli, e, "the node's answer cannot be read", NULL);
+}

@@ -1,0 +1,162 @@
+/* moonkeeper dev: a local cluster in one terminal, to write scripts against. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/addresses.h"
+#include "cli/cli.h"
+#include "cli/interrupt.h"
+#include "cli/local_cluster.h"
+#include "cli/log_line.h"
+#include "net/loop.h"
+
+enum { PUMP_MS = 200, SCRIPTS_MAX = 16 };
+
+struct dev {
+    struct cli *cli;
+    struct local_cluster *cluster;
+    bool raw; /* --log-format json: lines as they are, for machines */
+    bool stopping;
+    int exit_code;
+};
+
+static void on_line(void *ctx, unsigned node, const char *text)
+{
+    struct dev *d = ctx;
+    if (d->raw) {
+        puts(text);
+        return;
+    }
+    const char *id = local_cluster_id(d->cluster, node);
+    const char *colour = d->cli->colour ? local_cluster_colour(node) : NULL;
+    struct log_line *line = log_line_parse(text);
+    if (line != NULL) {
+        log_line_print(line, id, colour, stdout);
+    } else {
+        printf("%s%s%s %s\n", colour != NULL ? colour : "", id, colour != NULL ? "\033[0m" : "",
+               text);
+    }
+    log_line_free(line);
+}
+
+static void on_ended(void *ctx, unsigned node, int exit_status)
+{
+    struct dev *d = ctx;
+    if (d->stopping) {
+        return;
+    }
+    char why[128];
+    snprintf(why, sizeof why, "%s ended (status %d); its last lines say why",
+             local_cluster_id(d->cluster, node), exit_status);
+    d->exit_code = cli_fail(d->cli, ERR_IO, why, NULL);
+}
+
+static void print_head(const struct dev *d, bool keep)
+{
+    const struct local_cluster *c = d->cluster;
+    unsigned size = local_cluster_size(c);
+    printf("moonkeeper dev: %u node%s, data in %s%s\n", size, size == 1 ? "" : "s",
+           local_cluster_data_dir(c),
+           keep ? "" : " (thrown away at the end; keep it with --data-dir)");
+    for (unsigned i = 0; i < size; i++) {
+        printf("  %s  client %s  http://%s\n", local_cluster_id(c, i), local_cluster_client(c, i),
+               local_cluster_http(c, i));
+    }
+    const char *client = local_cluster_client(c, 0);
+    char flag[ADDRESS_TEXT_MAX + 8] = "";
+    if (strcmp(client, "127.0.0.1:7117") != 0) {
+        snprintf(flag, sizeof flag, " -e %s", client);
+    }
+    printf("\nIn another terminal:\n"
+           "  moonkeeper status%s\n"
+           "  moonkeeper kv put greeting hello%s\n"
+           "  moonkeeper kv get greeting%s\n"
+           "Ctrl-C stops all nodes.\n\n",
+           flag, flag, flag);
+    fflush(stdout);
+}
+
+static void run(struct dev *d)
+{
+    struct why why = {""};
+    for (unsigned i = 0; i < local_cluster_size(d->cluster); i++) {
+        if (local_cluster_start(d->cluster, i, &why) != ERR_OK) {
+            d->exit_code = cli_fail(d->cli, ERR_IO, why.text, NULL);
+        }
+    }
+    while (d->exit_code == EXIT_OK && interrupt_count() == 0) {
+        local_cluster_pump(d->cluster, PUMP_MS);
+        fflush(stdout);
+    }
+    d->stopping = true;
+    local_cluster_stop(d->cluster);
+    while (local_cluster_running(d->cluster) > 0 && interrupt_count() < 2) {
+        local_cluster_pump(d->cluster, PUMP_MS);
+        fflush(stdout);
+    }
+}
+
+/* A number in [min, max]. */
+static bool parse_number(const char *text, unsigned long min, unsigned long max, unsigned *out)
+{
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+    *out = (unsigned)value;
+    return *text >= '0' && *text <= '9' && *end == 0 && value >= min && value <= max;
+}
+
+int cmd_dev(struct cli *cli, int argc, char **argv)
+{
+    const char *nodes = NULL, *port = NULL, *data_dir = NULL;
+    const struct flag flags[] = {
+        {"nodes", 'n', "N", "how many (3)", &nodes, NULL},
+        {"port", 'p', "PORT", "of the first node's clients (7117); each node is 10 above", &port,
+         NULL},
+        {"data-dir", 0, "DIR", "keep the data there", &data_dir, NULL},
+    };
+    const struct usage usage = {
+        .synopsis = "dev [--nodes N] [SCRIPT.lua ...]",
+        .about = "Run a cluster on this machine, with the scripts on every node, in this terminal.",
+        .flags = flags,
+        .flags_count = sizeof flags / sizeof flags[0],
+        .arguments_max = SCRIPTS_MAX,
+    };
+    int exit_code;
+    int count = cli_parse(cli, argc, argv, &usage, &exit_code);
+    if (count < 0) {
+        return exit_code;
+    }
+    unsigned nodes_count = 3, base_port = DEFAULT_CLIENT_PORT;
+    if (nodes != NULL && !parse_number(nodes, 1, LOCAL_NODES_MAX, &nodes_count)) {
+        return cli_misuse(cli, "--nodes is \"%s\"; it must be from 1 to %d", nodes,
+                          LOCAL_NODES_MAX);
+    }
+    if (port != NULL && !parse_number(port, 1024, 65400, &base_port)) {
+        return cli_misuse(cli, "--port is \"%s\"; it must be from 1024 to 65400", port);
+    }
+    struct dev d = {.cli = cli,
+                    .raw = cli->log_format != NULL && strcmp(cli->log_format, "json") == 0};
+    const struct local_options options = {
+        .nodes = nodes_count,
+        .base_port = (uint16_t)base_port,
+        .data_dir = data_dir,
+        .scripts = argv,
+        .scripts_count = (unsigned)count,
+        .log_level = cli->log_level != NULL ? cli->log_level : "info",
+        .line = on_line,
+        .ended = on_ended,
+        .ctx = &d,
+    };
+    struct why why = {""};
+    enum err e = local_cluster_open(&options, &d.cluster, &why);
+    if (e != ERR_OK) {
+        return cli_fail(cli, e, why.text, "another place with --data-dir");
+    }
+    interrupt_watch();
+    if (!d.raw) {
+        print_head(&d, data_dir != NULL);
+    }
+    run(&d);
+    local_cluster_close(d.cluster);
+    return d.exit_code;
+}

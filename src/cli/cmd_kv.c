@@ -1,0 +1,290 @@
+/* moonkeeper kv: the shipped key-value machine. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/nearest.h"
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/json.h"
+#include "cli/table.h"
+#include "cli/view.h"
+#include "wire/writer.h"
+
+/* ---- requests ------------------------------------------------------------------------------- */
+
+static void begin(struct buffer *params, const char *name, uint32_t args_count)
+{
+    write_array(params, 4);
+    write_text(params, "kv");
+    write_text(params, name);
+    write_map(params, args_count);
+}
+
+static void add_text(struct buffer *params, const char *key, const char *value)
+{
+    write_text(params, key);
+    write_text(params, value);
+}
+
+static void add_u64(struct buffer *params, const char *key, uint64_t value)
+{
+    write_text(params, key);
+    write_u64(params, value);
+}
+
+static void end_query(const struct cli *cli, struct buffer *params, const char *level)
+{
+    client_write_options(cli, level != NULL, params);
+    if (level != NULL) {
+        add_text(params, "read", level);
+    }
+}
+
+static bool parse_u64(const char *text, uint64_t *out)
+{
+    char *end;
+    *out = strtoull(text, &end, 10);
+    return *text >= '0' && *text <= '9' && *end == 0;
+}
+
+/* ---- get ------------------------------------------------------------------------------------ */
+
+static int kv_get(struct cli *cli, int argc, char **argv)
+{
+    const char *level = NULL;
+    const struct flag flags[] = {
+        {"read", 0, "LEVEL", "linearizable (default), lease or local", &level, NULL},
+    };
+    const struct usage usage = {
+        .synopsis = "kv get KEY",
+        .about = "Print the value of KEY. Exits with 1 when there is none.",
+        .flags = flags,
+        .flags_count = 1,
+        .arguments_min = 1,
+        .arguments_max = 1,
+    };
+    int exit_code;
+    if (cli_parse(cli, argc, argv, &usage, &exit_code) < 0) {
+        return exit_code;
+    }
+    struct buffer params = {0}, result = {0};
+    begin(&params, "get", 1);
+    add_text(&params, "key", argv[0]);
+    end_query(cli, &params, level);
+    exit_code = client_request(cli, "query", buffer_bytes(&params), &result);
+    if (exit_code == EXIT_OK && view_is_nil(buffer_bytes(&result))) {
+        char why[300];
+        snprintf(why, sizeof why, "there is no key \"%s\"", argv[0]);
+        exit_code = cli_fail(cli, ERR_NOT_FOUND, why, NULL);
+    } else if (exit_code == EXIT_OK && cli->output != OUTPUT_JSON) {
+        struct bytes value = view_get(buffer_bytes(&result), "value");
+        exit_code = client_print(cli, value.size > 0 ? value : buffer_bytes(&result));
+    } else if (exit_code == EXIT_OK) {
+        exit_code = client_print(cli, buffer_bytes(&result));
+    }
+    buffer_close(&params);
+    buffer_close(&result);
+    return exit_code;
+}
+
+/* ---- put, del ------------------------------------------------------------------------------- */
+
+/* Propose what params holds and print what came back, for -o json. */
+static int change(struct cli *cli, struct buffer *params, const char *done)
+{
+    struct buffer result = {0};
+    client_write_options(cli, 0, params);
+    int exit_code = client_request(cli, "propose", buffer_bytes(params), &result);
+    if (exit_code == EXIT_OK && cli->output == OUTPUT_JSON) {
+        exit_code = client_print(cli, buffer_bytes(&result));
+    } else if (exit_code == EXIT_OK && cli->output == OUTPUT_TABLE) {
+        uint64_t version = view_u64(buffer_bytes(&result), "version");
+        printf(version != 0 ? "%s (version %" PRIu64 ")\n" : "%s\n", done, version);
+    }
+    buffer_close(&result);
+    return exit_code;
+}
+
+static int kv_put(struct cli *cli, int argc, char **argv)
+{
+    const char *if_version = NULL;
+    bool json = false;
+    const struct flag flags[] = {
+        {"if-version", 0, "N", "only if this is its version now; 0: only if there is none",
+         &if_version, NULL},
+        {"json", 0, NULL, "VALUE is JSON, not text", NULL, &json},
+    };
+    const struct usage usage = {
+        .synopsis = "kv put KEY VALUE",
+        .about = "Set KEY to the text VALUE. Exits with 6 when --if-version does not hold.",
+        .flags = flags,
+        .flags_count = sizeof flags / sizeof flags[0],
+        .arguments_min = 2,
+        .arguments_max = 2,
+    };
+    int exit_code;
+    uint64_t version = 0;
+    struct buffer params = {0};
+    struct why why = {""};
+    if (cli_parse(cli, argc, argv, &usage, &exit_code) < 0) {
+        return exit_code;
+    }
+    if (if_version != NULL && !parse_u64(if_version, &version)) {
+        return cli_misuse(cli, "--if-version is \"%s\"; it must be a number", if_version);
+    }
+    begin(&params, "set", 2 + (if_version != NULL));
+    add_text(&params, "key", argv[0]);
+    write_text(&params, "value");
+    if (!json) {
+        write_text(&params, argv[1]);
+    } else if (json_to_value(argv[1], &params, &why) != ERR_OK) {
+        buffer_close(&params);
+        return cli_misuse(cli, "VALUE: %s", why.text);
+    }
+    if (if_version != NULL) {
+        add_u64(&params, "if_version", version);
+    }
+    exit_code = change(cli, &params, "ok");
+    buffer_close(&params);
+    return exit_code;
+}
+
+static int kv_del(struct cli *cli, int argc, char **argv)
+{
+    const struct usage usage = {
+        .synopsis = "kv del KEY",
+        .about = "Delete KEY. It is no error if there is none.",
+        .arguments_min = 1,
+        .arguments_max = 1,
+    };
+    int exit_code;
+    if (cli_parse(cli, argc, argv, &usage, &exit_code) < 0) {
+        return exit_code;
+    }
+    struct buffer params = {0};
+    begin(&params, "delete", 1);
+    add_text(&params, "key", argv[0]);
+    exit_code = change(cli, &params, "ok");
+    buffer_close(&params);
+    return exit_code;
+}
+
+/* ---- list ----------------------------------------------------------------------------------- */
+
+static void print_list(const struct cli *cli, struct bytes items)
+{
+    struct table *t = table_new("KEY|>VERSION|VALUE", cli->colour);
+    for (uint32_t i = 0; i < view_count(items); i++) {
+        struct bytes item = view_at(items, i), value = view_get(item, "value");
+        char key[512], text[256];
+        struct buffer json = {0};
+        view_text(item, "key", key, sizeof key);
+        if (cli->output == OUTPUT_SIMPLE) {
+            puts(key);
+            continue;
+        }
+        view_as_text(value, text, sizeof text);
+        if (text[0] == 0) {
+            json_add_value(&json, value, false);
+            snprintf(text, sizeof text, "%s", buffer_text(&json));
+        }
+        table_cell(t, TABLE_PLAIN, "%s", key);
+        table_cell(t, TABLE_PLAIN, "%" PRIu64, view_u64(item, "version"));
+        table_cell(t, TABLE_PLAIN, "%s", text);
+        buffer_close(&json);
+    }
+    if (cli->output == OUTPUT_TABLE) {
+        table_print(t, stdout);
+    }
+    table_free(t);
+}
+
+static int kv_list(struct cli *cli, int argc, char **argv)
+{
+    const char *level = NULL, *limit_text = NULL, *after = NULL;
+    const struct flag flags[] = {
+        {"limit", 0, "N", "at most so many", &limit_text, NULL},
+        {"after", 0, "KEY", "begin after this key", &after, NULL},
+        {"read", 0, "LEVEL", "linearizable (default), lease or local", &level, NULL},
+    };
+    const struct usage usage = {
+        .synopsis = "kv list [PREFIX]",
+        .about = "List keys that begin with PREFIX, in order, with their values.",
+        .flags = flags,
+        .flags_count = sizeof flags / sizeof flags[0],
+        .arguments_max = 1,
+    };
+    int exit_code;
+    int count = cli_parse(cli, argc, argv, &usage, &exit_code);
+    uint64_t limit = 0;
+    if (count < 0) {
+        return exit_code;
+    }
+    if (limit_text != NULL && !parse_u64(limit_text, &limit)) {
+        return cli_misuse(cli, "--limit is \"%s\"; it must be a number", limit_text);
+    }
+    struct buffer params = {0}, result = {0};
+    begin(&params, "list", 1u + (limit_text != NULL) + (after != NULL));
+    add_text(&params, "prefix", count == 1 ? argv[0] : "");
+    if (limit_text != NULL) {
+        add_u64(&params, "limit", limit);
+    }
+    if (after != NULL) {
+        add_text(&params, "after", after);
+    }
+    end_query(cli, &params, level);
+    exit_code = client_request(cli, "query", buffer_bytes(&params), &result);
+    if (exit_code == EXIT_OK && cli->output != OUTPUT_JSON) {
+        struct bytes items = view_get(buffer_bytes(&result), "items");
+        print_list(cli, items.size > 0 ? items : buffer_bytes(&result));
+    } else if (exit_code == EXIT_OK) {
+        exit_code = client_print(cli, buffer_bytes(&result));
+    }
+    buffer_close(&params);
+    buffer_close(&result);
+    return exit_code;
+}
+
+/* ---- the verb ------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    const char *full; /* for messages */
+    cli_verb_fn *run;
+} actions[] = {
+    {"get", "kv get", kv_get},
+    {"put", "kv put", kv_put},
+    {"del", "kv del", kv_del},
+    {"list", "kv list", kv_list},
+};
+enum { ACTIONS = sizeof actions / sizeof actions[0] };
+
+int cmd_kv(struct cli *cli, int argc, char **argv)
+{
+    const struct usage usage = {
+        .synopsis = "kv get|put|del|list ...",
+        .about = "Work with the shipped key-value machine. See moonkeeper kv get --help etc.",
+        .arguments_min = 1,
+        .arguments_max = 1,
+    };
+    for (size_t i = 0; i < ACTIONS; i++) {
+        if (argc > 1 && strcmp(argv[1], actions[i].name) == 0) {
+            cli->verb = actions[i].full;
+            return actions[i].run(cli, argc - 1, argv + 1);
+        }
+    }
+    int exit_code;
+    if (cli_parse(cli, argc, argv, &usage, &exit_code) < 0) {
+        return exit_code;
+    }
+    const char *names[ACTIONS];
+    for (size_t i = 0; i < ACTIONS; i++) {
+        names[i] = actions[i].name;
+    }
+    const char *nearest = nearest_name(argv[0], names, ACTIONS);
+    return nearest != NULL
+               ? cli_misuse(cli, "kv knows no \"%s\"; did you mean kv %s?", argv[0], nearest)
+               : cli_misuse(cli, "kv knows get, put, del and list, not \"%s\"", argv[0]);
+}

@@ -1,0 +1,187 @@
+/* moonkeeper start: run a node, under its guardian. */
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "cli/addresses.h"
+#include "cli/cli.h"
+#include "cli/daemon.h"
+#include "cli/paths.h"
+#include "guardian/guardian.h"
+#include "guardian/page.h"
+#include "net/loop.h"
+#include "node/config.h"
+
+struct start {
+    struct cli *cli;
+    const char *config_path;
+    const char *id, *client, *http, *data_dir;
+    bool insecure, no_guardian, check;
+    struct config config;
+    struct clock_port clock;
+    struct log log;
+};
+
+/* ---- configuration: flag > environment > file > default -------------------------------------- */
+
+static enum err apply_environment(struct config *c, struct why *why)
+{
+    for (unsigned i = 0; i < config_settable_count; i++) {
+        const char *value = cli_environment(config_settable[i]);
+        struct why reason = {""};
+        if (value != NULL && config_set(c, config_settable[i], value, &reason) != ERR_OK) {
+            return err_why(why, ERR_INVALID, "in the environment: %s", reason.text);
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err apply_flags(struct start *s, struct why *why)
+{
+    const struct {
+        const char *key, *value;
+    } flags[] = {
+        {"id", s->id},
+        {"client", s->client},
+        {"http", s->http},
+        {"data_dir", s->data_dir},
+        {"log_level", s->cli->log_level},
+        {"log_format", s->cli->log_format},
+        {"insecure", s->insecure ? "true" : NULL},
+    };
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0] && e == ERR_OK; i++) {
+        if (flags[i].value != NULL) {
+            e = config_set(&s->config, flags[i].key, flags[i].value, why);
+        }
+    }
+    return e;
+}
+
+static enum err read_config(struct start *s, struct why *why)
+{
+    struct addresses addresses;
+    enum err e = config_load(s->config_path, &s->config, why);
+    e = e != ERR_OK ? e : apply_environment(&s->config, why);
+    e = e != ERR_OK ? e : apply_flags(s, why);
+    e = e != ERR_OK ? e : config_check(&s->config, why);
+    return e != ERR_OK ? e : addresses_of(&s->config, &addresses, why);
+}
+
+static void open_log(struct start *s)
+{
+    s->clock = loop_clock();
+    s->log = (struct log){
+        .wall_ms = s->clock.wall_ms,
+        .clock = s->clock.ctx,
+        .write = log_write_stderr,
+        .node = s->config.id,
+    };
+    log_level_parse(s->config.log_level, &s->log.level);
+    if (s->config.log_format != NULL) {
+        log_format_parse(s->config.log_format, &s->log.format);
+    } else {
+        s->log.format = isatty(STDERR_FILENO) ? LOG_CONSOLE : LOG_LOGFMT;
+    }
+    if (s->log.format == LOG_CONSOLE && s->cli->colour_err) {
+        s->log.format = LOG_CONSOLE_COLOUR;
+    }
+}
+
+/* ---- running -------------------------------------------------------------------------------- */
+
+static int run_node(void *ctx, const struct guardian_host *host)
+{
+    struct start *s = ctx;
+    return daemon_run(&s->config, &s->log, host);
+}
+
+/* For debuggers and sanitizers: the node alone. Its death is found out by timeouts. */
+static int run_alone(struct start *s)
+{
+    struct guardian_host host = {.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+    struct why why = {""};
+    uint8_t incarnation[16];
+    if (host.wake_fd < 0 || page_map(&host.page, &why) != ERR_OK ||
+        getrandom(incarnation, sizeof incarnation, 0) != sizeof incarnation) {
+        return cli_fail(s->cli, ERR_IO, why.text, NULL);
+    }
+    page_prepare(host.page, incarnation);
+    int status = run_node(s, &host);
+    page_unmap(host.page);
+    close(host.wake_fd);
+    return status;
+}
+
+static int run_guarded(struct start *s)
+{
+    const struct guardian_options options = {
+        .data_dir = s->config.data_dir,
+        .core_dumps = s->config.core_dumps,
+        .log = &s->log,
+        .node = run_node,
+        .ctx = s,
+    };
+    malloc_trim(0); /* what reading the configuration took is not needed again */
+    return guardian_run(&options);
+}
+
+static int start(struct start *s)
+{
+    struct why why = {""};
+    enum err e = read_config(s, &why);
+    if (e != ERR_OK) {
+        cli_fail(s->cli, e, why.text,
+                 "moonkeeper start --check after the change; conf/node.lua is "
+                 "a sample that explains every key");
+        return e == ERR_INVALID ? EXIT_USAGE : EXIT_ERROR;
+    }
+    if (s->check) {
+        printf("%s: fine (node %s of cluster %s)\n", s->config_path, s->config.id,
+               s->config.cluster);
+        return EXIT_OK;
+    }
+    if (paths_make_directory(s->config.data_dir, &why) != ERR_OK) {
+        return cli_fail(s->cli, ERR_IO, why.text, "another place with --data-dir");
+    }
+    open_log(s);
+    return s->no_guardian ? run_alone(s) : run_guarded(s);
+}
+
+int cmd_start(struct cli *cli, int argc, char **argv)
+{
+    struct start s = {.cli = cli};
+    const struct flag flags[] = {
+        {"config", 'c', "FILE", "the node's configuration, a Lua file", &s.config_path, NULL},
+        {"id", 0, "ID", "which member this node is", &s.id, NULL},
+        {"client", 0, "HOST:PORT", "where to listen for clients", &s.client, NULL},
+        {"http", 0, "HOST:PORT", "where to listen for HTTP; off: nowhere", &s.http, NULL},
+        {"data-dir", 0, "DIR", "where to keep the log", &s.data_dir, NULL},
+        {"insecure", 0, NULL, "allow other machines to connect without TLS and tokens", NULL,
+         &s.insecure},
+        {"check", 0, NULL, "only check the configuration", NULL, &s.check},
+        {"no-guardian", 0, NULL, "run the node alone, for debuggers", NULL, &s.no_guardian},
+    };
+    const struct usage usage = {
+        .synopsis = "start -c FILE [flags]",
+        .about = "Run a node and its guardian in the foreground until SIGTERM, which hands\n"
+                 "leadership over first. conf/node.lua is an annotated sample.",
+        .flags = flags,
+        .flags_count = sizeof flags / sizeof flags[0],
+    };
+    int exit_code;
+    if (cli_parse(cli, argc, argv, &usage, &exit_code) < 0) {
+        return exit_code;
+    }
+    if (s.config_path == NULL) {
+        return cli_misuse(cli, "which configuration? give it with -c FILE; conf/node.lua is a "
+                               "sample (or play with: moonkeeper dev)");
+    }
+    int status = start(&s);
+    config_close(&s.config);
+    return status;
+}

@@ -1,0 +1,330 @@
+#include "cli/daemon_http.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "cli/json.h"
+#include "cli/view.h"
+#include "net/http_server.h"
+#include "wire/writer.h"
+
+struct daemon_http {
+    struct node *node;
+    struct http_server *server;
+};
+
+static const char json_type[] = "application/json";
+static const char text_type[] = "text/plain; charset=utf-8";
+
+/* ---- answers -------------------------------------------------------------------------------- */
+
+static int status_code_of(enum err e)
+{
+    switch (e) {
+    case ERR_OK:
+        return 200;
+    case ERR_INVALID:
+        return 400;
+    case ERR_NOT_FOUND:
+        return 404;
+    case ERR_CONFLICT:
+    case ERR_FENCED:
+        return 409;
+    case ERR_TOO_LARGE:
+        return 413;
+    case ERR_REJECTED:
+        return 422;
+    case ERR_NOT_LEADER:
+    case ERR_BUSY:
+    case ERR_SHUTDOWN:
+    case ERR_UNREACHABLE:
+        return 503;
+    case ERR_TIMEOUT:
+    case ERR_OUTCOME_UNKNOWN:
+        return 504;
+    default:
+        return 500;
+    }
+}
+
+static void reply_text(struct http_call *call, int status, const char *text)
+{
+    http_reply(call, status, text_type, bytes_of_string(text));
+}
+
+static void reply_value(struct http_call *call, struct bytes value)
+{
+    static const uint8_t nil = 0xc0;
+    struct buffer text = {0};
+    enum err e = json_add_value(&text, value.size > 0 ? value : bytes_of(&nil, 1), true);
+    buffer_add_u8(&text, '\n');
+    if (e == ERR_OK) {
+        http_reply(call, 200, json_type, buffer_bytes(&text));
+    } else {
+        http_fail(call, 500, e, NULL);
+    }
+    buffer_close(&text);
+}
+
+static void answer(void *ctx, const struct node_reply *reply)
+{
+    struct http_call *call = ctx;
+    if (reply->err == ERR_OK) {
+        reply_value(call, reply->result);
+    } else {
+        http_fail(call, status_code_of(reply->err), reply->err, reply->message);
+    }
+}
+
+static void call_node(struct daemon_http *h, struct http_call *call, const char *method,
+                      struct buffer *params)
+{
+    node_call(h->node, bytes_of_string(method), buffer_bytes(params), answer, call);
+    buffer_close(params);
+}
+
+/* ---- health and roles ----------------------------------------------------------------------- */
+
+static void get_alive(struct daemon_http *h, struct http_call *call,
+                      const struct http_request *request)
+{
+    (void)h;
+    (void)request;
+    reply_text(call, 200, "ok\n");
+}
+
+static void get_ready(struct daemon_http *h, struct http_call *call,
+                      const struct http_request *request)
+{
+    (void)request;
+    if (raft_leader(node_raft(h->node)) != 0) {
+        reply_text(call, 200, "ok\n");
+    } else {
+        reply_text(call, 503, "no leader is known\n");
+    }
+}
+
+static void get_leader(struct daemon_http *h, struct http_call *call,
+                       const struct http_request *request)
+{
+    (void)request;
+    bool leads = raft_role(node_raft(h->node)) == RAFT_LEADER;
+    reply_text(call, leads ? 200 : 503, leads ? "leader\n" : "not the leader\n");
+}
+
+/* ?lag=N: at most so many entries behind what is known to be committed. */
+static void get_follower(struct daemon_http *h, struct http_call *call,
+                         const struct http_request *request)
+{
+    const struct raft *raft = node_raft(h->node);
+    char text[32];
+    uint64_t lag_max = UINT64_MAX, lag = raft_commit_index(raft) - node_last_applied(h->node);
+    if (http_query(request, "lag", text, sizeof text)) {
+        lag_max = strtoull(text, NULL, 10);
+    }
+    bool follows = raft_role(raft) == RAFT_FOLLOWER && raft_leader(raft) != 0;
+    reply_text(call, follows && lag <= lag_max ? 200 : 503,
+               !follows         ? "not a follower\n"
+               : lag <= lag_max ? "follower\n"
+                                : "too far behind\n");
+}
+
+static void get_status(struct daemon_http *h, struct http_call *call,
+                       const struct http_request *request)
+{
+    (void)request;
+    call_node(h, call, "status", &(struct buffer){0});
+}
+
+/* ---- metrics -------------------------------------------------------------------------------- */
+
+static void metric(struct buffer *out, const char *name, const char *type, const char *help,
+                   double value)
+{
+    buffer_add_format(out,
+                      "# HELP moonkeeper_%s %s\n# TYPE moonkeeper_%s %s\nmoonkeeper_%s %.17g\n",
+                      name, help, name, type, name, value);
+}
+
+static void peer_metrics(struct buffer *out, struct bytes peers)
+{
+    buffer_add_format(out, "# HELP moonkeeper_peer_rtt_seconds Round trip to a peer.\n"
+                           "# TYPE moonkeeper_peer_rtt_seconds gauge\n");
+    for (uint32_t i = 0; i < view_count(peers); i++) {
+        char id[64];
+        struct bytes peer = view_at(peers, i);
+        buffer_add_format(out, "moonkeeper_peer_rtt_seconds{peer=\"%s\"} %.6f\n",
+                          view_text(peer, "id", id, sizeof id),
+                          (double)view_u64(peer, "rtt_us") / 1e6);
+    }
+}
+
+static void get_metrics(struct daemon_http *h, struct http_call *call,
+                        const struct http_request *request)
+{
+    (void)request;
+    struct buffer value = {0}, out = {0};
+    node_status(h->node, &value);
+    struct bytes s = buffer_bytes(&value), disk = view_get(s, "disk");
+    char role[32];
+    bool leads = strcmp(view_text(s, "role", role, sizeof role), "leader") == 0;
+    metric(&out, "raft_is_leader", "gauge", "1 on the leader.", leads);
+    metric(&out, "raft_term", "gauge", "Current term.", (double)view_u64(s, "term"));
+    metric(&out, "raft_commit_index", "counter", "Last committed entry.",
+           (double)view_u64(s, "commit_index"));
+    metric(&out, "raft_applied_index", "counter", "Last applied entry.",
+           (double)view_u64(s, "last_applied"));
+    metric(&out, "raft_proposals_pending", "gauge", "Proposals and reads without an answer.",
+           (double)view_u64(s, "pending"));
+    metric(&out, "lease_remaining_seconds", "gauge", "What the leader's lease has left.",
+           (double)view_u64(s, "lease_remaining_ms") / 1e3);
+    metric(&out, "disk_batches_total", "counter", "Batches written and synced.",
+           (double)view_u64(disk, "batches"));
+    metric(&out, "disk_written_bytes_total", "counter", "Bytes of log written.",
+           (double)view_u64(disk, "bytes"));
+    metric(&out, "disk_full", "gauge", "1 while the disk is full.", view_bool(disk, "full"));
+    peer_metrics(&out, view_get(s, "peers"));
+    http_reply(call, 200, "text/plain; version=0.0.4", buffer_bytes(&out));
+    buffer_close(&out);
+    buffer_close(&value);
+}
+
+/* ---- kv and proposals ----------------------------------------------------------------------- */
+
+/* [machine, name, {key = ...}], and room for more in the map. */
+static void write_kv(struct buffer *out, const char *name, const char *key, uint32_t more)
+{
+    write_array(out, 3);
+    write_text(out, "kv");
+    write_text(out, name);
+    write_map(out, 1 + more);
+    write_text(out, "key");
+    write_text(out, key);
+}
+
+static void on_kv(struct daemon_http *h, struct http_call *call, const struct http_request *request)
+{
+    const char *key = request->path + strlen("/kv/");
+    struct buffer params = {0};
+    switch (request->method) {
+    case HTTP_GET:
+    case HTTP_HEAD:
+        write_kv(&params, "get", key, 0);
+        call_node(h, call, "query", &params);
+        return;
+    case HTTP_PUT:
+    case HTTP_POST:
+        write_kv(&params, "set", key, 1);
+        write_text(&params, "value");
+        write_str(&params, request->body);
+        call_node(h, call, "propose", &params);
+        return;
+    case HTTP_DELETE:
+        write_kv(&params, "delete", key, 0);
+        call_node(h, call, "propose", &params);
+        return;
+    default:
+        http_fail(call, 405, ERR_INVALID, "use GET, PUT or DELETE");
+    }
+}
+
+static void write_member(struct buffer *out, struct bytes map, const char *key)
+{
+    struct bytes value = view_get(map, key);
+    if (value.size > 0) {
+        write_raw(out, value);
+    } else {
+        write_nil(out);
+    }
+}
+
+/* {"machine":..., "command":..., "args":..., "options":...} */
+static void post_propose(struct daemon_http *h, struct http_call *call,
+                         const struct http_request *request)
+{
+    struct buffer text = {0}, body = {0}, params = {0};
+    struct why why = {""};
+    buffer_add_bytes(&text, request->body);
+    if (json_to_value(buffer_text(&text), &body, &why) != ERR_OK) {
+        http_fail(call, 400, ERR_INVALID, why.text);
+    } else {
+        write_array(&params, 4);
+        write_member(&params, buffer_bytes(&body), "machine");
+        write_member(&params, buffer_bytes(&body), "command");
+        write_member(&params, buffer_bytes(&body), "args");
+        write_member(&params, buffer_bytes(&body), "options");
+        call_node(h, call, "propose", &params);
+    }
+    buffer_close(&text);
+    buffer_close(&body);
+    buffer_close(&params);
+}
+
+/* ---- routes --------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *path;
+    enum http_method method; /* HEAD goes with GET */
+    void (*handle)(struct daemon_http *h, struct http_call *call,
+                   const struct http_request *request);
+} routes[] = {
+    {"/healthz", HTTP_GET, get_alive},     {"/livez", HTTP_GET, get_alive},
+    {"/readyz", HTTP_GET, get_ready},      {"/leader", HTTP_GET, get_leader},
+    {"/follower", HTTP_GET, get_follower}, {"/status", HTTP_GET, get_status},
+    {"/metrics", HTTP_GET, get_metrics},   {"/propose", HTTP_POST, post_propose},
+};
+
+static void on_request(void *ctx, struct http_call *call, const struct http_request *request)
+{
+    struct daemon_http *h = ctx;
+    if (strncmp(request->path, "/kv/", 4) == 0 && request->path[4] != 0) {
+        on_kv(h, call, request);
+        return;
+    }
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (strcmp(request->path, routes[i].path) != 0) {
+            continue;
+        }
+        if (request->method == routes[i].method ||
+            (request->method == HTTP_HEAD && routes[i].method == HTTP_GET)) {
+            routes[i].handle(h, call, request);
+        } else {
+            http_fail(call, 405, ERR_INVALID, "this path takes another method");
+        }
+        return;
+    }
+    http_fail(call, 404, ERR_NOT_FOUND,
+              "there is no such path; there are /healthz, /livez, /readyz, /leader, /follower, "
+              "/status, /metrics, /kv/KEY and /propose");
+}
+
+enum err daemon_http_open(struct loop *loop, const struct address *listen, struct node *node,
+                          const struct log *log, struct daemon_http **out, struct why *why)
+{
+    struct daemon_http *h = NEW(struct daemon_http);
+    h->node = node;
+    const struct http_server_options options = {.listen = *listen};
+    const struct http_server_callbacks callbacks = {.ctx = h, .on_request = on_request};
+    enum err e = http_server_open(loop, &options, &callbacks, log, &h->server, why);
+    if (e != ERR_OK) {
+        free(h);
+        return e;
+    }
+    *out = h;
+    return ERR_OK;
+}
+
+void daemon_http_close(struct daemon_http *h)
+{
+    if (h != NULL) {
+        http_server_close(h->server);
+        free(h);
+    }
+}
+
+const struct address *daemon_http_address(const struct daemon_http *h)
+{
+    return http_server_address(h->server);
+}

@@ -1,0 +1,21 @@
+/* The HTTP face of a node: health checks, role checks for load balancers, status, metrics, kv and
+ * proposals (README.md lists the routes). */
+#ifndef MK_CLI_DAEMON_HTTP_H
+#define MK_CLI_DAEMON_HTTP_H
+
+#include "base/err.h"
+#include "base/log.h"
+#include "net/address.h"
+#include "net/loop.h"
+#include "node/node.h"
+
+struct daemon_http;
+
+/* Errors: as address_listen(). */
+enum err daemon_http_open(struct loop *loop, const struct address *listen, struct node *node,
+                          const struct log *log, struct daemon_http **out, struct why *why);
+/* Accepts NULL. */
+void daemon_http_close(struct daemon_http *h);
+const struct address *daemon_http_address(const struct daemon_http *h);
+
+#endif

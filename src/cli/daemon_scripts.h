@@ -1,0 +1,29 @@
+/* The scripts of a node as a process: their host on a thread of its own, and the way of their
+ * requests to the loop's thread. */
+#ifndef MK_CLI_DAEMON_SCRIPTS_H
+#define MK_CLI_DAEMON_SCRIPTS_H
+
+#include "base/err.h"
+#include "base/log.h"
+#include "net/loop.h"
+#include "node/config.h"
+#include "node/node.h"
+
+struct daemon_scripts;
+
+/* Compiles all apps of the configuration; *out is NULL if it has none. Errors: those of
+ * script_host_load(); why names the file and the line. */
+enum err daemon_scripts_open(const struct config *config, const struct clock_port *clock,
+                             struct loop *loop, const struct log *log, struct daemon_scripts **out,
+                             struct why *why);
+struct script_host *daemon_scripts_host(struct daemon_scripts *s);
+/* Begin to run them. Errors: IO. Accepts NULL. */
+enum err daemon_scripts_start(struct daemon_scripts *s, struct node *node, struct why *why);
+/* On the loop, after it was woken: pass on what they asked for. Accepts NULL. */
+void daemon_scripts_drain(struct daemon_scripts *s);
+/* No script runs after it. Accepts NULL. */
+void daemon_scripts_stop(struct daemon_scripts *s);
+/* After the node is freed. Accepts NULL. */
+void daemon_scripts_close(struct daemon_scripts *s);
+
+#endif

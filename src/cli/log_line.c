@@ -1,0 +1,84 @@
+#include "cli/log_line.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+struct log_line {
+    json_t *object;
+};
+
+struct log_line *log_line_parse(const char *text)
+{
+    json_t *json = json_loads(text, 0, NULL);
+    if (!json_is_object(json) || !json_is_string(json_object_get(json, "msg"))) {
+        json_decref(json);
+        return NULL;
+    }
+    struct log_line *line = NEW(struct log_line);
+    line->object = json;
+    return line;
+}
+
+void log_line_free(struct log_line *line)
+{
+    if (line != NULL) {
+        json_decref(line->object);
+        free(line);
+    }
+}
+
+const char *log_line_text(const struct log_line *line, const char *key)
+{
+    const char *text = json_string_value(json_object_get(line->object, key));
+    return text != NULL ? text : "";
+}
+
+long long log_line_number(const struct log_line *line, const char *key)
+{
+    return json_integer_value(json_object_get(line->object, key));
+}
+
+static void print_value(const json_t *value, FILE *out)
+{
+    const char *text = json_string_value(value);
+    if (text != NULL && *text != 0 && strpbrk(text, " \t\n\"=") == NULL) {
+        fputs(text, out);
+    } else {
+        json_dumpf(value, out, JSON_ENCODE_ANY | JSON_COMPACT);
+    }
+}
+
+void log_line_print(const struct log_line *line, const char *node, const char *name_colour,
+                    FILE *out)
+{
+    static const char *const own[] = {"ts", "level", "msg", "node"};
+    bool colour = name_colour != NULL;
+    const char *ts = log_line_text(line, "ts"), *level = log_line_text(line, "level");
+    const char *dim = colour ? "\033[2m" : "", *off = colour ? "\033[0m" : "";
+    bool bad = strcmp(level, "error") == 0, grave = bad || strcmp(level, "warn") == 0;
+    const char *grave_colour = !colour ? "" : bad ? "\033[31m" : "\033[33m";
+
+    fprintf(out, "%s%.12s%s %s%s%s ", dim, strlen(ts) > 11 ? ts + 11 : ts, off,
+            colour ? name_colour : "", node, off);
+    if (grave) {
+        fprintf(out, "%s%s%s ", grave_colour, level, off);
+    }
+    fputs(log_line_text(line, "msg"), out);
+    const char *key;
+    json_t *value;
+    json_object_foreach(line->object, key, value)
+    {
+        bool shown = false;
+        for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+            shown = shown || strcmp(key, own[i]) == 0;
+        }
+        if (!shown) {
+            fprintf(out, " %s%s=%s", dim, key, off);
+            print_value(value, out);
+        }
+    }
+    fputc('\n', out);
+}

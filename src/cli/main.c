@@ -1,0 +1,74 @@
+/* The command line: which verb, and what all of them share. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/nearest.h"
+#include "cli/cli.h"
+
+const struct cli_verb cli_verbs[] = {
+    {"start", "start -c FILE", "run a node", cmd_start},
+    {"dev", "dev [--nodes N] [SCRIPT...]", "run a local cluster in this terminal", cmd_dev},
+    {"demo", "demo [--for TIME]", "see an election, commands, and the death of a leader", cmd_demo},
+    {"status", "status", "all nodes at a glance", cmd_status},
+    {"kv", "kv get|put|del|list ...", "work with keys and values", cmd_kv},
+    {"propose", "propose MACHINE COMMAND [ARGS]", "have a state machine carry out a command",
+     cmd_propose},
+    {"query", "query MACHINE NAME [ARGS]", "ask a state machine", cmd_query},
+    {"members", "members [list]", "who is in the cluster", cmd_members},
+    {"transfer", "transfer [ID]", "have another node lead", cmd_transfer},
+    {"hooks", "hooks", "what the scripts listen to", cmd_hooks},
+    {"version", "version", "print the version", cmd_version},
+    {"help", "help [VERB]", "show this", cmd_help},
+};
+const size_t cli_verbs_count = sizeof cli_verbs / sizeof cli_verbs[0];
+
+enum { DEFAULT_TIMEOUT_MS = 5000 };
+
+static bool wants_colour(int fd)
+{
+    const char *no_colour = getenv("NO_COLOR"), *terminal = getenv("TERM");
+    return isatty(fd) && (no_colour == NULL || *no_colour == 0) && terminal != NULL &&
+           strcmp(terminal, "dumb") != 0;
+}
+
+static int unknown_verb(struct cli *cli, const char *word)
+{
+    const char *names[sizeof cli_verbs / sizeof cli_verbs[0]];
+    for (size_t i = 0; i < cli_verbs_count; i++) {
+        names[i] = cli_verbs[i].name;
+    }
+    const char *nearest = nearest_name(word, names, cli_verbs_count);
+    cli->verb = word;
+    return nearest != NULL ? cli_misuse(cli, "there is no such verb; did you mean %s?", nearest)
+                           : cli_misuse(cli, "there is no such verb; see moonkeeper help");
+}
+
+int main(int argc, char **argv)
+{
+    struct cli cli = {
+        .program = argv[0],
+        .verb = "help",
+        .timeout_ms = DEFAULT_TIMEOUT_MS,
+        .colour = wants_colour(STDOUT_FILENO),
+        .colour_err = wants_colour(STDERR_FILENO),
+    };
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        cmd_help(&cli, 1, argv);
+        return argc < 2 ? EXIT_USAGE : EXIT_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        argv[1][0] = 0;
+        return cmd_version(&cli, 1, argv + 1);
+    }
+    for (size_t i = 0; i < cli_verbs_count; i++) {
+        if (strcmp(argv[1], cli_verbs[i].name) == 0) {
+            cli.verb = cli_verbs[i].name;
+            int exit_code = cli_verbs[i].run(&cli, argc - 1, argv + 1);
+            fflush(stdout);
+            return ferror(stdout) && exit_code == EXIT_OK ? EXIT_ERROR : exit_code;
+        }
+    }
+    return unknown_verb(&cli, argv[1]);
+}

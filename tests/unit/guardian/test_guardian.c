@@ -1,0 +1,396 @@
+/* The guardian with nodes that do nothing but die in some way: real processes, no network. */
+#include "guardian/guardian.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "guardian/children.h"
+#include "guardian/process.h"
+
+enum { DEADLINE_MS = 20000 };
+
+/* What the test, the guardian and its node all see. */
+struct scene {
+    char data_dir[64];
+    _Atomic int starts;
+    _Atomic int node;
+    _Atomic int child, grandchild;
+    _Atomic uint64_t deadline_us;
+    uint8_t incarnations[8][16];
+    bool new_guardian[8];
+    struct children *table; /* the node's */
+};
+
+static struct scene *scene;
+
+static uint64_t now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    scene = mmap(NULL, sizeof *scene, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    strcpy(scene->data_dir, "/tmp/mk-guardian-XXXXXX");
+    return scene == MAP_FAILED || mkdtemp(scene->data_dir) == NULL;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    char path[128];
+    snprintf(path, sizeof path, "%s/" CHILDREN_FILE, scene->data_dir);
+    unlink(path);
+    rmdir(scene->data_dir);
+    munmap(scene, sizeof *scene);
+    return 0;
+}
+
+static pid_t run(int (*node)(void *ctx, const struct guardian_host *host))
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        const struct guardian_options options = {.data_dir = scene->data_dir, .node = node};
+        _exit(guardian_run(&options));
+    }
+    assert_true(pid > 0);
+    return pid;
+}
+
+static int status_of(pid_t pid)
+{
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+/* Poll until the condition holds. */
+#define EVENTUALLY(condition)                                         \
+    do {                                                              \
+        uint64_t until_us_ = now_us() + DEADLINE_MS * UINT64_C(1000); \
+        while (!(condition)) {                                        \
+            assert_true(now_us() < until_us_);                        \
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);  \
+        }                                                             \
+    } while (0)
+
+/* Gone or a zombie. */
+static bool is_dead(pid_t pid)
+{
+    char path[64], state = 'Z';
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return true;
+    }
+    if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1) {
+        state = 'Z';
+    }
+    fclose(file);
+    return state == 'Z' || state == 'X';
+}
+
+/* ---- nodes ---------------------------------------------------------------------------------- */
+
+static int begin(const struct guardian_host *host)
+{
+    int start = atomic_load(&scene->starts);
+    memcpy(scene->incarnations[start], host->page->incarnation, 16);
+    scene->new_guardian[start] = host->page->guardian_is_new;
+    scene->node = getpid();
+    return atomic_fetch_add(&scene->starts, 1) + 1;
+}
+
+static void become_ready(const struct guardian_host *host)
+{
+    atomic_store(&host->page->ready, true);
+    guardian_wake(host->wake_fd);
+}
+
+static void wait_for_ever(void)
+{
+    for (;;) {
+        pause();
+    }
+}
+
+/* A child with a child, both in a group of their own, in the guardian's table. */
+static void spawn_family(const struct guardian_host *host, uint64_t deadline_us)
+{
+    children_open(host->page, host->wake_fd, scene->data_dir, &scene->table, NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        setpgid(0, 0);
+        pid_t grandchild = fork();
+        if (grandchild == 0) {
+            scene->grandchild = getpid();
+            wait_for_ever();
+        }
+        scene->child = getpid();
+        wait_for_ever();
+    }
+    setpgid(child, child);
+    uint32_t slot;
+    if (children_add(scene->table, child, deadline_us, &slot) != ERR_OK) {
+        _exit(99);
+    }
+    while (scene->child == 0 || scene->grandchild == 0) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+}
+
+static int killed_twice(void *ctx, const struct guardian_host *host)
+{
+    (void)ctx;
+    if (begin(host) < 3) {
+        raise(SIGKILL);
+    }
+    return 0;
+}
+
+static int refuses(void *ctx, const struct guardian_host *host)
+{
+    (void)ctx;
+    begin(host);
+    return 2;
+}
+
+static int loses_its_disk(void *ctx, const struct guardian_host *host)
+{
+    (void)ctx;
+    begin(host);
+    become_ready(host);
+    return GUARDIAN_EXIT_STORAGE;
+}
+
+static int ready_then_fails_once(void *ctx, const struct guardian_host *host)
+{
+    (void)ctx;
+    int start = begin(host);
+    become_ready(host);
+    return start == 1 ? 1 : 0;
+}
+
+static int dies_with_a_family(void *ctx, const struct guardian_host *host)
+{
+    (void)ctx;
+    if (begin(host) == 1) {
+        spawn_family(host, UINT64_MAX);
+        raise(SIGKILL);
+    }
+    return process_start_time(scene->child) == 0 && process_start_time(scene->grandchild) == 0 ? 0
+                                                                                               : 1;
+}
+
+static int stops_with_a_family(void *ctx, const struct guardian_host *host)
+{
+    (void)ctx;
+    begin(host);
+    scene->deadline_us = now_us() + 20000;
+    spawn_family(host, scene->deadline_us);
+    raise(SIGSTOP);
+    children_close(scene->table);
+    return 0;
+}
+
+static int lives_with_a_family(void *ctx, const struct guardian_host *host)
+{
+    (void)ctx;
+    setenv(CHILDREN_VARIABLE, "n1", 1);
+    begin(host);
+    spawn_family(host, UINT64_MAX);
+    become_ready(host);
+    wait_for_ever();
+    return 0;
+}
+
+static int waits_for_term(void *ctx, const struct guardian_host *host)
+{
+    (void)ctx;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    begin(host);
+    become_ready(host);
+    int signal_number;
+    sigwait(&set, &signal_number);
+    return 0;
+}
+
+static int ignores_term(void *ctx, const struct guardian_host *host)
+{
+    (void)ctx;
+    signal(SIGTERM, SIG_IGN);
+    begin(host);
+    become_ready(host);
+    wait_for_ever();
+    return 0;
+}
+
+/* ---- tests ---------------------------------------------------------------------------------- */
+
+static void a_killed_node_is_started_again_as_somebody_new(void **state)
+{
+    (void)state;
+    assert_int_equal(status_of(run(killed_twice)), 0);
+    assert_int_equal(scene->starts, 3);
+    assert_memory_not_equal(scene->incarnations[0], scene->incarnations[1], 16);
+    assert_memory_not_equal(scene->incarnations[1], scene->incarnations[2], 16);
+    assert_true(scene->new_guardian[0]);
+    assert_false(scene->new_guardian[1] || scene->new_guardian[2]);
+}
+
+static void a_node_that_cannot_start_is_not_tried_again(void **state)
+{
+    (void)state;
+    assert_int_equal(status_of(run(refuses)), 2);
+    assert_int_equal(scene->starts, 1);
+}
+
+static void a_node_whose_disk_failed_is_not_started_again(void **state)
+{
+    (void)state;
+    assert_int_equal(status_of(run(loses_its_disk)), GUARDIAN_EXIT_STORAGE);
+    assert_int_equal(scene->starts, 1);
+}
+
+static void a_node_that_was_ready_and_fails_is_started_again(void **state)
+{
+    (void)state;
+    assert_int_equal(status_of(run(ready_then_fails_once)), 0);
+    assert_int_equal(scene->starts, 2);
+}
+
+static void what_a_dead_node_left_is_gone_before_it_starts_again(void **state)
+{
+    (void)state;
+    assert_int_equal(status_of(run(dies_with_a_family)), 0);
+    assert_int_equal(scene->starts, 2);
+}
+
+static void a_deadline_holds_while_the_node_is_stopped(void **state)
+{
+    (void)state;
+    pid_t guardian = run(stops_with_a_family);
+    EVENTUALLY(scene->grandchild != 0 && scene->child != 0);
+    EVENTUALLY(is_dead(scene->child) && is_dead(scene->grandchild));
+    assert_true(now_us() >= scene->deadline_us);
+    assert_false(is_dead(scene->node));
+    kill(scene->node, SIGCONT);
+    assert_int_equal(status_of(guardian), 0);
+}
+
+static void a_node_does_not_outlive_its_guardian(void **state)
+{
+    (void)state;
+    pid_t guardian = run(waits_for_term);
+    EVENTUALLY(scene->node != 0);
+    kill(guardian, SIGKILL);
+    assert_int_equal(waitpid(guardian, NULL, 0), guardian);
+    EVENTUALLY(is_dead(scene->node));
+}
+
+static void a_new_guardian_clears_what_the_old_one_left(void **state)
+{
+    (void)state;
+    pid_t guardian = run(lives_with_a_family);
+    EVENTUALLY(scene->grandchild != 0 && scene->child != 0);
+    char path[128];
+    snprintf(path, sizeof path, "%s/" CHILDREN_FILE, scene->data_dir);
+    kill(guardian, SIGKILL);
+    assert_int_equal(waitpid(guardian, NULL, 0), guardian);
+    EVENTUALLY(is_dead(scene->node));
+    assert_false(is_dead(scene->child));
+    assert_false(is_dead(scene->grandchild));
+
+    struct why why = {""};
+    assert_int_equal(children_clear(scene->data_dir, NULL, &why), ERR_OK);
+    assert_true(is_dead(scene->child));
+    assert_true(is_dead(scene->grandchild));
+}
+
+static void a_stranger_with_an_old_number_is_left_alone(void **state)
+{
+    (void)state;
+    struct guardian_page page = {0};
+    struct children *table;
+    assert_int_equal(children_open(&page, -1, scene->data_dir, &table, NULL), ERR_OK);
+    pid_t stranger = fork();
+    if (stranger == 0) {
+        setpgid(0, 0);
+        wait_for_ever();
+    }
+    setpgid(stranger, stranger);
+    uint32_t slot;
+    assert_int_equal(children_add(table, stranger, 1, &slot), ERR_OK);
+    page.children[slot].start_time++; /* as if the number had been given out again since */
+    assert_int_equal(children_kill_expired(&page, 2), 0);
+    assert_false(process_kill_group(stranger, process_start_time(stranger) + 1));
+    assert_false(is_dead(stranger));
+    children_close(table);
+    kill(stranger, SIGKILL);
+    assert_int_equal(waitpid(stranger, NULL, 0), stranger);
+}
+
+static void the_first_term_is_a_planned_stop(void **state)
+{
+    (void)state;
+    pid_t guardian = run(waits_for_term);
+    EVENTUALLY(scene->node != 0);
+    kill(guardian, SIGTERM);
+    assert_int_equal(status_of(guardian), 0);
+    assert_int_equal(scene->starts, 1);
+}
+
+static void the_second_term_ends_at_once(void **state)
+{
+    (void)state;
+    pid_t guardian = run(ignores_term);
+    EVENTUALLY(scene->node != 0);
+    uint64_t until_us = now_us() + DEADLINE_MS * UINT64_C(1000);
+    int status;
+    while (waitpid(guardian, &status, WNOHANG) == 0) { /* signals of one kind may be merged */
+        assert_true(now_us() < until_us);
+        kill(guardian, SIGTERM);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+    assert_true(is_dead(scene->node));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_killed_node_is_started_again_as_somebody_new),
+        TEST(a_node_that_cannot_start_is_not_tried_again),
+        TEST(a_node_whose_disk_failed_is_not_started_again),
+        TEST(a_node_that_was_ready_and_fails_is_started_again),
+        TEST(what_a_dead_node_left_is_gone_before_it_starts_again),
+        TEST(a_deadline_holds_while_the_node_is_stopped),
+        TEST(a_node_does_not_outlive_its_guardian),
+        TEST(a_new_guardian_clears_what_the_old_one_left),
+        TEST(a_stranger_with_an_old_number_is_left_alone),
+        TEST(the_first_term_is_a_planned_stop),
+        TEST(the_second_term_ends_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
