@@ -38,9 +38,12 @@ static void batch_add(struct node *n, size_t began)
     b->sizes_bytes[b->count++] = (uint32_t)(n->bodies.size - began);
 }
 
+/* A batch is taken or refused as a whole, so it must leave the core room to take it. */
 static bool batch_full(const struct node *n)
 {
-    return n->proposals.batch.count >= BATCH_ENTRIES_MAX || n->bodies.size >= BATCH_BYTES_MAX;
+    uint32_t room = n->options.raft.uncommitted_bytes_max / 2;
+    return n->proposals.batch.count >= BATCH_ENTRIES_MAX ||
+           n->bodies.size >= (room < BATCH_BYTES_MAX ? room : BATCH_BYTES_MAX);
 }
 
 static void batch_build(struct node *n)
