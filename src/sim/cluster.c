@@ -246,7 +246,7 @@ bool cluster_await_progress(struct cluster *c, uint64_t at_most_us)
     return true;
 }
 
-static bool agreed(const struct cluster *c)
+bool cluster_agreed(const struct cluster *c)
 {
     uint32_t leader = cluster_leader(c);
     if (!leader_is_ready(c, leader)) {
@@ -267,7 +267,7 @@ static bool agreed(const struct cluster *c)
 bool cluster_await_agreement(struct cluster *c, uint64_t at_most_us)
 {
     uint64_t until_us = world_now_us(c->world) + at_most_us;
-    while (!agreed(c)) {
+    while (!cluster_agreed(c)) {
         if (world_now_us(c->world) >= until_us || !cluster_run(c, LOOK_EVERY_US)) {
             return false;
         }

@@ -62,6 +62,8 @@ uint32_t cluster_await_leader(struct cluster *c, uint64_t at_most_us);
 bool cluster_await_progress(struct cluster *c, uint64_t at_most_us);
 /* Runs until all running nodes have applied the same. */
 bool cluster_await_agreement(struct cluster *c, uint64_t at_most_us);
+/* Have all running nodes applied the same? */
+bool cluster_agreed(const struct cluster *c);
 /* The leader of the highest term among the running, or NOBODY. */
 uint32_t cluster_leader(const struct cluster *c);
 raft_term cluster_term(const struct cluster *c); /* the highest */

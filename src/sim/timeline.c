@@ -7,7 +7,7 @@
 
 #include "base/alloc.h"
 
-enum { RECORDS = 128, MESSAGES_MAX = 8, SIZES_MAX = 4 };
+enum { RECORDS = 128, MESSAGES_MAX = 8 };
 
 struct record {
     struct timeline_at at;
@@ -16,7 +16,7 @@ struct record {
     /* A step. Pointers in event and effects lead into this record, or are NULL. */
     struct raft_event event;
     struct raft_message received;
-    uint32_t sizes_bytes[SIZES_MAX]; /* of a proposal, the first ones */
+    uint32_t proposed_bytes;
     struct raft_effects effects;
     struct raft_message messages[MESSAGES_MAX];
     uint32_t messages_left_out;
@@ -61,7 +61,13 @@ static void print_record(const struct record *r, struct buffer *out)
         buffer_add_format(out, "%s\n", r->note);
         return;
     }
-    raft_describe_event(&r->event, out);
+    if (r->event.type == RAFT_EVENT_PROPOSE) {
+        buffer_add_format(out, "%llu propose count=%u bytes=%u",
+                          (unsigned long long)r->event.now_us, r->event.propose.count,
+                          r->proposed_bytes);
+    } else {
+        raft_describe_event(&r->event, out);
+    }
     buffer_add_format(out, " | %s term %llu last %llu commit %llu | ", raft_role_name(r->role),
                       (unsigned long long)r->term, (unsigned long long)r->last,
                       (unsigned long long)r->commit);
@@ -95,10 +101,11 @@ static void copy_event(struct record *r, const struct raft_event *event)
         r->event.receive.configs = NULL;
         r->event.receive.configs_count = 0;
     } else if (event->type == RAFT_EVENT_PROPOSE) {
-        uint32_t kept = event->propose.count < SIZES_MAX ? event->propose.count : SIZES_MAX;
-        memcpy(r->sizes_bytes, event->propose.sizes_bytes, kept * sizeof *r->sizes_bytes);
-        r->event.propose.sizes_bytes = r->sizes_bytes;
-        r->event.propose.count = kept;
+        r->proposed_bytes = 0;
+        for (uint32_t i = 0; i < event->propose.count; i++) {
+            r->proposed_bytes += event->propose.sizes_bytes[i];
+        }
+        r->event.propose.sizes_bytes = NULL;
         r->event.propose.config = NULL;
     }
 }
