@@ -15,8 +15,8 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 
-/* evhttp frees a request when its connection goes, or when its answer has been sent; from then on
- * request is NULL and the call only waits for its owner to end it. */
+/* When the connection goes, the request goes: from then on request is NULL, and the call only waits
+ * for its owner to end it. */
 struct http_call {
     LIST_ENTRY(http_call) entry;
     struct http_server *server;     /* NULL: closed */
@@ -33,6 +33,7 @@ struct http_server {
     struct evhttp *http;
     struct address address;
     LIST_HEAD(, http_call) calls;
+    bool closing;
 };
 
 /* ---- requests ---- */
@@ -62,6 +63,11 @@ static void on_connection_closed(struct evhttp_connection *connection, void *ctx
 {
     (void)connection;
     struct http_call *call = ctx;
+    if (!call->server->closing) {
+        /* A connection that breaks lets go of the request that its owner has not answered, for the
+         * owner to free; evhttp_free() frees it itself. */
+        evhttp_request_free(call->request);
+    }
     call->request = NULL;
     if (call->streaming && call->on_disconnect != NULL) {
         call->on_disconnect(call->ctx, call);
@@ -317,6 +323,7 @@ void http_server_close(struct http_server *s)
     if (s == NULL) {
         return;
     }
+    s->closing = true;
     evhttp_free(s->http); /* tells the calls that are open */
     struct http_call *call;
     while ((call = LIST_FIRST(&s->calls)) != NULL) {
