@@ -14,6 +14,10 @@
 #include "store/wal.h"
 #include "store/window.h"
 
+/* The number of a mark, counted from the last batch found: that one or, after it, a torn one of
+ * which nothing was found may have left records behind. */
+enum { START_AHEAD = 2 };
+
 #define REPLACE "replace this node's disk and bring the node back as a new member"
 
 static enum err unreadable(const struct wal *w, enum err err, const char *name, struct why *why)
@@ -71,7 +75,7 @@ struct scan {
 static bool in_sequence(const struct wal *w, const struct scan *scan, const struct record *r)
 {
     if (r->kind == RECORD_START) {
-        return r->batch > w->batch && r->ends_batch;
+        return r->batch == w->batch + START_AHEAD && r->ends_batch;
     }
     return r->batch == (scan->in_batch ? w->batch : w->batch + 1);
 }
@@ -272,7 +276,7 @@ static enum err make_durable(struct wal *w, struct window *v, const struct scan 
     char name[SEGMENT_NAME_BYTES];
     segment_name(s->header.sequence, name);
     uint8_t mark[RECORD_HEADER_BYTES];
-    struct record r = {.kind = RECORD_START, .batch = w->batch + 2, .ends_batch = true};
+    struct record r = {.kind = RECORD_START, .batch = w->batch + START_AHEAD, .ends_batch = true};
     record_encode(s->header.salt, &r, (struct bytes){0}, mark);
     uint64_t size = scan->at - scan->doubtful;
     const uint8_t *data = NULL;

@@ -171,9 +171,11 @@ enum err wal_rotate(struct wal *w, uint64_t bytes, struct why *why)
  * also in the header of the next. */
 static bool oldest_is_obsolete(const struct wal *w)
 {
+    if (w->segments_count < 2) {
+        return false;
+    }
     const struct wal_segment *oldest = &w->segments[0];
-    return w->segments_count > 1 &&
-           (oldest->count == 0 || oldest->first_index + oldest->count - 1 <= w->base.index);
+    return oldest->count == 0 || oldest->first_index + oldest->count - 1 <= w->base.index;
 }
 
 /* One at a time, each durable before the next, so that no gap can be left by a crash. */
