@@ -248,9 +248,9 @@ void news_view(struct node *n)
     if (n->scripts == NULL) {
         return;
     }
-    n->news.viewed_us = node_now(n);
     raft_status(n->raft, &n->status);
     const struct raft_status *status = &n->status;
+    n->news.lease_until_us = status->lease_until_us;
     struct script_view view = {
         .role = script_role(status->role),
         .term = status->durable_term,
@@ -268,10 +268,15 @@ void news_view(struct node *n)
     script_host_set_view(n->scripts, &view);
 }
 
-void news_lease(struct node *n, uint64_t now_us)
+void news_lease(struct node *n)
 {
-    if (n->scripts != NULL && node_is_leader(n) &&
-        now_us - n->news.viewed_us >= n->options.raft.heartbeat_us / 4) {
+    if (n->scripts == NULL || !node_is_leader(n)) {
+        return;
+    }
+    /* Under load each acknowledgement moves the lease a little: not all of that is news. */
+    uint64_t until_us = raft_lease_until(n->raft);
+    if (until_us < n->news.lease_until_us ||
+        until_us > n->news.lease_until_us + n->options.raft.heartbeat_us / 8) {
         n->view_stale = true;
         node_want_round(n);
     }

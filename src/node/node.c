@@ -109,7 +109,7 @@ void node_turn(struct node *n, const struct raft_event *event)
         news_note(n, &fx.notes[i]);
     }
     n->turn_result = fx.result;
-    news_lease(n, event->now_us);
+    news_lease(n);
     if (fx.snapshot_needed_by != 0) {
         log_warn(n->ports.log, "a follower needs entries that were compacted",
                  log_text("peer", members_name(n, fx.snapshot_needed_by)));

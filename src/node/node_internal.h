@@ -241,7 +241,7 @@ struct stop {
 
 struct news {
     uint64_t seq;         /* of the last event */
-    uint64_t viewed_us;   /* when the scripts got their view */
+    uint64_t lease_until_us; /* as the scripts know it */
     raft_term ready_term; /* this node's no-op of this term was applied: it may act as leader */
     raft_index ready_index;
     struct buffer fields; /* scratch */
@@ -450,7 +450,7 @@ void news_leader_ready(struct node *n, raft_index index);
 /* Give the scripts the view as it is now. */
 void news_view(struct node *n);
 /* After a turn: the lease may have moved, which the view shows now and then. */
-void news_lease(struct node *n, uint64_t now_us);
+void news_lease(struct node *n);
 
 /* feed.c */
 void feed_resume(struct node *n, raft_index from, uint64_t number);

@@ -107,3 +107,8 @@ bool raft_has_lease(const struct raft *r, uint64_t now_us)
     return r->role == RAFT_LEADER && r->options.lease && !r->lead.lease_given_up &&
            now_us < lease_until(r);
 }
+
+uint64_t raft_lease_until(const struct raft *r)
+{
+    return r->role == RAFT_LEADER && raft_has_lease(r, r->now_us) ? lease_until(r) : 0;
+}

@@ -452,7 +452,7 @@ void raft_status(const struct raft *r, struct raft_status *out)
         .last = trail_last(&r->trail),
         .durable_index = r->durable_index,
         .snapshot = r->trail.base,
-        .lease_until_us = leads && raft_has_lease(r, r->now_us) ? lease_until(r) : 0,
+        .lease_until_us = raft_lease_until(r),
         .promise = r->promise,
         .noop_index = leads ? r->lead.noop_index : 0,
         .transferring = leads && r->lead.transfer_target != 0,

@@ -458,6 +458,8 @@ raft_index raft_commit_index(const struct raft *r);
 raft_term raft_term_at(const struct raft *r, raft_index index);
 /* True while this node is leader and its lease holds at now_us (thesis §6.4.1). */
 bool raft_has_lease(const struct raft *r, uint64_t now_us);
+/* When the lease that this leader has now ends; 0 without one. */
+uint64_t raft_lease_until(const struct raft *r);
 
 /* Check the core's internal invariants (ASSERT); cheap. Called after each step in simulation. */
 void raft_check(const struct raft *r);
