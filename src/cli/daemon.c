@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -237,6 +238,22 @@ static struct raft_options raft_options_of(const struct config *c)
     };
 }
 
+/* A predecessor that was killed together with its guardian may need a moment to be gone: its last
+ * write has to come back from the disk first. */
+static enum err open_when_unlocked(struct daemon *d, const struct node_options *options,
+                                   const struct node_ports *ports, struct why *why)
+{
+    enum { PATIENCE_US = 3000000, RETRY_US = 5000 };
+    uint64_t end_us = clock_now_us(&d->clock) + PATIENCE_US;
+    for (;;) {
+        enum err e = node_open(options, ports, &d->node, why);
+        if (e != ERR_LOCKED || clock_now_us(&d->clock) >= end_us) {
+            return e;
+        }
+        usleep(RETRY_US);
+    }
+}
+
 static enum err open_node(struct daemon *d, struct why *why)
 {
     const struct config *c = d->config;
@@ -274,7 +291,7 @@ static enum err open_node(struct daemon *d, struct why *why)
         .want_shutdown = begin_shutdown,
         .stopped = stopped,
     };
-    return node_open(&options, &ports, &d->node, why);
+    return open_when_unlocked(d, &options, &ports, why);
 }
 
 static enum err open_links(struct daemon *d, struct why *why)
