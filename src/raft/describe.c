@@ -344,5 +344,7 @@ void raft_describe_effects(const struct raft_effects *e, struct buffer *out)
     if (e->snapshot_needed_by != 0) {
         buffer_add_format(out, "; snapshot needed_by=%" PRIu64, e->snapshot_needed_by);
     }
-    add_flag(out, "; store chunk", e->snapshot_store);
+    if (e->snapshot_store) {
+        buffer_add_format(out, "; store chunk");
+    }
 }

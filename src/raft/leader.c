@@ -335,7 +335,7 @@ void leader_timeout(struct raft *r)
     if (r->now_us >= r->lead.heartbeat_due_us) {
         leader_broadcast(r);
         snapshot_ask(r);
-        transfer_advance(r);
+        transfer_repeat(r);
     }
 }
 

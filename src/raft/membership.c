@@ -99,8 +99,9 @@ static void take_effect(struct raft *r)
         if (known != NULL) {
             *peer = *known;
         } else {
+            /* The entry that brings it in is the first that it is sent. */
             *peer = (struct peer){.id = member->id, .heard_us = r->now_us};
-            progress_init(&peer->progress, r->trail.last + 1);
+            progress_init(&peer->progress, r->trail.last > 0 ? r->trail.last : 1);
         }
         peer->voter = member->voter;
     }

@@ -95,6 +95,7 @@ struct raft {
         bool lease_given_up;    /* for good in this term */
         raft_id transfer_target;
         uint64_t transfer_due_us;
+        bool transfer_sent; /* TimeoutNow left since the last heartbeat */
         struct pending_read *reads;
         uint32_t reads_count;
         uint32_t reads_capacity;
@@ -233,6 +234,8 @@ void snapshot_ask(struct raft *r);
 enum err transfer_start(struct raft *r, raft_id target);
 /* The target may have caught up. */
 void transfer_advance(struct raft *r);
+/* TimeoutNow may have been lost: send it again. */
+void transfer_repeat(struct raft *r);
 void transfer_abort(struct raft *r);
 void transfer_receive_timeout_now(struct raft *r, const struct raft_message *m);
 

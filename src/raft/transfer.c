@@ -35,6 +35,7 @@ enum err transfer_start(struct raft *r, raft_id target)
         return r->lead.transfer_target == target ? ERR_OK : ERR_BUSY;
     }
     r->lead.transfer_target = target;
+    r->lead.transfer_sent = false;
     r->lead.transfer_due_us = r->now_us + r->options.transfer_timeout_us;
     transfer_advance(r);
     return ERR_OK;
@@ -50,13 +51,20 @@ void transfer_advance(struct raft *r)
         transfer_abort(r);
         return;
     }
-    if (target->progress.match != r->trail.last) {
+    if (r->lead.transfer_sent || target->progress.match != r->trail.last) {
         return;
     }
+    r->lead.transfer_sent = true;
     /* From here the target may win at any moment: the lease is void, even if it does not. */
     r->lead.lease_given_up = true;
     struct raft_message *m = outbox_send(r, RAFT_MESSAGE_TIMEOUT_NOW, target->id);
     m->timeout_now.last = trail_last(&r->trail);
+}
+
+void transfer_repeat(struct raft *r)
+{
+    r->lead.transfer_sent = false;
+    transfer_advance(r);
 }
 
 void transfer_abort(struct raft *r)
