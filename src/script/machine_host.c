@@ -35,7 +35,7 @@ static void *allocate(void *ctx, void *old, size_t old_size, size_t new_size)
         m->run.meter.exhausted = true;
         return NULL;
     }
-    void *block = memory_resize(&m->memory, old, old_size, new_size);
+    void *block = machine_memory_resize(&m->memory, old, old_size, new_size);
     if (new_size == 0) {
         return NULL;
     }
@@ -175,6 +175,8 @@ static enum err open_state(lua_State *L, void *ctx)
     }
     machine_sandbox_open(L);
     m->environment_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    /* What lives on is small, what a command drops is not: wait longer between collections. */
+    lua_gc(L, LUA_GCINC, 400, 0, 0);
     machine_meta_push(L);
     m->meta_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     return ERR_OK;
@@ -218,6 +220,7 @@ void machines_free(struct machines *m)
         lua_close(m->L);
         m->L = NULL;
     }
+    machine_memory_close(&m->memory);
     for (size_t i = 0; i < m->count; i++) {
         st_free(m->list[i]->st);
         free(m->list[i]);

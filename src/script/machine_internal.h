@@ -6,8 +6,8 @@
 
 #include "base/log.h"
 #include "script/machine.h"
+#include "script/machine_memory.h"
 #include "script/machine_run.h"
-#include "script/memory.h"
 #include "script/st.h"
 #include "state/state.h"
 
@@ -26,7 +26,7 @@ struct machines {
     struct state *state;
     const struct log *log;
     struct machine_run run;
-    struct memory memory;
+    struct machine_memory memory;
     bool memory_refused; /* the last attempt; one more is a failure for good */
     uint64_t instructions_max;
     int environment_ref;

@@ -67,23 +67,41 @@ int value_array(lua_State *L)
     return 1;
 }
 
+/* How many bytes from at on are ASCII. */
+static size_t ascii_size(const uint8_t *at, const uint8_t *end)
+{
+    const uint8_t *start = at;
+    uint64_t eight[4];
+    while ((size_t)(end - at) >= sizeof eight) {
+        memcpy(eight, at, sizeof eight);
+        if (((eight[0] | eight[1] | eight[2] | eight[3]) & 0x8080808080808080u) != 0) {
+            break;
+        }
+        at += sizeof eight;
+    }
+    while ((size_t)(end - at) >= sizeof eight[0]) {
+        memcpy(eight, at, sizeof eight[0]);
+        if ((eight[0] & 0x8080808080808080u) != 0) {
+            break;
+        }
+        at += sizeof eight[0];
+    }
+    while (at < end && *at < 0x80) {
+        at++;
+    }
+    return (size_t)(at - start);
+}
+
 bool value_is_utf8(struct bytes text)
 {
     const uint8_t *at = text.data;
     const uint8_t *end = text.data + text.size;
     while (at < end) {
-        if (end - at >= 8) {
-            uint64_t eight;
-            memcpy(&eight, at, sizeof eight);
-            if ((eight & 0x8080808080808080u) == 0) {
-                at += 8;
-                continue;
-            }
+        at += ascii_size(at, end);
+        if (at == end) {
+            return true;
         }
         uint8_t lead = *at++;
-        if (lead < 0x80) {
-            continue;
-        }
         /* The range of the second byte excludes overlong forms, surrogates and > U+10FFFF. */
         int more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
         uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;

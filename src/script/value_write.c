@@ -169,7 +169,9 @@ static enum err write_pairs(struct value_writer *w, int table)
     int base = lua_gettop(L);
     size_t count = 0;
     enum err e = push_pairs(w, table, &count);
-    if (e == ERR_OK && count <= PAIRS_INLINE) {
+    if (e == ERR_OK && count == 0 && value_is_array(L, table)) {
+        write_array(w->out, 0);
+    } else if (e == ERR_OK && count <= PAIRS_INLINE) {
         struct pair pairs[PAIRS_INLINE];
         e = write_sorted(w, pairs, count, base);
     } else if (e == ERR_OK) {
@@ -198,17 +200,7 @@ static enum err write_table(struct value_writer *w, int table)
         }
     }
     uint32_t length = array_length(L, table);
-    bool empty_array = false;
-    if (length == 0) {
-        lua_pushnil(L);
-        if (lua_next(L, table)) {
-            lua_pop(L, 2);
-        } else {
-            empty_array = value_is_array(L, table);
-        }
-    }
-    enum err e =
-        length > 0 || empty_array ? write_elements(w, table, length) : write_pairs(w, table);
+    enum err e = length > 0 ? write_elements(w, table, length) : write_pairs(w, table);
     lua_settop(L, top);
     w->depth--;
     return e;

@@ -5,6 +5,9 @@
 -- A version therefore never comes back, not even when a key is deleted and set again, and it tells
 -- where in the order of all changes this one stands. if_version = 0 asks that there be no such key.
 
+local error, type = error, type
+local math_type, format = math.type, string.format
+
 local KEY_BYTES_MAX = 1024
 local LIST_DEFAULT, LIST_MAX = 100, 1000
 local TXN_MAX = 128
@@ -17,8 +20,9 @@ local function check_key(key)
   if type(key) ~= "string" then
     reject("key must be a string, not a " .. type(key))
   end
-  if #key == 0 or #key > KEY_BYTES_MAX then
-    reject(string.format("key must have 1 to %d bytes, not %d", KEY_BYTES_MAX, #key))
+  local size = #key
+  if size == 0 or size > KEY_BYTES_MAX then
+    reject(format("key must have 1 to %d bytes, not %d", KEY_BYTES_MAX, size))
   end
 end
 
@@ -27,14 +31,14 @@ local function check_version(entry, args)
   if wanted == nil then
     return
   end
-  if math.type(wanted) ~= "integer" or wanted < 0 then
+  if math_type(wanted) ~= "integer" or wanted < 0 then
     reject("if_version must be an integer, 0 for a key that is not there")
   end
   local version = entry and entry.version or 0
   if version ~= wanted then
     error({
       code = "conflict",
-      message = string.format("the key has version %d, not %d", version, wanted),
+      message = format("the key has version %d, not %d", version, wanted),
       key = args.key,
       version = version,
     })
@@ -91,14 +95,14 @@ local operations = {
 local function txn(st, args, meta)
   local ops = args.ops
   if type(ops) ~= "table" or #ops == 0 or #ops > TXN_MAX then
-    reject(string.format("ops must be a list of 1 to %d operations", TXN_MAX))
+    reject(format("ops must be a list of 1 to %d operations", TXN_MAX))
   end
   local results = {}
   for i = 1, #ops do
     local op = ops[i]
     local run = type(op) == "table" and type(op.op) == "string" and operations[op.op]
     if not run then
-      reject(string.format("operation %d must have op = set, delete, get or check", i))
+      reject(format("operation %d must have op = set, delete, get or check", i))
     end
     results[i] = run(st, op, meta)
   end
@@ -113,8 +117,8 @@ local function list(st, args)
   if type(prefix) ~= "string" or (after ~= nil and type(after) ~= "string") then
     reject("prefix and after must be strings")
   end
-  if math.type(limit) ~= "integer" or limit < 1 or limit > LIST_MAX then
-    reject(string.format("limit must be an integer from 1 to %d", LIST_MAX))
+  if math_type(limit) ~= "integer" or limit < 1 or limit > LIST_MAX then
+    reject(format("limit must be an integer from 1 to %d", LIST_MAX))
   end
   local from = prefix
   if after and after >= prefix then
