@@ -1,6 +1,4 @@
 /* The rules that hold in every state, each asserted. */
-#include <string.h>
-
 #include "base/assert.h"
 #include "state/internal.h"
 #include "state/node.h"

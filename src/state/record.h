@@ -10,16 +10,16 @@
 #include "state/pool.h"
 #include "state/state.h"
 
+struct lifetime;
+
 struct record {
     struct object object;
     uint16_t key_size;
     uint8_t bytes[]; /* key, then value */
 };
 
-static inline size_t record_size(struct bytes key, struct bytes value)
-{
-    return offsetof(struct record, bytes) + key.size + value.size;
-}
+/* Sizes are within the limits. */
+struct record *record_new(struct lifetime *l, struct bytes key, struct bytes value);
 
 static inline struct bytes record_key(const struct record *r)
 {

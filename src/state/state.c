@@ -1,7 +1,6 @@
 #include "state/state.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"

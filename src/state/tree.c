@@ -6,21 +6,6 @@
 #include "state/lifetime.h"
 #include "state/node.h"
 
-struct record *record_new(struct lifetime *l, struct bytes key, struct bytes value)
-{
-    ASSERT(key.size <= STATE_KEY_BYTES_MAX);
-    ASSERT(value.size <= STATE_VALUE_BYTES_MAX);
-    struct record *r = lifetime_alloc(l, record_size(key, value));
-    r->key_size = (uint16_t)key.size;
-    if (key.size > 0) {
-        memcpy(r->bytes, key.data, key.size);
-    }
-    if (value.size > 0) {
-        memcpy(r->bytes + key.size, value.data, value.size);
-    }
-    return r;
-}
-
 /* --- Finding --- */
 
 const struct record *tree_get(const struct tree *t, struct bytes key)

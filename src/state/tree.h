@@ -46,6 +46,4 @@ struct record *tree_replace(struct tree *t, struct lifetime *l, struct tree_path
                             struct record *r);
 struct record *tree_remove(struct tree *t, struct lifetime *l, struct tree_path *path);
 
-struct record *record_new(struct lifetime *l, struct bytes key, struct bytes value);
-
 #endif
