@@ -350,6 +350,25 @@ static void bodies_that_look_like_records_are_only_bodies(void **state)
     rig_close(&r);
 }
 
+static void each_segment_has_a_salt_and_no_record_reads_under_another(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct segment_header first, second;
+    struct record record;
+    three_segments(&r);
+    struct buffer a = read_file(&r, FIRST), b = read_file(&r, SECOND);
+    assert_int_equal(segment_header_decode(a.data, &first), ERR_OK);
+    assert_int_equal(segment_header_decode(b.data, &second), ERR_OK);
+    assert_int_not_equal(first.salt, second.salt);
+    assert_int_equal(first.salt, second.previous_salt);
+    assert_true(record_decode(first.salt, a.data + SEGMENT_HEADER_BYTES, &record));
+    assert_false(record_decode(second.salt, a.data + SEGMENT_HEADER_BYTES, &record));
+    buffer_close(&a);
+    buffer_close(&b);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -364,6 +383,7 @@ int main(void)
         cmocka_unit_test(files_that_are_not_segments_are_refused),
         cmocka_unit_test(a_directory_that_lost_its_identity_is_refused),
         cmocka_unit_test(an_edited_identity_or_list_of_peers_is_refused),
+        cmocka_unit_test(each_segment_has_a_salt_and_no_record_reads_under_another),
         cmocka_unit_test(bodies_that_look_like_records_are_only_bodies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
