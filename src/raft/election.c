@@ -233,6 +233,9 @@ static void receive_request(struct raft *r, const struct raft_message *m)
 
 void election_receive_vote(struct raft *r, const struct raft_message *m)
 {
+    if (m->term == 0) {
+        return; /* there is no election in term 0 */
+    }
     if (m->vote.certificate.dead != 0) {
         lease_certificate(r, &m->vote.certificate);
     }

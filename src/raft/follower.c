@@ -100,7 +100,7 @@ static uint32_t count_held(const struct raft *r, const struct raft_append *a)
 }
 
 /* Take over what the log lacks. False: it would undo what is committed or what this very leader
- * sent before, which no leader does. */
+ * sent before, or is older than what it follows, which no leader's log is. */
 static bool take_entries(struct raft *r, const struct raft_event *event)
 {
     const struct raft_append *a = &event->receive.message->append;
@@ -109,6 +109,9 @@ static bool take_entries(struct raft *r, const struct raft_event *event)
         return true;
     }
     raft_index first = a->prev.index + 1 + held;
+    if (a->entries[held].term < trail_term(&r->trail, first - 1)) {
+        return false; /* prev is compacted, so that it could not be compared */
+    }
     if (first <= r->trail.last) {
         if (first <= r->commit_index || first <= r->follower.verified) {
             return false;
