@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/assert.h"
+
 enum { WORD_MAX = 63 };
 
 static unsigned min_of(unsigned a, unsigned b)
@@ -45,6 +47,7 @@ static const char *only_completion(const char *word, const char *const *names, s
 {
     const char *found = NULL;
     for (size_t i = 0; i < names_count; i++) {
+        ASSERT(names[i] != NULL);
         if (strncasecmp(names[i], word, strlen(word)) == 0) {
             if (found != NULL) {
                 return NULL;
@@ -65,12 +68,12 @@ const char *nearest_name(const char *word, const char *const *names, size_t name
     const char *best = NULL;
     for (size_t i = 0; i < names_count; i++) {
         unsigned distance = nearest_distance(word, names[i]);
+        if (distance == 0) {
+            return names[i];
+        }
         if (distance <= allowed) {
-            allowed = distance == 0 ? 0 : distance - 1; /* the first of equals stays */
+            allowed = distance - 1; /* the first of equals stays */
             best = names[i];
-            if (distance == 0) {
-                break;
-            }
         }
     }
     return best != NULL ? best : only_completion(word, names, names_count);

@@ -102,12 +102,14 @@ static void on_line(void *ctx, unsigned node, const char *text)
     struct demo *d = ctx;
     const char *id = local_cluster_id(d->cluster, node);
     const char *colour = d->cli->colour ? local_cluster_colour(node) : NULL;
+    static const char *const left_out[] = {"app",      "client",       "peer",    "http",
+                                           "data_dir", "votes_needed", "attempt", NULL};
     struct log_line *line = log_line_parse(text);
     if (line == NULL) {
         printf("   %s %s\n", id, text);
     } else if (is_of_interest(line)) {
         fputs("   ", stdout);
-        log_line_print(line, id, colour, stdout);
+        log_line_print(line, id, colour, left_out, stdout);
     }
     log_line_free(line);
 }
@@ -226,20 +228,20 @@ static bool write_through(struct demo *d, unsigned node)
 /* Show and run "moonkeeper ARGS..."; its output goes where ours goes. */
 static void command(struct demo *d, const char *const *args, const char *step)
 {
-    char *argv[12] = {"moonkeeper"};
+    const char *argv[12] = {"moonkeeper"};
     int count = 1;
     printf("%s   $ moonkeeper", paint(d, "\033[1m"));
     for (; args[count - 1] != NULL && count < 8; count++) {
-        argv[count] = (char *)(uintptr_t)args[count - 1];
+        argv[count] = args[count - 1];
         printf(" %s", argv[count]);
     }
     printf("%s\n", paint(d, "\033[0m"));
     fflush(stdout);
     argv[count++] = "-e";
-    argv[count++] = (char *)(uintptr_t)local_cluster_client(d->cluster, 0);
+    argv[count++] = local_cluster_client(d->cluster, 0);
     pid_t child = fork();
     if (child == 0) {
-        execv("/proc/self/exe", argv);
+        execv("/proc/self/exe", (char *const *)argv); /* it takes them as const */
         _exit(EXIT_ERROR);
     }
     int status = -1;
@@ -265,8 +267,10 @@ static unsigned first_election(struct demo *d)
     }
     unsigned leader = wait_for_leader(d, NODES);
     if (leader < NODES && write_through(d, leader)) {
+        uint64_t took_us = now_us(d) - started_us;
+        pause_ms(d, PAUSE_MS / 2);
         fact(d, "%s leads, and the first write is committed %.0f ms after the start",
-             local_cluster_id(d->cluster, leader), (double)(now_us(d) - started_us) / 1e3);
+             local_cluster_id(d->cluster, leader), (double)took_us / 1e3);
     } else {
         fail(d, "no command was committed");
     }
@@ -329,8 +333,9 @@ static void bring_back(struct demo *d, unsigned node, bool machine)
     }
     wait_for_role(d, node, "follower", "the old leader did not come back as a follower");
     if (!is_over(d) && machine) {
-        fact(d, "%s is back as a follower after %.0f ms", id,
-             (double)(now_us(d) - started_us) / 1e3);
+        uint64_t took_us = now_us(d) - started_us;
+        pause_ms(d, PAUSE_MS / 2);
+        fact(d, "%s is back as a follower after %.0f ms", id, (double)took_us / 1e3);
     } else if (!is_over(d)) {
         fact(d, "%s is back as a follower: its guardian has started it again", id);
     }

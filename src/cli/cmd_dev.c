@@ -31,7 +31,7 @@ static void on_line(void *ctx, unsigned node, const char *text)
     const char *colour = d->cli->colour ? local_cluster_colour(node) : NULL;
     struct log_line *line = log_line_parse(text);
     if (line != NULL) {
-        log_line_print(line, id, colour, stdout);
+        log_line_print(line, id, colour, NULL, stdout);
     } else {
         printf("%s%s%s %s\n", colour != NULL ? colour : "", id, colour != NULL ? "\033[0m" : "",
                text);

@@ -28,8 +28,17 @@ struct local_node {
     struct buffer partial;
 };
 
+/* A line that was read in this round. The lines of a round are passed on in order of their time
+ * stamps: what the nodes said at one time came through several pipes. */
+struct said {
+    unsigned node;
+    char *text;
+};
+
 struct local_cluster {
     struct local_options options;
+    struct said *said;
+    size_t said_count, said_capacity;
     char data_dir[PATH_MAX - 64];
     bool temporary;
     struct local_node nodes[LOCAL_NODES_MAX];
@@ -176,6 +185,7 @@ void local_cluster_close(struct local_cluster *c)
     if (c->temporary) {
         paths_remove_tree(c->data_dir);
     }
+    free(c->said);
     free(c);
 }
 
@@ -265,13 +275,18 @@ void local_cluster_stop(struct local_cluster *c)
 
 /* ---- output --------------------------------------------------------------------------------- */
 
-static void give_lines(struct local_cluster *c, unsigned node)
+static void take_lines(struct local_cluster *c, unsigned node)
 {
     struct buffer *partial = &c->nodes[node].partial;
     uint8_t *end;
     while (partial->size > 0 && (end = memchr(partial->data, '\n', partial->size)) != NULL) {
         *end = 0;
-        c->options.line(c->options.ctx, node, (const char *)partial->data);
+        if (c->said_count == c->said_capacity) {
+            c->said_capacity = c->said_capacity * 2 + 64;
+            c->said = alloc_resize(c->said, c->said_capacity, sizeof *c->said);
+        }
+        c->said[c->said_count++] =
+            (struct said){.node = node, .text = alloc_string((const char *)partial->data)};
         buffer_consume(partial, (size_t)(end - partial->data) + 1);
     }
     if (partial->size > LINE_MAX_BYTES) {
@@ -286,12 +301,39 @@ static void read_output(struct local_cluster *c, unsigned node)
     ssize_t got;
     while ((got = read(n->output, text, sizeof text)) > 0) {
         buffer_add(&n->partial, text, (size_t)got);
-        give_lines(c, node);
+        take_lines(c, node);
     }
     if (got == 0) {
         close(n->output);
         n->output = -1;
     }
+}
+
+/* Does a belong after b? Lines that are no log lines stay where they are. */
+static bool is_later(const struct said *a, const struct said *b)
+{
+    static const char start[] = "{\"ts\":\"";
+    enum { START = sizeof start - 1, STAMP = 24 };
+    return strncmp(a->text, start, START) == 0 && strncmp(b->text, start, START) == 0 &&
+           strncmp(a->text + START, b->text + START, STAMP) > 0;
+}
+
+/* Insertion: stable, and the lines of each node are in order already. */
+static void pass_on_lines(struct local_cluster *c)
+{
+    for (size_t i = 1; i < c->said_count; i++) {
+        struct said moving = c->said[i];
+        size_t at = i;
+        for (; at > 0 && is_later(&c->said[at - 1], &moving); at--) {
+            c->said[at] = c->said[at - 1];
+        }
+        c->said[at] = moving;
+    }
+    for (size_t i = 0; i < c->said_count; i++) {
+        c->options.line(c->options.ctx, c->said[i].node, c->said[i].text);
+        free(c->said[i].text);
+    }
+    c->said_count = 0;
 }
 
 static void reap(struct local_cluster *c)
@@ -303,6 +345,7 @@ static void reap(struct local_cluster *c)
             n->guardian = 0;
             if (n->output >= 0) {
                 read_output(c, i);
+                pass_on_lines(c);
             }
             c->options.ended(c->options.ctx, i, WIFEXITED(status) ? WEXITSTATUS(status) : -1);
         }
@@ -321,6 +364,7 @@ void local_cluster_pump(struct local_cluster *c, int max_ms)
                 read_output(c, i);
             }
         }
+        pass_on_lines(c);
     }
     reap(c);
 }

@@ -51,10 +51,18 @@ static void print_value(const json_t *value, FILE *out)
     }
 }
 
-void log_line_print(const struct log_line *line, const char *node, const char *name_colour,
-                    FILE *out)
+static bool is_one_of(const char *key, const char *const *names)
 {
-    static const char *const own[] = {"ts", "level", "msg", "node"};
+    while (names != NULL && *names != NULL && strcmp(key, *names) != 0) {
+        names++;
+    }
+    return names != NULL && *names != NULL;
+}
+
+void log_line_print(const struct log_line *line, const char *node, const char *name_colour,
+                    const char *const *left_out, FILE *out)
+{
+    static const char *const own[] = {"ts", "level", "msg", "node", NULL};
     bool colour = name_colour != NULL;
     const char *ts = log_line_text(line, "ts"), *level = log_line_text(line, "level");
     const char *dim = colour ? "\033[2m" : "", *off = colour ? "\033[0m" : "";
@@ -71,11 +79,7 @@ void log_line_print(const struct log_line *line, const char *node, const char *n
     json_t *value;
     json_object_foreach(line->object, key, value)
     {
-        bool shown = false;
-        for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
-            shown = shown || strcmp(key, own[i]) == 0;
-        }
-        if (!shown) {
+        if (!is_one_of(key, own) && !is_one_of(key, left_out)) {
             fprintf(out, " %s%s=%s", dim, key, off);
             print_value(value, out);
         }

@@ -17,8 +17,9 @@ const char *log_line_text(const struct log_line *line, const char *key);
 long long log_line_number(const struct log_line *line, const char *key);
 
 /* "10:00:00.123 n1 leader elected leader=n2 term=1". name_colour: an ANSI colour for the node's
- * name, NULL for none at all. */
+ * name, NULL for none at all. left_out: fields that are not printed, NULL at the end; may be NULL.
+ */
 void log_line_print(const struct log_line *line, const char *node, const char *name_colour,
-                    FILE *out);
+                    const char *const *left_out, FILE *out);
 
 #endif

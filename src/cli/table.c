@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 
 enum { COLUMNS_MAX = 16 };
 
@@ -93,6 +94,7 @@ static void print_cell(const struct table *t, unsigned column, const char *text,
 
 void table_print(const struct table *t, FILE *out)
 {
+    ASSERT(t->columns > 0);
     static const char *const styles[] = {"", "\033[32m", "\033[33m", "\033[31m", "\033[2m"};
     for (unsigned i = 0; i < t->columns; i++) {
         print_cell(t, i, t->column[i].heading, "\033[1m", out);

@@ -128,8 +128,10 @@ void node_shutdown(struct node *n, uint64_t deadline_us, void (*done)(void *ctx)
 static bool transfer_over(struct node *n)
 {
     if (!node_is_leader(n)) {
-        /* Wait for the next leader to be known: what is pending then reaches it. */
-        return !n->transfer.active || n->leader != 0;
+        /* Wait for the next leader to be known: what is pending then reaches it. Who lost its
+         * majority instead of handing over (all nodes stop at once) would wait for nobody. */
+        return !n->transfer.active || n->leader != 0 ||
+               n->news.last_reason == RAFT_STEP_DOWN_QUORUM_LOST;
     }
     if (!other_voters(n)) {
         return true;

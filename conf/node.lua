@@ -1,0 +1,77 @@
+-- A node of moonkeeper, annotated. Start it with:  moonkeeper start -c conf/node.lua
+--
+-- This file is Lua: it may compute what it returns, but runs in an empty environment (no libraries, no
+-- files, no network). An unknown key is an error that names the nearest known one;
+-- `moonkeeper start -c FILE --check` checks a file without starting anything.
+-- Precedence: flag > environment (MOONKEEPER_DATA_DIR, ...) > this file > default.
+-- Times are whole milliseconds. Paths are relative to the working directory.
+
+return {
+  -- The cluster's name and its first members together are its identity: a node of another cluster is
+  -- refused, even at the right address.
+  cluster = "demo",
+
+  -- Which of the members this node is. One file can serve all nodes: moonkeeper start -c ... --id n2
+  id = "n1",
+
+  -- The first members. From then on the log says who is a member; this list must only be the same on
+  -- all nodes when the cluster starts for the first time. peer: where the other nodes reach it;
+  -- client: where clients reach it (also where that node listens for them, unless it says otherwise).
+  members = {
+    { id = "n1", peer = "127.0.0.1:7118", client = "127.0.0.1:7117" },
+    -- { id = "n2", peer = "127.0.0.1:7128", client = "127.0.0.1:7127" },
+    -- { id = "n3", peer = "127.0.0.1:7138", client = "127.0.0.1:7137" },
+  },
+
+  -- Where this node listens for clients (MessagePack-RPC) and for HTTP; http = false turns that off.
+  -- An address that other machines can reach is refused unless insecure = true says that your network
+  -- protects it: this version has neither TLS nor tokens.
+  client = "127.0.0.1:7117",
+  http = "127.0.0.1:7119",
+  insecure = false,
+
+  -- The log, its term and vote, and who it belongs to. One process and one node per directory. A node
+  -- whose directory was lost must not come back under its id: it may have promised things.
+  data_dir = "data/n1",
+
+  -- A follower that hears nothing from its leader for a random time between the two starts an election;
+  -- a heartbeat goes out every heartbeat_ms and should be a third of the first or less.
+  -- These suit one data centre; between continents use something like {1000, 2000} and 300.
+  election_ms = { 150, 300 },
+  heartbeat_ms = 50,
+
+  -- All on unless you know why: ask before standing for election; a leader without a majority steps
+  -- down; leases for reads and for leader-only work; act on the death certificates of guardians.
+  prevote = true,
+  check_quorum = true,
+  lease = true,
+  fast_failover = true,
+
+  -- How long a planned stop (SIGTERM) may take: leadership is handed over and shutdown hooks run.
+  stop_ms = 10000,
+
+  -- Off: the kernel does not write core files, for that delays the death of a node, and so its
+  -- replacement.
+  core_dumps = false,
+
+  -- level: debug, info, warn, error, off. format: console, logfmt, json; when it is not stated,
+  -- console on a terminal and logfmt otherwise.
+  log = { level = "info" },
+
+  -- Scripts. Each runs in a Lua state of its own; mk.config reads its `config`.
+  apps = {
+    -- { name = "worker", script = "scripts/worker.lua", config = { argv = { "sleep", "60" } } },
+  },
+
+  -- Bounds on what a node takes in, with their defaults.
+  limits = {
+    proposal_bytes = 1024 * 1024, -- of one command
+    pending = 65536, -- commands and reads that wait for an answer
+    cache_bytes = 16 * 1024 * 1024, -- of the log, kept in memory for followers
+    segment_bytes = 8 * 1024 * 1024, -- of one file of the log
+    session_ttl_ms = 3600 * 1000, -- how long a repeated command is recognised
+    clients = 1024, -- connections
+    script_memory_bytes = 64 * 1024 * 1024, -- per app
+    script_budget_ms = 100, -- processor time of a task between two waits
+  },
+}
