@@ -109,7 +109,7 @@ class Etcd:
         return None
 
     def load(self, clients, streams, seconds):
-        """h2load's figures: requests per second, median latency in µs."""
+        """Requests per second that were written, mean latency in µs."""
         i = wait_until(lambda: (self.leader(),) if self.leader() is not None else None, 20,
                        "etcd's leader")[0]
         key = b"bench/000001"
@@ -169,12 +169,12 @@ def throughput(build, rounds, seconds):
             leader = c.wait_leader()
             ready_write(leader)
             endpoint = f"127.0.0.1:{leader.client}"
-            a = ours_load(build, endpoint, 16, 64, seconds)["ops_per_s"]
-            b = ours_load(build, endpoint, 1, 1, seconds)["p50_us"]
+            # The best of three shapes of load on either side: nobody loses for want of clients.
+            a = max(ours_load(build, endpoint, *shape, seconds)["ops_per_s"]
+                    for shape in [(16, 64), (16, 256), (32, 256)])
+            b = ours_load(build, endpoint, 1, 1, seconds)["mean_us"]
         with Etcd() as e:
-            # The best of three shapes of load: etcd shall not lose for want of clients.
-            shapes = [(100, 10), (32, 32), (200, 4)]
-            x = max(e.load(c_, m, seconds)[0] for c_, m in shapes)
+            x = max(e.load(*shape, seconds)[0] for shape in [(100, 10), (100, 40), (200, 40)])
             y = e.load(1, 1, seconds)[1]
         say(f"  round {i + 1}: {a:.0f} ops/s beside {x:.0f}; one client {b:.0f} us beside {y:.0f} us")
         ours.append(a), theirs.append(x), ratios.append(a / x)

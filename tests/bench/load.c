@@ -220,13 +220,22 @@ static uint32_t percentile(const struct run *run, double p)
     return run->samples_us[at];
 }
 
+static double mean(const struct run *run)
+{
+    double sum = 0;
+    for (size_t i = 0; i < run->samples_count; i++) {
+        sum += run->samples_us[i];
+    }
+    return run->samples_count > 0 ? sum / (double)run->samples_count : 0;
+}
+
 static void report(struct run *run, double seconds)
 {
     qsort(run->samples_us, run->samples_count, sizeof *run->samples_us, compare_samples);
     printf("{\"ops_per_s\":%.0f,\"ops\":%zu,\"errors\":%llu,\"first_error\":\"%s\","
-           "\"p50_us\":%u,\"p90_us\":%u,\"p99_us\":%u,\"max_us\":%u}\n",
+           "\"mean_us\":%.0f,\"p50_us\":%u,\"p90_us\":%u,\"p99_us\":%u,\"max_us\":%u}\n",
            (double)run->samples_count / seconds, run->samples_count,
-           (unsigned long long)run->errors, run->first_error, percentile(run, 0.50),
+           (unsigned long long)run->errors, run->first_error, mean(run), percentile(run, 0.50),
            percentile(run, 0.90), percentile(run, 0.99), percentile(run, 1.0));
 }
 

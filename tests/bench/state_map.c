@@ -1,16 +1,16 @@
 /* What the operations of src/state cost, and the longest that any single one of them took: the
  * consensus loop waits for each.
  *
- *     bench_state_map [--keys N] [--json]
+ *     bench_state_map [--keys N] [--passes N] [--json]
  *
- * Every operation is timed by itself. One during which the kernel ran something else on this core
- * says nothing about the state; those are counted, not measured. */
+ * Every operation is timed by itself. The whole is run several times with the same seed, so that
+ * the i-th operation does the same work each time, and the fastest of its times counts: what
+ * interrupted one of them (another process, the hypervisor) says nothing about the state. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "base/alloc.h"
@@ -22,24 +22,24 @@ enum {
     SMALL_OPERATIONS = 1000000,
     RECLAIM_SLICE = 256,
     VALUE_SIZE = 20,
-    SUSPECT_NS = 20000, /* longer: ask the kernel whether it was us */
     ROWS_MAX = 64
 };
 
 struct row {
     char name[48];
     uint64_t keys;
-    uint64_t operations;
+    uint64_t times; /* in all passes */
     uint64_t total_ns;
-    uint64_t longest_ns;
-    uint64_t preempted;
+    uint32_t *fastest_ns; /* of each operation, over the passes */
+    size_t count;
+    size_t capacity;
+    size_t at; /* in this pass */
 };
 
 struct bench {
     struct row rows[ROWS_MAX];
     size_t row_count;
     uint64_t overhead_ns; /* of timing one operation */
-    long switches;
     struct rng rng;
     struct state *state;
     uint64_t keys;
@@ -55,40 +55,34 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static bool was_preempted(struct bench *b)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_THREAD, &usage);
-    long switches = usage.ru_nivcsw + usage.ru_nvcsw;
-    bool yes = switches != b->switches;
-    b->switches = switches;
-    return yes;
-}
-
-static struct row *new_row(struct bench *b, const char *name)
+/* Rows come in the same order in each pass. */
+static struct row *next_row(struct bench *b, const char *name)
 {
     if (b->row_count == ROWS_MAX) {
         abort();
     }
     struct row *r = &b->rows[b->row_count++];
-    *r = (struct row){0};
     snprintf(r->name, sizeof r->name, "%s", name);
     r->keys = b->keys;
-    was_preempted(b);
+    r->at = 0;
     return r;
 }
 
-static void add_sample(struct bench *b, struct row *r, uint64_t start_ns)
+static void add_sample(const struct bench *b, struct row *r, uint64_t start_ns)
 {
     uint64_t took_ns = now_ns() - start_ns;
-    if (took_ns > SUSPECT_NS && was_preempted(b)) {
-        r->preempted++;
-        return;
-    }
-    r->operations++;
     r->total_ns += took_ns > b->overhead_ns ? took_ns - b->overhead_ns : 0;
-    if (took_ns > r->longest_ns) {
-        r->longest_ns = took_ns;
+    r->times++;
+    uint32_t sample_ns = took_ns < UINT32_MAX ? (uint32_t)took_ns : UINT32_MAX;
+    if (r->at == r->capacity) {
+        r->capacity = r->capacity > 0 ? 2 * r->capacity : 1024;
+        r->fastest_ns = alloc_resize(r->fastest_ns, r->capacity, sizeof r->fastest_ns[0]);
+    }
+    size_t i = r->at++;
+    if (i >= r->count) {
+        r->fastest_ns[r->count++] = sample_ns;
+    } else if (sample_ns < r->fastest_ns[i]) {
+        r->fastest_ns[i] = sample_ns;
     }
 }
 
@@ -162,11 +156,11 @@ static void shuffle(struct bench *b)
 static void noise(struct bench *b)
 {
     enum { PAGES = 20000, PAGE_BYTES = 4096 };
-    struct row *none = new_row(b, "(nothing)");
+    struct row *none = next_row(b, "(nothing)");
     for (uint64_t i = 0; i < b->keys; i++) {
         TIMED(b, none, (void)0);
     }
-    struct row *touch = new_row(b, "(first use of a page)");
+    struct row *touch = next_row(b, "(first use of a page)");
     volatile char *pages = alloc_bytes((size_t)PAGES * PAGE_BYTES);
     for (size_t i = 0; i < PAGES; i++) {
         TIMED(b, touch, pages[i * PAGE_BYTES] = 1);
@@ -176,7 +170,7 @@ static void noise(struct bench *b)
 
 static void fill(struct bench *b, const char *name, bool in_order)
 {
-    struct row *r = new_row(b, name);
+    struct row *r = next_row(b, name);
     for (uint64_t i = 0; i < b->keys; i++) {
         struct key k;
         uint64_t v[3];
@@ -188,7 +182,7 @@ static void fill(struct bench *b, const char *name, bool in_order)
 
 static void empty(struct bench *b)
 {
-    struct row *r = new_row(b, "delete");
+    struct row *r = next_row(b, "delete");
     for (uint64_t i = 0; i < b->keys; i++) {
         struct key k;
         struct bytes key = key_numbered(&k, 2 * b->order[i]);
@@ -198,8 +192,8 @@ static void empty(struct bench *b)
 
 static void get(struct bench *b, uint64_t operations)
 {
-    struct row *hit = new_row(b, "get");
-    struct row *miss = new_row(b, "get, not there");
+    struct row *hit = next_row(b, "get");
+    struct row *miss = next_row(b, "get, not there");
     for (uint64_t i = 0; i < operations; i++) {
         struct key k;
         struct bytes value;
@@ -210,9 +204,8 @@ static void get(struct bench *b, uint64_t operations)
     }
 }
 
-static void replace(struct bench *b, const char *name, uint64_t operations)
+static void replace(struct bench *b, struct row *r, uint64_t operations)
 {
-    struct row *r = new_row(b, name);
     for (uint64_t i = 0; i < operations; i++) {
         struct key k;
         uint64_t v[3];
@@ -224,9 +217,9 @@ static void replace(struct bench *b, const char *name, uint64_t operations)
 
 static void transactions(struct bench *b, uint64_t operations)
 {
-    struct row *begin = new_row(b, "begin");
-    struct row *commit = new_row(b, "commit of 2 sets, 1 delete");
-    struct row *rollback = new_row(b, "rollback of 2 sets, 1 delete");
+    struct row *begin = next_row(b, "begin");
+    struct row *commit = next_row(b, "commit of 2 sets, 1 delete");
+    struct row *rollback = next_row(b, "rollback of 2 sets, 1 delete");
     for (uint64_t i = 0; i < operations; i++) {
         struct key k;
         uint64_t v[3];
@@ -247,7 +240,7 @@ static void transactions(struct bench *b, uint64_t operations)
 static void iterate(struct bench *b)
 {
     static struct state_cursor c;
-    struct row *r = new_row(b, "cursor step");
+    struct row *r = next_row(b, "cursor step");
     bool on = state_seek(&c, b->state, bytes_of(NULL, 0));
     while (on) {
         TIMED(b, r, on = state_next(&c));
@@ -257,7 +250,7 @@ static void iterate(struct bench *b)
 static void seek(struct bench *b, uint64_t operations)
 {
     static struct state_cursor c;
-    struct row *r = new_row(b, "cursor seek");
+    struct row *r = next_row(b, "cursor seek");
     for (uint64_t i = 0; i < operations; i++) {
         struct key k;
         struct bytes key = missing_key(b, &k);
@@ -268,36 +261,27 @@ static void seek(struct bench *b, uint64_t operations)
 /* The writes after a snapshot copy what they touch; what it held is freed in slices. */
 static void snapshots(struct bench *b, uint64_t operations)
 {
-    struct row *take = new_row(b, "snapshot take");
-    struct row *release = new_row(b, "snapshot release");
-    struct row *reclaim = new_row(b, "reclaim, slice of 256");
+    struct row *take = next_row(b, "snapshot take");
+    struct row *set = next_row(b, "set (replace) under a snapshot");
+    struct row *release = next_row(b, "snapshot release");
+    struct row *reclaim = next_row(b, "reclaim, slice of 256");
     for (unsigned i = 0; i < 5; i++) {
         struct state_snapshot *snapshot;
         TIMED(b, take, snapshot = state_snapshot_take(b->state));
-        replace(b, "set (replace) under a snapshot", operations);
+        replace(b, set, operations);
         TIMED(b, release, state_snapshot_release(b->state, snapshot));
         bool more = true;
         while (more) {
             TIMED(b, reclaim, more = state_reclaim(b->state, RECLAIM_SLICE));
-        }
-        /* One row for all five. */
-        if (i > 0) {
-            struct row *last = &b->rows[--b->row_count];
-            struct row *first = last - 1;
-            first->operations += last->operations;
-            first->total_ns += last->total_ns;
-            first->preempted += last->preempted;
-            first->longest_ns =
-                last->longest_ns > first->longest_ns ? last->longest_ns : first->longest_ns;
         }
     }
 }
 
 static void restore(struct bench *b)
 {
-    struct row *add = new_row(b, "restore add");
-    struct row *end = new_row(b, "restore end");
-    struct row *reclaim = new_row(b, "reclaim of a replaced state, slice of 256");
+    struct row *add = next_row(b, "restore add");
+    struct row *end = next_row(b, "restore end");
+    struct row *reclaim = next_row(b, "reclaim of a replaced state, slice of 256");
     state_restore_begin(b->state);
     for (uint64_t i = 0; i < b->keys; i++) {
         struct key k;
@@ -317,7 +301,7 @@ static void values_of_1_mib(struct bench *b)
 {
     enum { SIZE = 1024 * 1024 };
     char *data = alloc_zeroed(1, SIZE);
-    struct row *r = new_row(b, "set of a 1 MiB value");
+    struct row *r = next_row(b, "set of a 1 MiB value");
     for (unsigned i = 0; i < 100; i++) {
         memset(data, (int)i, SIZE);
         struct bytes value = bytes_of(data, SIZE);
@@ -339,7 +323,7 @@ static double resident(void)
     return (double)pages * 4096;
 }
 
-/* Bytes for each entry, all included. */
+/* Bytes for each entry, all included but, in the first of several passes, the samples too. */
 static double fill_and_weigh(struct bench *b, const char *name, bool in_order)
 {
     double before = resident();
@@ -355,7 +339,7 @@ static void run_small(struct bench *b)
     b->state = state_new();
     fill(b, "set (insert), any order", false);
     get(b, SMALL_OPERATIONS);
-    replace(b, "set (replace)", SMALL_OPERATIONS);
+    replace(b, next_row(b, "set (replace)"), SMALL_OPERATIONS);
     transactions(b, SMALL_OPERATIONS);
     seek(b, SMALL_OPERATIONS);
     snapshots(b, 200);
@@ -378,7 +362,7 @@ static struct weights run_large(struct bench *b, uint64_t keys)
     state_free(b->state);
     w.any_order = fill_and_weigh(b, "set (insert), any order", false);
     get(b, keys);
-    replace(b, "set (replace)", keys);
+    replace(b, next_row(b, "set (replace)"), keys);
     transactions(b, keys);
     seek(b, keys);
     iterate(b);
@@ -393,35 +377,43 @@ static struct weights run_large(struct bench *b, uint64_t keys)
 
 /* --- Reporting --- */
 
-static uint64_t longest(const struct bench *b, bool (*wanted)(const struct row *))
+struct summary {
+    double mean_ns;
+    uint32_t longest_ns;
+};
+
+static struct summary summary_of(const struct row *r)
 {
-    uint64_t result = 0;
-    for (size_t i = 0; i < b->row_count; i++) {
-        if (wanted(&b->rows[i]) && b->rows[i].longest_ns > result) {
-            result = b->rows[i].longest_ns;
-        }
+    struct summary all = {.mean_ns = (double)r->total_ns / (double)(r->times > 0 ? r->times : 1)};
+    for (size_t i = 0; i < r->count; i++) {
+        all.longest_ns = r->fastest_ns[i] > all.longest_ns ? r->fastest_ns[i] : all.longest_ns;
     }
-    return result;
+    return all;
 }
 
-static bool is_small_value(const struct row *r)
+/* Of operations on small values. */
+static uint32_t longest_ns(const struct bench *b)
 {
-    return strstr(r->name, "MiB") == NULL && r->name[0] != '(';
+    uint32_t longest = 0;
+    for (size_t i = 0; i < b->row_count; i++) {
+        const struct row *r = &b->rows[i];
+        uint32_t of_row = summary_of(r).longest_ns;
+        bool counts = strstr(r->name, "MiB") == NULL && r->name[0] != '(';
+        longest = counts && of_row > longest ? of_row : longest;
+    }
+    return longest;
 }
 
 static void print_table(const struct bench *b, struct weights w)
 {
-    printf("%-46s %9s %9s %9s %11s %9s\n", "operation", "keys", "times", "mean ns", "longest us",
-           "preempted");
+    printf("%-46s %9s %9s %9s %11s\n", "operation", "keys", "times", "mean ns", "longest us");
     for (size_t i = 0; i < b->row_count; i++) {
         const struct row *r = &b->rows[i];
-        double mean = r->operations > 0 ? (double)r->total_ns / (double)r->operations : 0;
-        printf("%-46s %9llu %9llu %9.0f %11.1f %9llu\n", r->name, (unsigned long long)r->keys,
-               (unsigned long long)r->operations, mean, (double)r->longest_ns / 1000,
-               (unsigned long long)r->preempted);
+        struct summary all = summary_of(r);
+        printf("%-46s %9llu %9zu %9.0f %11.1f\n", r->name, (unsigned long long)r->keys, r->count,
+               all.mean_ns, all.longest_ns / 1000.0);
     }
-    printf("\nlongest single operation (values of 20 bytes): %.1f us\n",
-           (double)longest(b, is_small_value) / 1000);
+    printf("\nlongest single operation (values of 20 bytes): %.1f us\n", longest_ns(b) / 1000.0);
     printf("memory per entry of 40 bytes: %.1f bytes (any order), %.1f bytes (in order)\n",
            w.any_order, w.in_order);
 }
@@ -431,44 +423,53 @@ static void print_json(const struct bench *b, struct weights w)
     printf("{\"operations\":[");
     for (size_t i = 0; i < b->row_count; i++) {
         const struct row *r = &b->rows[i];
-        double mean = r->operations > 0 ? (double)r->total_ns / (double)r->operations : 0;
-        printf("%s{\"name\":\"%s\",\"keys\":%llu,\"times\":%llu,\"mean_ns\":%.1f,"
-               "\"longest_ns\":%llu,\"preempted\":%llu}",
-               i > 0 ? "," : "", r->name, (unsigned long long)r->keys,
-               (unsigned long long)r->operations, mean, (unsigned long long)r->longest_ns,
-               (unsigned long long)r->preempted);
+        struct summary all = summary_of(r);
+        printf("%s{\"name\":\"%s\",\"keys\":%llu,\"times\":%zu,\"mean_ns\":%.1f,"
+               "\"longest_ns\":%u}",
+               i > 0 ? "," : "", r->name, (unsigned long long)r->keys, r->count, all.mean_ns,
+               all.longest_ns);
     }
-    printf("],\"longest_ns\":%llu,\"entry_bytes_any_order\":%.1f,\"entry_bytes_in_order\":%.1f}\n",
-           (unsigned long long)longest(b, is_small_value), w.any_order, w.in_order);
+    printf("],\"longest_ns\":%u,\"entry_bytes_any_order\":%.1f,\"entry_bytes_in_order\":%.1f}\n",
+           longest_ns(b), w.any_order, w.in_order);
 }
 
 int main(int argc, char **argv)
 {
     bool json = false;
     uint64_t keys = 1000000;
+    uint64_t passes = 3;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0) {
             json = true;
         } else if (strcmp(argv[i], "--keys") == 0 && i + 1 < argc) {
             keys = strtoull(argv[++i], NULL, 10);
+        } else if (strcmp(argv[i], "--passes") == 0 && i + 1 < argc) {
+            passes = strtoull(argv[++i], NULL, 10);
         } else {
             keys = 0;
         }
     }
-    if (keys < 1 || keys > UINT32_MAX) {
-        fprintf(stderr, "usage: %s [--keys N] [--json]\n", argv[0]);
+    if (keys < 1 || keys > UINT32_MAX || passes < 1) {
+        fprintf(stderr, "usage: %s [--keys N] [--passes N] [--json]\n", argv[0]);
         return 2;
     }
     static struct bench b;
-    rng_seed(&b.rng, 1);
+    struct weights w = {0};
     b.overhead_ns = measure_overhead();
-    run_small(&b);
-    struct weights w = run_large(&b, keys);
-    free(b.order);
+    for (uint64_t pass = 0; pass < passes; pass++) {
+        rng_seed(&b.rng, 1);
+        b.row_count = 0;
+        run_small(&b);
+        w = run_large(&b, keys);
+    }
     if (json) {
         print_json(&b, w);
     } else {
         print_table(&b, w);
     }
+    for (size_t i = 0; i < b.row_count; i++) {
+        free(b.rows[i].fastest_ns);
+    }
+    free(b.order);
     return 0;
 }
