@@ -53,12 +53,17 @@ static inline void assert_whole_only(struct bytes valid, decode_fn *decode)
     free(longer);
 }
 
-/* Whatever one byte is changed to, decode() answers, within the bounds of the input. */
+/* Whatever one byte is changed to, decode() answers, within the bounds of the input. Of the 256
+ * values, all type codes and the edges of the ranges between them. */
 static inline void assert_survives_any_byte(struct bytes valid, decode_fn *decode)
 {
     for (size_t i = 0; i < valid.size; i++) {
         uint8_t *copy = exact_copy(valid.data, valid.size);
         for (unsigned value = 0; value < 256; value++) {
+            bool is_edge = value % 16 == 0 || value % 16 == 15 || (value >= 0xc0 && value < 0xe0);
+            if (!is_edge) {
+                continue;
+            }
             copy[i] = (uint8_t)value;
             enum err e = decode(bytes_of(copy, valid.size));
             assert_true(e < ERR_COUNT);
