@@ -22,6 +22,24 @@ void value_open(lua_State *L)
     lua_rawsetp(L, LUA_REGISTRYINDEX, &array_mark);
 }
 
+static int free_buffer(lua_State *L)
+{
+    buffer_close(lua_touserdata(L, 1));
+    return 0;
+}
+
+struct buffer *value_buffer_push(lua_State *L)
+{
+    struct buffer *b = lua_newuserdatauv(L, sizeof *b, 0);
+    *b = (struct buffer){0};
+    if (luaL_newmetatable(L, "moonkeeper.buffer")) {
+        lua_pushcfunction(L, free_buffer);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    return b;
+}
+
 void value_push_null(lua_State *L)
 {
     lua_pushlightuserdata(L, NULL);

@@ -107,6 +107,10 @@ enum err value_decode(lua_State *L, struct bytes input, const struct value_limit
 enum err value_read(lua_State *L, struct reader *r, const struct value_limits *limits,
                     size_t *memory_bytes);
 
+/* Push an empty buffer that is freed with the value, also when an error passes. The caller may
+ * close it earlier. [-0, +1, m] */
+struct buffer *value_buffer_push(lua_State *L);
+
 /* Are the bytes valid UTF-8 (no surrogates, shortest form)? */
 bool value_is_utf8(struct bytes text);
 
