@@ -85,8 +85,7 @@ static void tell_commit(struct raft *r, struct peer *peer)
 
 /* ---- commit -------------------------------------------------------------------------------- */
 
-/* The leader counts itself by what is durable, and not at all once it is removed (thesis §4.2.2).
- */
+/* The leader counts itself by what is durable; not at all once it is removed (thesis §4.2.2). */
 static raft_index majority_match(const struct raft *r)
 {
     struct quorum q;

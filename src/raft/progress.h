@@ -6,8 +6,7 @@
  *
  * Invariant: 0 <= match < next. [match + 1, next) was sent since next last moved back and awaits
  * its acknowledgement; heartbeats carry prev = next - 1, so that the follower notices when it is
- * lost. match never decreases within a term; a late, reordered or duplicated reply changes nothing.
- */
+ * lost. match never decreases; a late, reordered or duplicated reply changes nothing. */
 #ifndef MK_RAFT_PROGRESS_H
 #define MK_RAFT_PROGRESS_H
 
