@@ -380,8 +380,10 @@ static void story(struct demo *d, uint64_t until_us)
 
 int cmd_demo(struct cli *cli, int argc, char **argv)
 {
-    const char *duration = NULL;
+    const char *duration = NULL, *port = NULL;
     const struct flag flags[] = {
+        {"port", 'p', "PORT", "of the first node's clients (7117); each node is 10 above", &port,
+         NULL},
         {"for", 0, "TIME", "end by itself after this time, as 10s; otherwise with Ctrl-C",
          &duration, NULL},
     };
@@ -391,10 +393,11 @@ int cmd_demo(struct cli *cli, int argc, char **argv)
             "Three nodes on this machine: an election, commands, the death of a leader and of\n"
             "its machine. Exits with 1 if anything did not happen as told.",
         .flags = flags,
-        .flags_count = 1,
+        .flags_count = sizeof flags / sizeof flags[0],
         .arguments_max = 1,
     };
     int exit_code;
+    unsigned base_port = DEFAULT_CLIENT_PORT;
     uint64_t duration_ms = UINT32_MAX;
     int count = cli_parse(cli, argc, argv, &usage, &exit_code);
     if (count < 0) {
@@ -403,12 +406,15 @@ int cmd_demo(struct cli *cli, int argc, char **argv)
     if (duration != NULL && !cli_parse_duration(duration, &duration_ms)) {
         return cli_misuse(cli, "--for is \"%s\"; it must be a time like 10s", duration);
     }
+    if (port != NULL && !local_cluster_parse_port(port, &base_port)) {
+        return cli_misuse(cli, "--port is \"%s\"; it must be from 1024 to 65400", port);
+    }
     char *script = count == 1 ? argv[0] : default_script;
     bool has_script = count == 1 || access(script, R_OK) == 0;
     struct demo d = {.cli = cli, .clock = loop_clock()};
     const struct local_options options = {
         .nodes = NODES,
-        .base_port = DEFAULT_CLIENT_PORT,
+        .base_port = (uint16_t)base_port,
         .scripts = &script,
         .scripts_count = has_script,
         .log_level = "info",

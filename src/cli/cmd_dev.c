@@ -1,6 +1,5 @@
 /* moonkeeper dev: a local cluster in one terminal, to write scripts against. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli/addresses.h"
@@ -96,15 +95,6 @@ static void run(struct dev *d)
     }
 }
 
-/* A number in [min, max]. */
-static bool parse_number(const char *text, unsigned long min, unsigned long max, unsigned *out)
-{
-    char *end;
-    unsigned long value = strtoul(text, &end, 10);
-    *out = (unsigned)value;
-    return *text >= '0' && *text <= '9' && *end == 0 && value >= min && value <= max;
-}
-
 int cmd_dev(struct cli *cli, int argc, char **argv)
 {
     const char *nodes = NULL, *port = NULL, *data_dir = NULL;
@@ -127,11 +117,11 @@ int cmd_dev(struct cli *cli, int argc, char **argv)
         return exit_code;
     }
     unsigned nodes_count = 3, base_port = DEFAULT_CLIENT_PORT;
-    if (nodes != NULL && !parse_number(nodes, 1, LOCAL_NODES_MAX, &nodes_count)) {
+    if (nodes != NULL && !local_cluster_parse_nodes(nodes, &nodes_count)) {
         return cli_misuse(cli, "--nodes is \"%s\"; it must be from 1 to %d", nodes,
                           LOCAL_NODES_MAX);
     }
-    if (port != NULL && !parse_number(port, 1024, 65400, &base_port)) {
+    if (port != NULL && !local_cluster_parse_port(port, &base_port)) {
         return cli_misuse(cli, "--port is \"%s\"; it must be from 1024 to 65400", port);
     }
     struct dev d = {.cli = cli,

@@ -267,7 +267,7 @@ int cmd_kv(struct cli *cli, int argc, char **argv)
         .synopsis = "kv get|put|del|list ...",
         .about = "Work with the shipped key-value machine. See moonkeeper kv get --help etc.",
         .arguments_min = 1,
-        .arguments_max = 1,
+        .arguments_max = 64,
     };
     for (size_t i = 0; i < ACTIONS; i++) {
         if (argc > 1 && strcmp(argv[1], actions[i].name) == 0) {

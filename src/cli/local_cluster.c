@@ -44,6 +44,26 @@ struct local_cluster {
     struct local_node nodes[LOCAL_NODES_MAX];
 };
 
+/* ---- flags ---------------------------------------------------------------------------------- */
+
+static bool parse_number(const char *text, unsigned long min, unsigned long max, unsigned *out)
+{
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+    *out = (unsigned)value;
+    return *text >= '0' && *text <= '9' && *end == 0 && value >= min && value <= max;
+}
+
+bool local_cluster_parse_nodes(const char *text, unsigned *out)
+{
+    return parse_number(text, 1, LOCAL_NODES_MAX, out);
+}
+
+bool local_cluster_parse_port(const char *text, unsigned *out)
+{
+    return parse_number(text, 1024, 65400, out);
+}
+
 /* ---- configurations ------------------------------------------------------------------------- */
 
 static void add_quoted(struct buffer *out, const char *text)

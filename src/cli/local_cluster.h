@@ -28,6 +28,10 @@ struct local_options {
     void *ctx;
 };
 
+/* Of a flag. False if it is not a number that will do. */
+bool local_cluster_parse_nodes(const char *text, unsigned *out);
+bool local_cluster_parse_port(const char *text, unsigned *out);
+
 /* Writes the configurations; starts nothing. Errors: INVALID, IO. */
 enum err local_cluster_open(const struct local_options *options, struct local_cluster **out,
                             struct why *why);

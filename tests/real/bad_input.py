@@ -1,0 +1,287 @@
+#!/usr/bin/env python3
+"""Whatever a user gets wrong: one clear sentence, and the exit code that stands for it."""
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from cluster import Cluster, free_ports, wait_until  # noqa: E402
+from command import BINARY, environment, main, moonkeeper  # noqa: E402
+
+OK, ERROR, USAGE, NO_LEADER, UNREACHABLE, UNKNOWN, CONFLICT = range(7)
+
+
+class Start(unittest.TestCase):
+    """moonkeeper start"""
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="moonkeeper-")
+        self.ports = free_ports(3)
+        self.running = []
+
+    def tearDown(self):
+        for process in self.running:
+            process.kill()
+            process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def config(self, text=None, **changes):
+        """Write a configuration and return its path. Values in changes are Lua."""
+        client, peer, http = self.ports
+        values = {
+            "cluster": '"test"', "id": '"n1"',
+            "members": f'{{ {{ id = "n1", peer = "127.0.0.1:{peer}" }},'
+                       f' {{ id = "n2", peer = "127.0.0.1:1" }} }}',
+            "client": f'"127.0.0.1:{client}"', "http": f'"127.0.0.1:{http}"',
+            "data_dir": f'"{self.folder}/data"',
+        }
+        values.update(changes)
+        path = os.path.join(self.folder, "node.lua")
+        with open(path, "w") as f:
+            f.write(text or "return {\n" + "".join(f"  {k} = {v},\n" for k, v in values.items()) + "}\n")
+        return path
+
+    def refused(self, code, *parts, config=None, flags=()):
+        done = moonkeeper("start", "-c", config or self.config(), *flags)
+        for part in parts:
+            self.assertIn(part, done.stderr)
+        self.assertEqual(done.returncode, code, done.stderr)
+        self.assertEqual(done.stdout, "")
+        return done
+
+    def started(self, config):
+        """A node in the background that is ready."""
+        log = os.path.join(self.folder, "log")
+        with open(log, "wb") as f:
+            process = subprocess.Popen([BINARY, "start", "-c", config], stdout=f, stderr=f,
+                                       env=environment())
+        self.running.append(process)
+
+        def ready():
+            with open(log) as f:
+                return "msg=\"ready\"" in f.read()
+        wait_until(ready, 10, "ready")
+        return process
+
+    def stopped(self, process):
+        process.terminate()
+        self.assertEqual(process.wait(20), OK)
+
+    # -- the configuration
+
+    def test_unknown_key_names_the_nearest_one(self):
+        self.refused(USAGE, "node.lua: unknown key hartbeat_ms", 'did you mean "heartbeat_ms"?',
+                     config=self.config(hartbeat_ms="5"))
+
+    def test_syntax_error_names_file_and_line(self):
+        self.refused(USAGE, "node.lua:2:", config=self.config("return {\n  id = = 1 }"))
+
+    def test_missing_configuration_is_named(self):
+        self.refused(ERROR, "no/such.lua", "No such file", config="no/such.lua")
+
+    def test_node_that_is_no_member(self):
+        self.refused(USAGE, 'id is "n7"', "n1, n2", flags=["--id", "n7"])
+
+    def test_address_that_is_none(self):
+        self.refused(USAGE, "client", "7117x", config=self.config(client='"127.0.0.1:7117x"'))
+
+    def test_listening_to_the_world_must_be_asked_for(self):
+        config = self.config(client=f'"0.0.0.0:{self.ports[0]}"')
+        self.refused(USAGE, "client address 0.0.0.0", "--insecure", config=config)
+
+    def test_check_starts_nothing(self):
+        done = moonkeeper("start", "-c", self.config(), "--check")
+        self.assertEqual(done.returncode, OK)
+        self.assertIn("fine", done.stdout)
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "data")))
+
+    # -- scripts
+
+    def script(self, text):
+        path = os.path.join(self.folder, "broken.lua")
+        with open(path, "w") as f:
+            f.write(text)
+        return self.config(apps=f'{{ {{ name = "broken", script = "{path}" }} }}')
+
+    def test_syntax_error_in_a_script_names_file_and_line(self):
+        self.refused(ERROR, "broken.lua:2:", config=self.script("local x = 1\nlocal = 2\n"))
+
+    def test_unreadable_script_is_named(self):
+        config = self.script("")
+        os.unlink(os.path.join(self.folder, "broken.lua"))
+        self.refused(ERROR, "broken.lua", config=config)
+
+    # -- ports
+
+    def test_ports_in_use_are_named(self):
+        for port, what in zip(self.ports, ("client", "peer", "http")):
+            with self.subTest(what), socket.socket() as other:
+                other.bind(("127.0.0.1", port))
+                other.listen()
+                self.refused(ERROR, f"127.0.0.1:{port}", "in use")
+
+    # -- data directories
+
+    def test_directory_of_another_node(self):
+        self.stopped(self.started(self.config()))
+        config = self.config(id='"n2"', members=f'{{ {{ id = "n1", peer = "127.0.0.1:1" }},'
+                                               f' {{ id = "n2", peer = "127.0.0.1:{self.ports[1]}" }} }}')
+        self.refused(ERROR, f"{self.folder}/data", "n1", config=config)
+
+    def test_directory_of_another_cluster(self):
+        self.stopped(self.started(self.config()))
+        self.refused(ERROR, f"{self.folder}/data", "cluster",
+                     config=self.config(cluster='"other"'))
+
+    def test_directory_in_use(self):
+        self.started(self.config())
+        self.ports = free_ports(3)
+        self.refused(ERROR, f"{self.folder}/data", "in use", config=self.config(
+            members='{ { id = "n1", peer = "127.0.0.1:%d" }, { id = "n2", peer = "127.0.0.1:1" } }'
+            % self.ports[1]))
+
+    def test_directory_that_cannot_be_made(self):
+        with open(os.path.join(self.folder, "file"), "w"):
+            pass
+        self.refused(ERROR, "file/data", "--data-dir",
+                     flags=["--data-dir", os.path.join(self.folder, "file", "data")])
+
+
+class Words(unittest.TestCase):
+    """What can be said without a node."""
+
+    def refused(self, code, *args, says=(), env=None):
+        done = moonkeeper(*args, env=env)
+        self.assertEqual(done.returncode, code, done.stderr)
+        for part in says:
+            self.assertIn(part, done.stderr)
+        return done
+
+    def test_unknown_verb_suggests_the_nearest(self):
+        self.refused(USAGE, "stauts", says=["did you mean status?"])
+        self.refused(USAGE, "kv", "gett", "a", says=["did you mean kv get?"])
+
+    def test_unknown_flag_suggests_the_nearest(self):
+        self.refused(USAGE, "status", "--timout", "1s", says=["did you mean --timeout?"])
+
+    def test_missing_and_superfluous_arguments(self):
+        self.refused(USAGE, "kv", "put", "a", says=["kv put KEY VALUE"])
+        self.refused(USAGE, "status", "all", says=["too many"])
+        self.refused(USAGE, "status", "--timeout", says=["needs a value"])
+        self.refused(USAGE, "status", "--timeout", "soon", says=["500ms"])
+        self.refused(USAGE, "status", "-o", "xml", says=["table, json or simple"])
+        self.refused(USAGE, "propose", "kv", "set", "{", says=["not JSON"])
+        self.refused(USAGE, "start", says=["-c FILE"])
+        self.refused(USAGE)
+
+    def test_no_node_there(self):
+        port = free_ports(1)[0]
+        done = self.refused(UNREACHABLE, "status", "-e", f"127.0.0.1:{port}",
+                            says=[f"127.0.0.1:{port}", "try:"])
+        self.assertEqual(done.stdout, "")
+        done = self.refused(UNREACHABLE, "kv", "get", "a", "-o", "json",
+                            env={"MOONKEEPER_ENDPOINTS": f"127.0.0.1:{port}"})
+        self.assertEqual(json.loads(done.stderr)["error"]["code"], "unreachable")
+
+    def test_every_verb_explains_itself(self):
+        for verb in ("start", "dev", "demo", "status", "kv", "propose", "query", "members",
+                     "transfer", "hooks", "version"):
+            with self.subTest(verb):
+                done = moonkeeper(verb, "--help")
+                self.assertEqual(done.returncode, OK)
+                self.assertIn(f"Usage: moonkeeper {verb}", done.stdout)
+                self.assertEqual(moonkeeper("help", verb).stdout, done.stdout)
+
+
+class Answers(unittest.TestCase):
+    """What a cluster's answers turn into."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster(BINARY)
+        cls.cluster.__enter__()
+        cls.cluster.wait_leader()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.cluster.__exit__(None, None, None)
+
+    def call(self, code, *args, node=0):
+        done = moonkeeper(*args, "-e", f"127.0.0.1:{self.cluster.nodes[node].client}")
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done
+
+    def test_a_write_through_any_node_is_read_through_any_other(self):
+        for i in range(3):
+            self.call(OK, "kv", "put", f"any/{i}", f"value {i}", node=i)
+        for i in range(3):
+            done = self.call(OK, "kv", "get", f"any/{(i + 1) % 3}", node=i)
+            self.assertEqual(done.stdout, f"value {(i + 1) % 3}\n")
+        done = self.call(OK, "kv", "list", "any/", "-o", "simple")
+        self.assertEqual(done.stdout.split(), ["any/0", "any/1", "any/2"])
+        self.call(OK, "kv", "del", "any/0")
+        self.call(ERROR, "kv", "get", "any/0")
+
+    def test_a_version_that_does_not_hold_is_a_conflict(self):
+        self.call(OK, "kv", "put", "once", "x", "--if-version", "0")
+        done = self.call(CONFLICT, "kv", "put", "once", "y", "--if-version", "0")
+        self.assertIn("version", done.stderr)
+        got = json.loads(self.call(OK, "kv", "get", "once", "-o", "json").stdout)
+        self.assertEqual(got["value"], "x")
+        self.call(OK, "kv", "put", "once", "z", "--if-version", str(got["version"]))
+
+    def test_integers_and_structure_survive_json(self):
+        text = '{"big":9007199254740993,"list":[],"map":{"a":[1,-2,2.5,true,null]}}'
+        self.call(OK, "kv", "put", "json", text, "--json")
+        got = json.loads(self.call(OK, "kv", "get", "json", "-o", "json").stdout)
+        self.assertEqual(got["value"], json.loads(text))
+
+    def test_status_names_all_nodes_and_one_leader(self):
+        done = self.call(OK, "status", "-o", "json")
+        status = json.loads(done.stdout)
+        self.assertEqual([n["id"] for n in status["nodes"]], ["n1", "n2", "n3"])
+        self.assertEqual(sum(n["role"] == "leader" for n in status["nodes"]), 1)
+        self.assertIn("3 of 3 nodes answer", self.call(OK, "status").stdout)
+
+    def test_errors_of_a_machine_are_told(self):
+        self.assertIn("nosuch", self.call(ERROR, "propose", "nosuch", "cmd").stderr)
+        self.assertIn("nosuch", self.call(ERROR, "propose", "kv", "nosuch").stderr)
+        self.assertIn("no member", self.call(ERROR, "transfer", "n9").stderr)
+
+    def test_transfer_names_the_new_leader(self):
+        leader = self.cluster.wait_leader().name
+        target = next(x.name for x in self.cluster.nodes if x.name != leader)
+        self.assertEqual(self.call(OK, "transfer", target).stdout, f"{target} leads now\n")
+        wait_until(lambda: (self.cluster.leader() or leader) != leader, 10, "another leader")
+
+
+class Alone(unittest.TestCase):
+    """One node of three: no majority, no leader."""
+
+    def test_no_leader_has_its_own_exit_code(self):
+        cluster = Cluster(BINARY)
+        node = cluster.nodes[0]
+        try:
+            node.start()
+            wait_until(node.status, 10, "an answer")
+            there = ["-e", f"127.0.0.1:{node.client}"]
+            done = moonkeeper("kv", "put", "a", "b", "--timeout", "300ms", *there)
+            self.assertEqual(done.returncode, NO_LEADER, done.stderr)
+            self.assertIn("try:", done.stderr)
+            done = moonkeeper("kv", "get", "a", "--timeout", "300ms", *there)
+            self.assertEqual(done.returncode, NO_LEADER, done.stderr)
+            done = moonkeeper("status", *there)
+            self.assertEqual(done.returncode, NO_LEADER)
+            self.assertIn("there is no leader", done.stdout)
+            self.assertIn("1 of 3 nodes answer", done.stdout)
+        finally:
+            cluster.__exit__(None, None, None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Deaths and planned stops of real processes: who notices, how soon, and what happens next.
+
+Election timeouts are set so long here that a leader within TIMEOUT can only mean that the guardian's
+certificate, or the hand-over, did it.
+"""
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from cluster import Cluster, wait_until  # noqa: E402
+from command import BINARY, main  # noqa: E402
+from msgpack_rpc import Client, RpcError  # noqa: E402
+
+SLOW = "election_ms = { 4000, 6000 }, heartbeat_ms = 100,"
+TIMEOUT = 2  # seconds, half of the shortest election timeout
+
+
+def is_alive(pid):
+    """Neither gone nor a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+class Deaths(unittest.TestCase):
+    def setUp(self):
+        self.cluster = Cluster(BINARY, extra=SLOW)
+        self.cluster.__enter__()
+        self.leader = self.cluster.wait_leader(30)
+        self.others = [x for x in self.cluster.nodes if x is not self.leader]
+
+    def tearDown(self):
+        self.cluster.__exit__(None, None, None)
+
+    def test_a_killed_leader_is_replaced_long_before_any_timeout_and_comes_back(self):
+        # Links of a young guardian may still be on their way up.
+        wait_until(lambda: all(x.status() for x in self.cluster.nodes), 10, "all nodes answer")
+        old = self.leader.kill()
+        self.cluster.wait_leader(TIMEOUT, among=self.others)
+        pid = wait_until(self.leader.node_pid, TIMEOUT, "the node is started again")
+        self.assertNotEqual(pid, old)
+        wait_until(lambda: (self.leader.status() or {}).get("role") == "follower", 10, "a follower")
+
+    def test_a_node_dies_with_its_guardian(self):
+        pid = self.leader.node_pid()
+        os.kill(self.leader.guardian_pid(), signal.SIGKILL)
+        self.leader.process.wait()
+        wait_until(lambda: not is_alive(pid), 5, "the end of the node")
+
+
+class PlannedStop(unittest.TestCase):
+    def test_leadership_is_handed_over_and_clients_see_no_error(self):
+        with Cluster(BINARY, extra=SLOW) as cluster:
+            leader = cluster.wait_leader(30)
+            others = [x for x in cluster.nodes if x is not leader]
+            stop, errors, slowest, written = threading.Event(), [], [0.0], [0]
+
+            def write():
+                client = Client(f"127.0.0.1:{others[0].client}", 20)
+                while not stop.is_set():
+                    begin = time.monotonic()
+                    try:
+                        client.call("propose", "kv", "set", {"key": "k", "value": written[0]},
+                                    {"timeout_ms": 20000}, timeout=25)
+                        written[0] += 1
+                    except (OSError, RpcError) as e:
+                        errors.append(e)
+                    slowest[0] = max(slowest[0], time.monotonic() - begin)
+                client.close()
+
+            writer = threading.Thread(target=write)
+            writer.start()
+            wait_until(lambda: written[0] > 20, 10, "writes before")
+            self.assertEqual(leader.stop(), 0)
+            cluster.wait_leader(TIMEOUT, among=others)
+            after = written[0]
+            wait_until(lambda: written[0] > after + 20, 10, "writes afterwards")
+            stop.set()
+            writer.join()
+            self.assertEqual(errors, [])
+            self.assertLess(slowest[0], TIMEOUT)
+
+    def test_all_stop_at_once_without_waiting_for_each_other(self):
+        with Cluster(BINARY) as cluster:
+            cluster.wait_leader()
+            begin = time.monotonic()
+            for x in cluster.nodes:
+                x.process.terminate()
+            self.assertEqual([x.process.wait(20) for x in cluster.nodes], [0, 0, 0])
+            self.assertLess(time.monotonic() - begin, 5)
+
+
+class Systemd(unittest.TestCase):
+    def test_systemd_is_told_when_it_is_ready_and_when_it_stops(self):
+        folder = tempfile.mkdtemp(prefix="moonkeeper-")
+        notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        notify.bind(os.path.join(folder, "notify"))
+        notify.settimeout(10)
+        os.environ["NOTIFY_SOCKET"] = os.path.join(folder, "notify")
+        try:
+            with Cluster(BINARY, n=1) as cluster:
+                self.assertEqual(notify.recv(100), b"READY=1")
+                self.assertEqual(cluster.nodes[0].status()["id"], "n1")
+                cluster.nodes[0].process.terminate()
+                self.assertEqual(notify.recv(100), b"STOPPING=1")
+                self.assertEqual(cluster.nodes[0].process.wait(20), 0)
+        finally:
+            del os.environ["NOTIFY_SOCKET"]
+            notify.close()
+            shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""moonkeeper dev and demo: a cluster in one terminal, that leaves nothing behind."""
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from cluster import wait_until  # noqa: E402
+from command import BINARY, environment, main, moonkeeper  # noqa: E402
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+
+
+def free_base(nodes=3):
+    """The first of the ports that dev takes: three for each node, ten apart."""
+    while True:
+        base = random.randrange(20000, 30000)
+        try:
+            for port in (base + 10 * i + j for i in range(nodes) for j in range(3)):
+                with socket.socket() as s:
+                    s.bind(("127.0.0.1", port))
+            return base
+        except OSError:
+            continue
+
+
+class Dev(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="moonkeeper-")
+        self.out = os.path.join(self.folder, "out")
+        self.process = None
+        self.port = free_base()
+
+    def tearDown(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def start(self, *args):
+        with open(self.out, "wb") as f:
+            self.process = subprocess.Popen([BINARY, "dev", "--port", str(self.port), *args],
+                                            stdout=f, stderr=f, env=environment())
+
+    def output(self):
+        with open(self.out) as f:
+            return f.read()
+
+    def status(self):
+        return moonkeeper("status", "-e", f"127.0.0.1:{self.port}", "-o", "simple")
+
+    def data(self):
+        return wait_until(lambda: re.search(r"data in (\S+)", self.output()), 10, "a name")[1]
+
+    def test_a_cluster_leads_and_ctrl_c_leaves_nothing(self):
+        self.start("--nodes", "3")
+        folder = self.data()
+        wait_until(lambda: self.status().stdout.count("follower") == 2 and
+                   self.status().returncode == 0, 20, "a leader and two followers")
+        children = self.children()
+        self.assertEqual(len(children), 3)
+        self.process.send_signal(signal.SIGINT)
+        self.assertEqual(self.process.wait(20), 0)
+        self.assertFalse(os.path.exists(folder))
+        for pid in children:
+            self.assertFalse(os.path.exists(f"/proc/{pid}"))
+
+    def children(self):
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as f:
+            return f.read().split()
+
+    def test_nodes_do_not_outlive_the_terminal(self):
+        self.start("--nodes", "1")
+        folder = self.data()
+        wait_until(lambda: self.status().returncode == 0, 20, "a leader")
+        children = self.children()
+        self.process.kill()
+        self.process.wait()
+        for pid in children:
+            wait_until(lambda: not os.path.exists(f"/proc/{pid}"), 20, "the end of the node")
+        shutil.rmtree(folder)
+
+    def test_data_is_kept_where_it_was_asked_to(self):
+        data = os.path.join(self.folder, "kept")
+        there = ["-e", f"127.0.0.1:{self.port}"]
+        for first in (True, False):
+            self.start("--nodes", "1", "--data-dir", data)
+            wait_until(lambda: self.status().returncode == 0, 20, "a leader")
+            if first:
+                self.assertEqual(moonkeeper("kv", "put", "k", "v", *there).returncode, 0)
+            else:
+                self.assertEqual(moonkeeper("kv", "get", "k", *there).stdout, "v\n")
+            self.process.send_signal(signal.SIGTERM)
+            self.assertEqual(self.process.wait(20), 0)
+        self.assertTrue(os.path.exists(os.path.join(data, "n1")))
+
+    def test_a_broken_script_is_told_and_all_end(self):
+        script = os.path.join(self.folder, "broken.lua")
+        with open(script, "w") as f:
+            f.write("local = 1\n")
+        self.start(script)
+        self.assertEqual(self.process.wait(20), 1)
+        self.assertIn("broken.lua:1:", self.output())
+
+
+class Demo(unittest.TestCase):
+    def test_every_step_of_the_demo_happens(self):
+        done = moonkeeper("demo", "--port", str(free_base()), "--for", "1s",
+                          os.path.join(ROOT, "scripts", "demo.lua"), timeout=120)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        for part in ("leads, and the first write is committed", "granted its vote",
+                     "hook leader_elected", "$ moonkeeper status", "kill -9",
+                     "the next write was committed", "is back as a follower",
+                     "Everything happened as told"):
+            self.assertIn(part, done.stdout)
+
+
+if __name__ == "__main__":
+    main()
