@@ -104,8 +104,9 @@ static void list_link(struct write_list *l)
 {
     size_t at = 0;
     for (size_t i = 0; i < l->count; i++) {
-        l->writes[i].content.entries = l->entries + at;
-        at += l->writes[i].content.count;
+        struct store_write *write = &l->writes[i].content;
+        write->entries = write->count > 0 ? l->entries + at : NULL;
+        at += write->count;
     }
 }
 
