@@ -12,7 +12,7 @@ function Timer:cancel() self.task:cancel("the timer was cancelled") end
 
 -- Each call is a task of its own, so that an error or a kill ends the call and not the timer.
 local function call(fn)
-  core.wait_task(core.spawn(fn))
+  core.wait_task(core.spawn_named("timer", fn))
 end
 
 -- Call fn every ms. Calls never overlap: what a long one has missed is left out.

@@ -1,5 +1,6 @@
 /* moonkeeper.core: tasks and waiting. */
 #include <lauxlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "script/api.h"
@@ -32,31 +33,48 @@ static struct task *parent_for(lua_State *L)
     return task != NULL && task->kind != TASK_MAIN ? task : NULL;
 }
 
-static int spawn(lua_State *L, struct task *parent)
+/* Spawn the function at index 1, above which are its arguments. */
+static int spawn(lua_State *L, struct task *parent, const char *where)
 {
     luaL_checktype(L, 1, LUA_TFUNCTION);
-    struct task_spec spec = {
-        .kind = TASK_SPAWNED, .parent = parent, .where = parent != NULL ? parent->where : "task"};
+    struct task_spec spec = {.kind = TASK_SPAWNED, .parent = parent, .where = where};
     task_spawn(L, &spec, lua_gettop(L) - 1);
     return 1;
+}
+
+static const char *where_of(const struct task *parent)
+{
+    return parent != NULL ? parent->where : "task";
 }
 
 /* spawn(fn, ...) -> Task, child of the running task */
 static int core_spawn(lua_State *L)
 {
-    return spawn(L, parent_for(L));
+    struct task *parent = parent_for(L);
+    return spawn(L, parent, where_of(parent));
+}
+
+/* spawn_named(where, fn, ...) -> Task, child of the running task; where is its place in messages */
+static int core_spawn_named(lua_State *L)
+{
+    char where[TASK_WHERE_MAX];
+    snprintf(where, sizeof where, "%s", luaL_checkstring(L, 1));
+    lua_remove(L, 1);
+    return spawn(L, parent_for(L), where);
 }
 
 /* spawn_in_scope(fn, ...) -> Task, child of the scope around the running task */
 static int core_spawn_in_scope(lua_State *L)
 {
-    return spawn(L, task_scope(parent_for(L)));
+    struct task *parent = task_scope(parent_for(L));
+    return spawn(L, parent, where_of(parent));
 }
 
 /* spawn_scope(fn, ...) -> Task that is a scope, and fails when one of its children does */
 static int core_spawn_scope(lua_State *L)
 {
-    spawn(L, parent_for(L));
+    struct task *parent = parent_for(L);
+    spawn(L, parent, where_of(parent));
     struct task *task = lua_touserdata(L, -1);
     task->is_scope = true;
     task->fails_with_child = true;
@@ -353,6 +371,7 @@ void api_task_add(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"spawn", core_spawn},
+        {"spawn_named", core_spawn_named},
         {"spawn_in_scope", core_spawn_in_scope},
         {"spawn_scope", core_spawn_scope},
         {"current", core_current},

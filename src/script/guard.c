@@ -21,6 +21,10 @@ static int finish(lua_State *L, int status, lua_KContext below)
     if (is_killed(L)) {
         return lua_error(L);
     }
+    struct task *task = thread_app(L)->host->current;
+    if (task != NULL) {
+        preempt_charge_error(task);
+    }
     lua_pushboolean(L, 0);
     lua_insert(L, -2);
     return 2;

@@ -161,7 +161,7 @@ void lead_ended(struct hook *hook, const struct task *task)
 {
     struct script_host *host = hook->app->host;
     struct lead *lead = &hook->lead;
-    if (task->outcome == TASK_RETURNED) {
+    if (task->outcome == TASK_RETURNED && task->cancelled == ERR_OK) {
         lead->done_token = lead->token;
     } else if (task->outcome != TASK_WAS_CANCELLED && hook->state == HOOK_ON &&
                task->cancelled == ERR_OK) {

@@ -3,9 +3,14 @@
 #include "base/assert.h"
 #include "script/thread.h"
 
-/* What a VM instruction counts as in simulation, how many pass between two looks, and what a switch
- * to another coroutine is charged, which starts the count anew. */
-enum { INSTRUCTIONS_PER_US = 100, INSTRUCTIONS_PER_LOOK = 1000, INSTRUCTIONS_PER_SWITCH = 100 };
+/* Simulation: what a VM instruction counts as, and how many pass between two looks. A switch to
+ * another coroutine, which starts that count anew, and a caught error are charged. */
+enum {
+    INSTRUCTIONS_PER_US = 100,
+    INSTRUCTIONS_PER_LOOK = 1000,
+    INSTRUCTIONS_PER_SWITCH = 100,
+    INSTRUCTIONS_PER_ERROR = 10000,
+};
 
 /* The error that ends a task. */
 static char killed;
@@ -132,6 +137,11 @@ void preempt_end(struct task *task)
     task->burst_us = preempt_used_us(task);
     host->running = NULL;
     host->current = NULL;
+}
+
+void preempt_charge_error(struct task *task)
+{
+    task->app->host->slice_instructions += INSTRUCTIONS_PER_ERROR;
 }
 
 void preempt_close_thread(struct task *task, lua_State *L)

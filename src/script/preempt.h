@@ -29,15 +29,12 @@ void preempt_enter(struct task *task, lua_State *L);
 /* Processor time since the task last waited. */
 uint64_t preempt_used_us(const struct task *task);
 
+/* The task has caught an error. To unwind a deep stack takes long, and no instructions: where these are
+ * counted, it is charged. */
+void preempt_charge_error(struct task *task);
+
 /* Close the <close> variables of L, which is suspended or dead. They may use a fifth of the budget.
  */
 void preempt_close_thread(struct task *task, lua_State *L);
-
-/* Is the error on its way through this task the one that ends it? Then it must be passed on. */
-static inline bool preempt_is_raising(lua_State *L, const struct script_host *host)
-{
-    (void)L;
-    return host->current != NULL && host->current->raising;
-}
 
 #endif

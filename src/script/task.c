@@ -78,7 +78,7 @@ static int run_deferred(lua_State *L, struct task *task)
 {
     while (next_deferred(L, task)) {
         task->shielded = true;
-        task_end_by(task, task_unwind_end(task), "its deferred functions took too long");
+        task_end_by(task, task_unwind_end(task), "killed: its deferred functions took too long");
         int status = lua_pcallk(L, 0, 0, 1, 1, main_done);
         if (status != LUA_OK) {
             return main_done(L, status, 1);
@@ -98,7 +98,9 @@ static int main_done(lua_State *L, int status, lua_KContext deferred)
         if (task->failed) {
             lua_pop(L, 1);
         } else {
-            lua_replace(L, 2);
+            if (lua_gettop(L) > 2) {
+                lua_replace(L, 2);
+            }
             lua_settop(L, 2);
             task->failed = true;
         }
@@ -307,7 +309,7 @@ void task_cancel(struct task *task, enum err code, const char *reason, uint64_t 
     if (task->state == TASK_ENDED) {
         return;
     }
-    task_end_by(task, end_us, "it did not end in time after it was cancelled");
+    task_end_by(task, end_us, "killed: it did not end in time after it was cancelled");
     if (task->cancelled == ERR_OK) {
         task->cancelled = code;
         snprintf(task->cancel_reason, sizeof task->cancel_reason, "%s",

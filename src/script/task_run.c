@@ -39,7 +39,11 @@ static void tell_failure(lua_State *L, struct task *task)
         }
         task_cancel(parent, ERR_CANCELLED, "a task in its scope has failed",
                     task_unwind_end(parent));
-    } else if (!has_taker(task)) {
+    } else if (has_taker(task)) {
+        return;
+    } else if (task->outcome == TASK_WAS_KILLED) {
+        report_error(task->app, task->where, task->kill_reason, NULL, task->app->errors + 1);
+    } else {
         const char *message = report_text(L, 3);
         lua_getiuservalue(L, 2, TASK_UV_TRACEBACK);
         report_error(task->app, task->where, message, lua_tostring(L, -1), task->app->errors + 1);
@@ -50,6 +54,8 @@ static int keep_error(lua_State *L, struct task *task)
 {
     if (task->outcome == TASK_WAS_KILLED) {
         report_push(L, ERR_CANCELLED, task->kill_reason);
+    } else if (task->outcome == TASK_WAS_CANCELLED) {
+        report_push(L, task->cancelled, task->cancel_reason);
     } else if (lua_gettop(task->L) > 0) {
         lua_xmove(task->L, L, 1);
         if (task->cancelled != ERR_OK && report_code(L, 3) == task->cancelled) {
@@ -230,7 +236,8 @@ static void yielded(struct task *task)
         }
         break;
     case YIELD_USER: /* a C module's own doing: nobody is there to resume it */
-        snprintf(task->kill_reason, sizeof task->kill_reason, "yielded outside a coroutine");
+        snprintf(task->kill_reason, sizeof task->kill_reason,
+                 "killed: it yielded outside a coroutine");
         kill_now(task);
         break;
     case YIELD_KILL:
@@ -245,6 +252,12 @@ void task_run(struct task *task)
     ASSERT(task->state == TASK_READY);
     if (task->kill_asked) {
         kill_now(task);
+        return;
+    }
+    if (task->arguments > 0 && task->cancelled != ERR_OK) {
+        lua_settop(task->L, 0); /* cancelled before it began */
+        task->reusable = true;
+        finish(task, TASK_WAS_CANCELLED);
         return;
     }
     task->state = TASK_RUNNING;

@@ -1,5 +1,5 @@
-/* A script host on a clock that stands still until it is moved, with a node that answers as the test
- * tells it to. What scripts report they put into a list with check(...) = mk.log.info. */
+/* A script host on a clock that stands still until it is moved, with a node that answers as the
+ * test tells it to. What scripts report they put into a list with check(...) = mk.log.info. */
 #ifndef MK_TESTS_HOST_FIXTURE_H
 #define MK_TESTS_HOST_FIXTURE_H
 
@@ -174,20 +174,21 @@ static inline void forget(struct fixture *f)
 {
     buffer_clear(&f->said);
 }
-#define assert_said(f, text)                                                                       \
-    do {                                                                                           \
-        if (!said((f), (text))) {                                                                  \
-            fail_msg("'%s' was not said, but: %s", (text), buffer_text(&(f)->said));               \
-        }                                                                                          \
+#define assert_said(f, text)                                                         \
+    do {                                                                             \
+        if (!said((f), (text))) {                                                    \
+            fail_msg("'%s' was not said, but: %s", (text), buffer_text(&(f)->said)); \
+        }                                                                            \
     } while (0)
-#define assert_silent(f, text)                                                                     \
-    do {                                                                                           \
-        if (said((f), (text))) {                                                                   \
-            fail_msg("'%s' was said: %s", (text), buffer_text(&(f)->said));                        \
-        }                                                                                          \
+#define assert_silent(f, text)                                              \
+    do {                                                                    \
+        if (said((f), (text))) {                                            \
+            fail_msg("'%s' was said: %s", (text), buffer_text(&(f)->said)); \
+        }                                                                   \
     } while (0)
 
-/* ---- the node's side --------------------------------------------------------------------------- */
+/* ---- the node's side ---------------------------------------------------------------------------
+ */
 
 static inline void set_view(struct fixture *f)
 {

@@ -1,0 +1,432 @@
+/* Between the host and its node: requests and answers, the feed of commits, status. */
+#include "host_fixture.h"
+
+#include "wire/entry.h"
+
+#define MK "local mk = require 'moonkeeper' local log, task = mk.log.info, mk.task\n"
+
+static void expect_params(const struct script_request *request, const char *method,
+                          const uint8_t *params, size_t size_bytes)
+{
+    assert_string_equal(request->method, method);
+    assert_int_equal(request->params.size, size_bytes);
+    assert_memory_equal(request->params.data, params, size_bytes);
+}
+
+static void propose_waits_for_its_answer(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    load(&f,
+         MK "local r, err = mk.raft.propose('kv', 'set', {key = 'a'}, {timeout_ms = 5})\n"
+            "log('got ' .. tostring(r))\n"
+            "local r, err = mk.raft.propose('kv', 'set')\n"
+            "log(tostring(r) .. ' ' .. err.code .. ' ' .. err.message .. ' / ' .. tostring(err))");
+    struct script_request *request = next_request(&f);
+    expect_params(request, "propose",
+                  (const uint8_t *)"\x94\xa2kv\xa3set\x81\xa3key\xa1"
+                                   "a\x81\xaatimeout_ms\x05",
+                  28);
+    reply_u64(&f, request->id, 99);
+    reply_u64(&f, request->id, 100); /* a second answer finds nobody */
+    script_request_free(request);
+    settle(&f);
+    assert_said(&f, "got 99");
+    request = next_request(&f);
+    expect_params(request, "propose", (const uint8_t *)"\x94\xa2kv\xa3set\xc0\x80", 10);
+    script_host_reply(f.host, request->id, ERR_NOT_LEADER, NULL, (struct slice){0});
+    script_request_free(request);
+    settle(&f);
+    assert_said(&f, "nil not_leader this node is not the leader / not_leader: this node is not");
+    fixture_close(&f);
+}
+
+static void a_cancelled_request_forgets_its_answer(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    load(&f, MK "local t = task.spawn(function() mk.raft.barrier(100) log('NO') end)\n"
+                "task.sleep(5) t:cancel() local _, e = t:join() log('joined ' .. e.code)\n"
+                "log('next ' .. mk.raft.barrier(7))");
+    struct script_request *first = next_request(&f);
+    run_for(&f, 10);
+    assert_said(&f, "joined cancelled");
+    struct script_request *second = next_request(&f);
+    reply_u64(&f, first->id, 1);
+    reply_u64(&f, second->id, 2);
+    settle(&f);
+    assert_said(&f, "next 2");
+    assert_silent(&f, "NO");
+    script_request_free(first);
+    script_request_free(second);
+    fixture_close(&f);
+}
+
+static void the_other_requests_have_their_methods(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *call;
+        const char *method;
+        const char *params;
+        size_t size_bytes;
+    } cases[] = {
+        {"mk.raft.read_index()", "read_index", "\x91\xc0", 2},
+        {"mk.raft.transfer_leadership('n2', 50)", "transfer", "\x92\xa2n2\x32", 5},
+        {"mk.raft.step_down()", "step_down", "\x90", 1},
+        {"mk.shutdown()", "shutdown", "\x90", 1},
+        {"mk.kv.get('k', {read = 'local'})", "query",
+         "\x94\xa2kv\xa3get\x81\xa3key\xa1k\x81\xa4read\xa5local", 27},
+        {"mk.kv.set('k', 1, {if_version = 3, fence = 4})", "propose",
+         "\x94\xa2kv\xa3set\x83\xaaif_version\x03\xa3key\xa1k\xa5value\x01\x81\xa5"
+         "fence\x04",
+         42},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct fixture f;
+        struct buffer source = {0};
+        fixture_open(&f);
+        buffer_add_format(&source, MK "%s", cases[i].call);
+        load(&f, buffer_text(&source));
+        struct script_request *request = next_request(&f);
+        expect_params(request, cases[i].method, (const uint8_t *)cases[i].params,
+                      cases[i].size_bytes);
+        script_request_free(request);
+        buffer_close(&source);
+        fixture_close(&f);
+    }
+}
+
+static void misuse_raises_and_too_much_is_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f);
+    struct script_options options = fixture_options(&f);
+    options.limits.requests_max = 2;
+    f.host = script_host_new(&options);
+    load(&f,
+         MK "log(select(2, pcall(mk.raft.propose, 'kv')))\n"
+            "log(select(2, pcall(mk.raft.propose, 'kv', 'set', {f = print})))\n"
+            "log(select(2, pcall(mk.kv.get, 7)))\n"
+            "local r, e = mk.raft.propose('kv', 'set', ('x'):rep(9000000)) log('big ' .. e.code)\n"
+            "for i = 1, 2 do task.spawn(function() mk.raft.barrier() end) end task.sleep(1)\n"
+            "local r, e = mk.raft.barrier() log('third ' .. e.code)");
+    run_for(&f, 2);
+    assert_said(&f, "sm and cmd are names");
+    assert_said(&f, "function");
+    assert_said(&f, "a key is a string");
+    assert_said(&f, "big too_large");
+    assert_said(&f, "third busy");
+    fixture_close(&f);
+}
+
+static void status_shows_the_latest_view(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    f.view.peers_count = 1;
+    f.view.peers[0] = (struct script_peer){.id = "n2", .voter = true, .online = true, .match = 5};
+    lead(&f, 3, 17, 50);
+    load(&f, MK "local s = mk.raft.status()\n"
+                "log(s.role .. s.term .. s.leader_id .. ' ' .. s.peers[1].id .. s.peers[1].match)\n"
+                "log('wait ' .. mk.raft.wait_leader()) local i = mk.info()\n"
+                "log(i.id .. i.app .. i.cluster .. tostring(i.simulated) .. i.generation)\n"
+                "log(tostring(mk.raft.is_leader())) task.sleep(60) log('lapsed ' .. "
+                "tostring(mk.raft.is_leader()))");
+    run_for(&f, 70);
+    assert_said(&f, "leader3n1 n25");
+    assert_said(&f, "wait n1");
+    assert_said(&f, "n1apptesttrue0");
+    assert_said(&f, "lapsed false");
+    fixture_close(&f);
+}
+
+static void wait_leader_waits_for_the_election(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    load(&f,
+         MK "log('leader ' .. tostring((mk.raft.wait_leader(100))) .. ' of ' .. #mk.hooks())\n"
+            "local t = task.spawn(function() mk.raft.wait_leader() log('NO') end) task.sleep(1)\n"
+            "log('hooks ' .. #mk.hooks()) t:cancel() task.sleep(1) log('left ' .. #mk.hooks())");
+    run_for(&f, 50);
+    follow(&f, 2, "n3");
+    post(&f, "leader_elected", "term", 2);
+    run_for(&f, 1);
+    assert_said(&f, "leader n3 of 0");
+    fixture_close(&f);
+
+    fixture_open(&f);
+    load(&f,
+         MK "local l, e = mk.raft.wait_leader(100) log(tostring(l) .. ' ' .. e.code)\n"
+            "local t = task.spawn(function() mk.raft.wait_leader() log('NO') end) task.sleep(1)\n"
+            "log('hooks ' .. #mk.hooks()) t:cancel() task.sleep(1) log('left ' .. #mk.hooks())");
+    run_for(&f, 150);
+    assert_said(&f, "nil timeout");
+    assert_said(&f, "hooks 1");
+    assert_said(&f, "left 0");
+    fixture_close(&f);
+}
+
+static void the_configuration_is_read_and_declared(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    struct script_app app = {
+        .name = "app",
+        .path = "test.lua",
+        .source = MK "log(mk.config.get('web.url') .. tostring(mk.config.get('web.no')) .. "
+                     "mk.config.get('x', 'd'))\n"
+                     "log(select(2, pcall(mk.config.declare, {webb = {type = 'table'}})))\n"
+                     "log(select(2, pcall(mk.config.declare, {web = {type = 'string'}})))\n"
+                     "log(select(2, pcall(mk.config.declare, {web = {type = 'table', fields = {\n"
+                     "  url = {type = 'string'}, port = {type = 'integer', required = true}}}})))\n"
+                     "mk.config.declare {web = {type = 'table', fields = {\n"
+                     "  url = {type = 'string'}, port = {type = 'integer', default = 80}}}}\n"
+                     "log('port ' .. mk.config.get('web.port'))",
+        .config = bytes_of("\x81\xa3web\x81\xa3url\xa1u", 12),
+    };
+    assert_int_equal(script_host_load(f.host, &app, NULL), ERR_OK);
+    settle(&f);
+    assert_said(&f, "unild");
+    assert_said(&f, "config: there is no key 'web', did you mean 'webb'?");
+    assert_said(&f, "config: web must be string, it is table");
+    assert_said(&f, "config: web.port is missing");
+    assert_said(&f, "port 80");
+    fixture_close(&f);
+}
+
+/* ---- commits -----------------------------------------------------------------------------------
+ */
+
+/* A node with a log of `count` committed commands, feeding as it is asked to. */
+struct feeder {
+    uint64_t count;
+    uint64_t next; /* 0: not feeding */
+    uint64_t feed;
+    uint64_t resumes;
+    uint64_t rewinds;
+    uint64_t fed;
+    bool stalled;
+};
+
+static void on_request(struct fixture *f, struct script_request *request)
+{
+    struct feeder *node = f->ctx;
+    if (strcmp(request->method, "commit_resume") != 0) {
+        return;
+    }
+    struct reader r = reader_of(slice_bytes(request->params));
+    read_array_of(&r, 2);
+    uint64_t from = read_u64(&r);
+    node->feed = read_u64(&r);
+    assert_int_equal(reader_end(&r), ERR_OK);
+    node->resumes++;
+    if (from == 0) {
+        from = 1; /* for the test: what there is counts as still to be applied */
+    }
+    node->rewinds += from < node->next;
+    node->next = from;
+    node->stalled = false;
+}
+
+static bool feed_one(struct fixture *f, uint64_t index)
+{
+    struct feeder *node = f->ctx;
+    struct buffer body = {0};
+    struct buffer payload = {0};
+    write_array(&payload, 2);
+    write_text(&payload, "add");
+    write_u64(&payload, index * 10);
+    entry_encode(&(struct entry){.kind = ENTRY_COMMAND,
+                                 .machine = bytes_of_string("m"),
+                                 .time_ms = (int64_t)index,
+                                 .payload = buffer_bytes(&payload)},
+                 &body);
+    struct script_commit commit = {
+        .index = index, .term = 2, .feed = node->feed, .entry = slice_copy(buffer_bytes(&body))};
+    bool taken = script_host_commit(f->host, &commit);
+    slice_close(&commit.entry);
+    buffer_close(&body);
+    buffer_close(&payload);
+    return taken;
+}
+
+static void feed_some(struct fixture *f, int most)
+{
+    struct feeder *node = f->ctx;
+    while (node->next != 0 && !node->stalled && node->next <= node->count && most-- > 0) {
+        if (feed_one(f, node->next)) {
+            node->next++;
+            node->fed++;
+        } else {
+            node->stalled = true;
+        }
+    }
+}
+
+static void open_with_feeder(struct fixture *f, struct feeder *node, uint32_t commits_max)
+{
+    fixture_init(f);
+    f->answer = on_request;
+    f->ctx = node;
+    struct script_options options = fixture_options(f);
+    options.limits.commits_max = commits_max;
+    options.ctx = f;
+    f->host = script_host_new(&options);
+}
+
+static void a_commit_is_described(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct feeder node = {.count = 1};
+    open_with_feeder(&f, &node, 0);
+    assert_false(script_host_wants_commits(f.host));
+    load(&f, MK "mk.on('commit', function(ev) log('commit', ev) end)");
+    assert_true(script_host_wants_commits(f.host));
+    feed_some(&f, 1);
+    settle(&f);
+    assert_said(&f, "commit args=10 cmd=add entry_term=2 id=2-1 index=1 kind=command name=commit "
+                    "seq=1 size=");
+    assert_said(&f, "sm=m term=0 time_ms=1");
+    fixture_close(&f);
+}
+
+static void no_commit_is_lost_or_doubled_however_slow_the_hooks_are(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct feeder node = {.count = 100000};
+    open_with_feeder(&f, &node, 256);
+    load(&f, MK "for h = 1, 3 do\n"
+                "  local expected = 1\n"
+                "  mk.on('commit', function(ev)\n"
+                "    if ev.index ~= expected or ev.args ~= ev.index * 10 then\n"
+                "      log('NO: hook ' .. h .. ' got ' .. ev.index .. ', not ' .. expected) end\n"
+                "    expected = ev.index + 1\n"
+                "    if h == 2 and ev.index % 1000 == 0 then task.sleep(5) end\n"
+                "    if h == 3 and ev.index % 7777 == 0 then task.sleep(50) end\n"
+                "    if ev.index == 100000 then log('hook ' .. h .. ' has all') end\n"
+                "  end)\n"
+                "end");
+    for (int i = 0; i < 100000 && !said(&f, "hook 3 has all"); i++) {
+        feed_some(&f, 1000);
+        run_for(&f, 1);
+    }
+    run_for(&f, 100);
+    assert_silent(&f, "NO");
+    assert_said(&f, "hook 1 has all");
+    assert_said(&f, "hook 2 has all");
+    assert_said(&f, "hook 3 has all");
+    assert_int_equal(node.fed, 100000); /* nothing was fed again */
+    assert_true(node.resumes > 100);
+    struct script_stats stats;
+    script_host_stats(f.host, &stats);
+    assert_int_equal(stats.commits_delivered, 300000);
+    fixture_close(&f);
+}
+
+static void a_tripped_commit_hook_catches_up_and_holds_nobody_up(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct feeder node = {.count = 3000};
+    open_with_feeder(&f, &node, 64);
+    load(&f, MK "local expected, n = 1, 0\n"
+                "mk.on('commit', function(ev)\n"
+                "  if ev.index ~= expected then log('NO: good got ' .. ev.index) end\n"
+                "  expected = ev.index + 1\n"
+                "  if ev.index == 3000 then log('good has all at ' .. mk.time.now_ms()) end\n"
+                "end)\n"
+                "local bad_expected = 1\n"
+                "mk.on('commit', function(ev)\n"
+                "  if ev.index ~= bad_expected then log('NO: bad got ' .. ev.index) end\n"
+                "  bad_expected = ev.index + 1\n"
+                "  if ev.index == 3000 then log('bad has all') end\n"
+                "  if ev.index > 100 and ev.index <= 110 then error('failing') end\n"
+                "end)");
+    for (int i = 0; i < 1000; i++) {
+        feed_some(&f, 100);
+        run_for(&f, 1);
+    }
+    assert_said(&f, "hook tripped");
+    assert_said(&f, "good has all at");
+    assert_silent(&f, "bad has all");
+    for (int i = 0; i < 2000; i++) {
+        feed_some(&f, 100);
+        run_for(&f, 50);
+    }
+    assert_said(&f, "bad has all");
+    assert_silent(&f, "NO");
+    assert_int_equal(node.rewinds, 1);
+    fixture_close(&f);
+}
+
+static void a_late_hook_hears_what_comes_from_then_on(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct feeder node = {.count = 50};
+    open_with_feeder(&f, &node, 0);
+    load(&f, MK "first = mk.on('commit', function() end)\n"
+                "mk.timer.after(10, function()\n"
+                "  mk.on('commit', function(ev) log('late ' .. ev.index) end, {name = 'late'})\n"
+                "end)\n"
+                "mk.timer.after(30, function() for _, h in ipairs(mk.hooks('commit')) do "
+                "h:remove() end end)");
+    feed_some(&f, 20);
+    run_for(&f, 20);
+    feed_some(&f, 20);
+    run_for(&f, 5);
+    assert_silent(&f, "late 20 ");
+    assert_said(&f, "late 21");
+    assert_said(&f, "late 40");
+    run_for(&f, 10);
+    assert_false(script_host_wants_commits(f.host));
+    feed_some(&f, 10); /* still under way: accepted by nobody */
+    run_for(&f, 10);
+    assert_silent(&f, "late 41");
+    fixture_close(&f);
+}
+
+static void a_bad_entry_is_described_as_unknown(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct feeder node = {0};
+    open_with_feeder(&f, &node, 0);
+    load(&f, MK "mk.on('commit', function(ev) log('commit ' .. ev.index .. ' ' .. ev.kind) end)");
+    struct script_commit commit = {
+        .index = 5, .term = 2, .feed = node.feed, .entry = slice_copy(bytes_of("\xc1garbage", 8))};
+    assert_true(script_host_commit(f.host, &commit));
+    slice_close(&commit.entry);
+    settle(&f);
+    assert_said(&f, "commit 5 unknown");
+    fixture_close(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(propose_waits_for_its_answer),
+        cmocka_unit_test(a_cancelled_request_forgets_its_answer),
+        cmocka_unit_test(the_other_requests_have_their_methods),
+        cmocka_unit_test(misuse_raises_and_too_much_is_refused),
+        cmocka_unit_test(status_shows_the_latest_view),
+        cmocka_unit_test(wait_leader_waits_for_the_election),
+        cmocka_unit_test(the_configuration_is_read_and_declared),
+        cmocka_unit_test(a_commit_is_described),
+        cmocka_unit_test(no_commit_is_lost_or_doubled_however_slow_the_hooks_are),
+        cmocka_unit_test(a_tripped_commit_hook_catches_up_and_holds_nobody_up),
+        cmocka_unit_test(a_late_hook_hears_what_comes_from_then_on),
+        cmocka_unit_test(a_bad_entry_is_described_as_unknown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
