@@ -3,7 +3,8 @@
 #include <string.h>
 
 enum { TAG_INTEGER = 0x02, TAG_FLOAT = 0x03, TAG_STRING = 0x04, NUMBER_BYTES = 9 };
-enum { ESCAPED_ZERO = 0xff };
+/* What follows a zero byte in a string. */
+enum { END_OF_STRING = 0x01, ESCAPED_ZERO = 0xff };
 
 #define SIGN_BIT (UINT64_C(1) << 63)
 
@@ -39,6 +40,7 @@ static void add_string(struct buffer *path, struct bytes text)
     }
     buffer_add(path, at, (size_t)(end - at));
     buffer_add_u8(path, 0);
+    buffer_add_u8(path, END_OF_STRING);
 }
 
 void st_path_add(struct buffer *path, const struct value_key *key)
@@ -64,26 +66,31 @@ static size_t parse_string(struct bytes rest, struct value_key *out, struct buff
 {
     const uint8_t *start = rest.data + 1;
     const uint8_t *end = rest.data + rest.size;
-    const uint8_t *zero = memchr(start, 0, (size_t)(end - start));
-    if (zero == NULL) {
-        return 0;
-    }
-    if (zero + 1 == end || zero[1] != ESCAPED_ZERO) {
-        out->string = bytes_of(start, (size_t)(zero - start));
-        return (size_t)(zero + 1 - rest.data);
-    }
-    buffer_clear(scratch);
-    while (zero + 1 < end && zero[1] == ESCAPED_ZERO) {
-        buffer_add(scratch, start, (size_t)(zero + 1 - start));
-        start = zero + 2;
-        zero = memchr(start, 0, (size_t)(end - start));
-        if (zero == NULL) {
+    bool unescaped = false;
+    for (;;) {
+        const uint8_t *zero = memchr(start, 0, (size_t)(end - start));
+        if (zero == NULL || zero + 1 == end) {
             return 0;
         }
+        if (zero[1] == END_OF_STRING && !unescaped) {
+            out->string = bytes_of(start, (size_t)(zero - start));
+            return (size_t)(zero + 2 - rest.data);
+        }
+        if (!unescaped) {
+            buffer_clear(scratch);
+            unescaped = true;
+        }
+        if (zero[1] == END_OF_STRING) {
+            buffer_add(scratch, start, (size_t)(zero - start));
+            out->string = buffer_bytes(scratch);
+            return (size_t)(zero + 2 - rest.data);
+        }
+        if (zero[1] != ESCAPED_ZERO) {
+            return 0;
+        }
+        buffer_add(scratch, start, (size_t)(zero + 1 - start));
+        start = zero + 2;
     }
-    buffer_add(scratch, start, (size_t)(zero - start));
-    out->string = buffer_bytes(scratch);
-    return (size_t)(zero + 1 - rest.data);
 }
 
 size_t st_path_parse(struct bytes rest, struct value_key *out, struct buffer *scratch)

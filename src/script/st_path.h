@@ -3,12 +3,13 @@
  *
  * A path is a prefix (MACHINES_KEY_DATA, name, 0x00) and, per level of nesting, one component:
  *
- *     0x02, 8 bytes    an integer, big-endian, sign bit flipped
- *     0x03, 8 bytes    a float: its bits, big-endian, so flipped that they sort numerically
- *     0x04, text, 0x00 a string; a zero byte in it is written 0x00 0xff
+ *     0x02, 8 bytes            an integer, big-endian, sign bit flipped
+ *     0x03, 8 bytes            a float: its bits, big-endian, so flipped that they sort numerically
+ *     0x04, text, 0x00 0x01    a string; a zero byte in it is written 0x00 0xff
  *
- * A component ends by itself and the next begins with at most 0x04, so the paths below a table are
- * exactly those that begin with its own, and path 0xff is beyond the last of them. */
+ * No component is the beginning of another one, and each begins with at most 0x04, so the paths
+ * below a table are exactly those that begin with its own, and path 0xff is beyond the last of
+ * them. */
 #ifndef MK_SCRIPT_ST_PATH_H
 #define MK_SCRIPT_ST_PATH_H
 
