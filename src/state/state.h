@@ -138,7 +138,7 @@ uint64_t state_snapshot_bytes(const struct state_snapshot *snapshot);
 
 /* Free what nothing can see any more, at most nodes_max pieces (each 4 KiB of a large one count as
  * another). False when nothing is left to do. Every write does a few by itself; the loop calls this
- * in slices when idle: 1000 are about 0.1 ms. */
+ * in slices when idle: 256 take some 25 us, and 0.2 ms where pages go back to the system. */
 bool state_reclaim(struct state *s, size_t nodes_max);
 
 /* --- Replacing everything: a snapshot that came from disk or from the leader --- */
