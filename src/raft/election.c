@@ -186,6 +186,17 @@ static bool leader_lives(const struct raft *r, raft_id candidate)
            r->now_us - r->follower.heard_us < r->options.election_min_us;
 }
 
+/* Two that pre-campaign at the same time, as on one death certificate, would each grant the other a
+ * pre-vote, then vote for themselves, and both wait for another timeout. So one of them stands
+ * back: the one with less log, or the smaller id. Its own timer goes on, should the other not make
+ * it. */
+static bool stands_back(const struct raft *r, const struct raft_message *m)
+{
+    struct raft_pos mine = trail_last(&r->trail);
+    bool same_log = m->vote.last.term == mine.term && m->vote.last.index == mine.index;
+    return r->role == RAFT_PRE_CANDIDATE && (!same_log || m->from > r->options.self);
+}
+
 static void receive_prevote(struct raft *r, const struct raft_message *m)
 {
     bool free = m->term > r->term ||
@@ -196,6 +207,9 @@ static void receive_prevote(struct raft *r, const struct raft_message *m)
     reply->vote_reply = (struct raft_vote_reply){.granted = granted, .prevote = true};
     if (granted) {
         reply->term = m->term; /* of the election that it would support */
+        if (stands_back(r, m)) {
+            raft_become_follower(r, r->term, RAFT_STEP_DOWN_REQUESTED);
+        }
     }
 }
 

@@ -55,6 +55,9 @@ bool follower_accept_leader(struct raft *r, const struct raft_event *event, uint
     if (second_leader || m->term == 0) {
         return false; /* Election Safety broken by the peer */
     }
+    if (lease_is_dead(r, &event->receive.sender)) {
+        return false;
+    }
     bool follows = r->role == RAFT_FOLLOWER || r->role == RAFT_LEARNER;
     if (m->term > r->term || !follows) {
         raft_become_follower(r, m->term, RAFT_STEP_DOWN_HIGHER_TERM);

@@ -56,6 +56,13 @@ static bool matches_promise(const struct raft *r, const struct raft_certificate 
            memcmp(&r->promise.incarnation, &c->incarnation, sizeof c->incarnation) == 0;
 }
 
+/* What it sent before it died may come after its certificate: that renews no promise. */
+bool lease_is_dead(const struct raft *r, const struct raft_incarnation *sender)
+{
+    const struct raft_certificate *c = &r->certificate;
+    return c->dead != 0 && memcmp(&c->incarnation, sender, sizeof *sender) == 0;
+}
+
 void lease_certificate(struct raft *r, const struct raft_certificate *c)
 {
     if (!r->options.fast_failover || !matches_promise(r, c)) {

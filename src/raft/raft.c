@@ -379,14 +379,12 @@ static void handle(struct raft *r, const struct raft_event *e)
 }
 
 /* All that this step changed goes into one write: a crash leaves all of it, or none. */
-static void ask_for_write(struct raft *r, struct raft_effects *effects)
+static uint64_t ask_for_write(struct raft *r, bool hard_state)
 {
     struct outbox *o = &r->out;
-    bool hard_state = r->term != r->asked_term || r->vote != r->asked_vote;
     bool entries = o->lo != o->hi;
     if (!hard_state && !entries && o->truncate_from == 0) {
-        effects->persist.write_seq = 0;
-        return;
+        return 0;
     }
     struct write write = {
         .asked_us = r->now_us, .hi = entries ? o->hi : 0, .term = r->term, .vote = r->vote};
@@ -394,15 +392,35 @@ static void ask_for_write(struct raft *r, struct raft_effects *effects)
         write.last = trail_last(&r->trail);
         ASSERT(write.last.index == o->hi - 1);
     }
-    effects->persist.write_seq = writes_push(&r->writes, write);
+    r->asked_term = r->term;
+    r->asked_vote = r->vote;
+    return writes_push(&r->writes, write);
+}
+
+/* Every field by itself: clearing the whole first would cost more than a step does. */
+static void give_effects(struct raft *r, struct raft_effects *effects)
+{
+    struct outbox *o = &r->out;
+    bool hard_state = r->term != r->asked_term || r->vote != r->asked_vote;
+    effects->persist.write_seq = ask_for_write(r, hard_state);
     effects->persist.hard_state = hard_state;
     effects->persist.term = r->term;
     effects->persist.vote = r->vote;
     effects->persist.truncate_from = o->truncate_from;
     effects->persist.lo = o->lo;
     effects->persist.hi = o->hi;
-    r->asked_term = r->term;
-    r->asked_vote = r->vote;
+    effects->promise = o->promise_changed ? &r->promise : NULL;
+    effects->messages = o->messages;
+    effects->messages_count = o->messages_count;
+    effects->commit_index = r->commit_index;
+    effects->reads = o->reads;
+    effects->reads_count = o->reads_count;
+    effects->result = o->result;
+    effects->propose_first = o->propose_first;
+    effects->notes = o->notes;
+    effects->notes_count = o->notes_count;
+    effects->snapshot_needed_by = o->snapshot_needed_by;
+    effects->snapshot_store = o->snapshot_store;
 }
 
 void raft_step(struct raft *r, const struct raft_event *event, struct raft_effects *effects)
@@ -413,23 +431,7 @@ void raft_step(struct raft *r, const struct raft_event *event, struct raft_effec
     outbox_clear(&r->out);
     handle(r, event);
     ASSERT(r->commit_index >= commit_before);
-
-    struct outbox *o = &r->out;
-    *effects = (struct raft_effects){
-        .promise = o->promise_changed ? &r->promise : NULL,
-        .messages = o->messages,
-        .messages_count = o->messages_count,
-        .commit_index = r->commit_index,
-        .reads = o->reads,
-        .reads_count = o->reads_count,
-        .result = o->result,
-        .propose_first = o->propose_first,
-        .notes = o->notes,
-        .notes_count = o->notes_count,
-        .snapshot_needed_by = o->snapshot_needed_by,
-        .snapshot_store = o->snapshot_store,
-    };
-    ask_for_write(r, effects);
+    give_effects(r, effects);
 }
 
 uint64_t raft_deadline(const struct raft *r)

@@ -379,7 +379,8 @@ struct raft_read_result {
 struct raft_effects {
     /* 1. One write. truncate_from first, then the entries [lo, hi), then term and vote: they are
      *    one write and become durable together. Entries come from the event that is being handled:
-     *    the proposal, or the append (skip those below lo). RAFT_PERSISTED reports it. */
+     *    the proposal, or the append (skip those below lo); in a step with any other event there
+     *    is one, the no-op of a new leader. RAFT_PERSISTED reports it. */
     struct {
         uint64_t write_seq; /* 0: nothing to write */
         bool hard_state;    /* term and vote changed */
@@ -398,15 +399,16 @@ struct raft_effects {
     /* 5. Answers. */
     const struct raft_read_result *reads;
     uint32_t reads_count;
-    enum err result;          /* of PROPOSE, TRANSFER, STEP_DOWN: OK, NOT_LEADER, BUSY, CONFLICT (a
-                                 membership change is under way), NOT_FOUND, TOO_LARGE */
+    /* Of PROPOSE, TRANSFER, STEP_DOWN: OK, NOT_LEADER, BUSY, CONFLICT (a membership change is under
+     * way), INVALID (not a change of one member), NOT_FOUND, TOO_LARGE. */
+    enum err result;
     raft_index propose_first; /* PROPOSE: index of the first entry */
     /* 6. News. */
     const struct raft_note *notes;
     uint32_t notes_count;
-    /* 7. Snapshot work (leader): start or stop streaming to this peer. */
+    /* 7. Snapshot work. Leader: start streaming the latest one to this peer. */
     raft_id snapshot_needed_by; /* 0: nobody */
-    /* (follower) The chunk in the event is wanted: store it, report it with SNAPSHOT_CHUNK_STORED;
+    /* Follower: the chunk in the event is wanted: store it, report it with SNAPSHOT_CHUNK_STORED;
      * after the last one (done) replace state and log, then report SNAPSHOT_INSTALLED. */
     bool snapshot_store;
 };

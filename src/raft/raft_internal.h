@@ -166,6 +166,8 @@ void lease_promise(struct raft *r, raft_id leader, uint64_t lease_us,
                    const struct raft_incarnation *incarnation);
 void lease_void_promise(struct raft *r);
 void lease_certificate(struct raft *r, const struct raft_certificate *c);
+/* Is this the process whose certificate has set off the search for a new leader? */
+bool lease_is_dead(const struct raft *r, const struct raft_incarnation *sender);
 /* When a majority's promises to this leader end, were the clocks as bad as drift allows. */
 uint64_t lease_until(const struct raft *r);
 /* The leader's own part of the promise: while a majority promised to it, it grants nothing. */
