@@ -3,8 +3,8 @@
 
 Both: three nodes on loopback, data on the same disk, fsync on, 256-byte values, default settings unless
 a row says otherwise. etcd is loaded through its own gRPC Put with nghttp2's h2load, moonkeeper with
-bench_load (one thread). Rounds alternate, so that a machine whose speed drifts drifts for both; the
-figures are medians of the rounds, the ratios are medians of the ratios of neighbouring rounds.
+bench_load (one thread). Both clusters are up and loaded in turn, so that a machine whose speed drifts
+drifts for both; the figures are medians of the turns, the ratios medians of the ratios of each pair.
 
     tests/bench/compare.py --build build [--quick] [--json]
 """
@@ -161,28 +161,47 @@ def ready_write(node, seconds=20):
     return wait_until(attempt, seconds, "a write")
 
 
-def throughput(build, rounds, seconds):
-    ratios, ours, theirs = [], [], []
-    latency_ratios, ours_us, theirs_us = [], [], []
+def pairs(rounds, ours, theirs):
+    """Measure both in turn; (median of ours, of theirs, of the ratios of each pair)."""
+    measured = []
     for i in range(rounds):
-        with Cluster(os.path.join(build, "moonkeeper")) as c:
-            leader = c.wait_leader()
-            ready_write(leader)
-            endpoint = f"127.0.0.1:{leader.client}"
-            # The best of three shapes of load on either side: nobody loses for want of clients.
-            a = max(ours_load(build, endpoint, *shape, seconds)["ops_per_s"]
-                    for shape in [(16, 64), (16, 256), (32, 256)])
-            b = ours_load(build, endpoint, 1, 1, seconds)["mean_us"]
-        with Etcd() as e:
-            x = max(e.load(*shape, seconds)[0] for shape in [(100, 10), (100, 40), (200, 40)])
-            y = e.load(1, 1, seconds)[1]
-        say(f"  round {i + 1}: {a:.0f} ops/s beside {x:.0f}; one client {b:.0f} us beside {y:.0f} us")
-        ours.append(a), theirs.append(x), ratios.append(a / x)
-        ours_us.append(b), theirs_us.append(y), latency_ratios.append(b / y)
+        # The order alternates too: whoever comes second has no advantage in sum.
+        if i % 2 == 0:
+            a, b = ours(), theirs()
+        else:
+            b, a = theirs(), ours()
+        measured.append((a, b))
+        say(f"  pair {i + 1}: {a:.0f} beside {b:.0f}, ratio {a / b:.2f}")
     median = statistics.median
-    return {"throughput_ratio": round(median(ratios), 2), "ops_per_s": round(median(ours)),
-            "etcd_ops_per_s": round(median(theirs)), "latency_ratio": round(median(latency_ratios), 3),
-            "latency_us": round(median(ours_us)), "etcd_latency_us": round(median(theirs_us))}
+    return (median(a for a, _ in measured), median(b for _, b in measured),
+            median(a / b for a, b in measured))
+
+
+def best_shape(shapes, load):
+    """The shape of load that gives the most, found by trying each: nobody loses for want of it."""
+    return max(shapes, key=load)
+
+
+def throughput(build, rounds, seconds):
+    with Cluster(os.path.join(build, "moonkeeper")) as c, Etcd() as e:
+        leader = c.wait_leader()
+        ready_write(leader)
+        endpoint = f"127.0.0.1:{leader.client}"
+        our_shape = best_shape(
+            [(16, 64), (16, 256), (32, 256)],
+            lambda shape: ours_load(build, endpoint, *shape, seconds)["ops_per_s"])
+        etcd_shape = best_shape([(100, 10), (100, 40), (200, 40)],
+                                lambda shape: e.load(*shape, seconds)[0])
+        say(f"  connections x requests in flight on each: {our_shape} beside {etcd_shape}")
+        ops, etcd_ops, ratio = pairs(
+            rounds, lambda: ours_load(build, endpoint, *our_shape, seconds)["ops_per_s"],
+            lambda: e.load(*etcd_shape, seconds)[0])
+        us, etcd_us, us_ratio = pairs(
+            rounds, lambda: ours_load(build, endpoint, 1, 1, seconds)["mean_us"],
+            lambda: e.load(1, 1, seconds)[1])
+    return {"throughput_ratio": round(ratio, 2), "ops_per_s": round(ops),
+            "etcd_ops_per_s": round(etcd_ops), "latency_ratio": round(us_ratio, 3),
+            "latency_us": round(us), "etcd_latency_us": round(etcd_us)}
 
 
 def first_write(clients, began):
@@ -274,7 +293,7 @@ def main():
     p.add_argument("--json", action="store_true", help="end with one JSON line")
     p.add_argument("--only", help="throughput, failover, memory or start")
     args = p.parse_args()
-    rounds, seconds, trials = (1, 3, 5) if args.quick else (3, 8, 30)
+    rounds, seconds, trials = (4, 2, 5) if args.quick else (12, 3, 30)
     wanted = lambda part: args.only in (None, part)  # noqa: E731
     r = {}
     if wanted("throughput"):
