@@ -111,6 +111,13 @@ static void newly_committed(struct safety *s, uint32_t host)
         c->hash = safety_log_hash(s, host, i);
         c->term = h->term;
     }
+    /* §5.4.2: what a leader commits by counting replicas is of its own term. */
+    raft_term term = raft_term_at(node_raft(h->node), hi);
+    if (h->role == RAFT_LEADER && term != h->term) {
+        safety_fail(s, host, "own-term commit",
+                    "the leader of term %llu commits up to entry %llu, which is of term %llu",
+                    (unsigned long long)h->term, (unsigned long long)hi, (unsigned long long)term);
+    }
     if (!safety_durable_on_majority(s, hi, safety_log_hash(s, host, hi))) {
         safety_fail(s, host, "committed means durable on a majority",
                     "entry %llu is committed in term %llu, but is not on the disks of a majority",
