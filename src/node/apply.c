@@ -241,7 +241,6 @@ bool apply_slice(struct node *n)
             break;
         }
     }
-    state_reclaim(n->state, applied);
     n->view_stale = true;
     return a->last_applied < n->commit_index && !a->reading && !a->failed;
 }

@@ -386,6 +386,8 @@ void node_answer(struct node *n, node_reply_fn reply, void *ctx, const struct no
     }
 }
 
+enum { RECLAIM_PIECES = 256 }; /* some 30 us of work */
+
 void node_round_end(struct node *n)
 {
     n->round_wanted = false;
@@ -397,6 +399,7 @@ void node_round_end(struct node *n)
     reads_round(n);
     bool more = apply_slice(n);
     more |= reads_serve(n);
+    more |= state_reclaim(n->state, RECLAIM_PIECES);
     feed_pump(n);
     stop_advance(n);
     if (n->view_stale) {
