@@ -110,7 +110,8 @@ static enum err read_payload(struct invocation *in, struct bytes payload)
     struct reader r = reader_of(payload);
     uint32_t count = read_array(&r);
     in->name = read_str(&r, SIZE_MAX);
-    if (r.err != ERR_OK || count > 2) {
+    bool has_arguments = reader_left(&r) > 0;
+    if (r.err != ERR_OK || count != (has_arguments ? 2 : 1)) {
         return err_why(in->why, ERR_INVALID,
                        "a command is the MessagePack array [name, arguments]");
     }

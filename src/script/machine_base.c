@@ -273,11 +273,36 @@ static int mk_range(lua_State *L)
     return st_range(L);
 }
 
+/* size(value): bytes of it as MessagePack. */
+static int mk_size(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    struct why why = {.text = ""};
+    struct buffer *out = value_buffer_push(L);
+    struct value_writer w = {
+        .L = L,
+        .out = out,
+        .end_bytes_max = VALUE_BYTES_MAX,
+        .why = &why,
+        .userdata = st_write,
+    };
+    enum err e = value_write(&w, 1);
+    size_t size = out->size;
+    buffer_close(out);
+    machine_spend_bytes(L, size);
+    if (e != ERR_OK) {
+        return luaL_error(L, "%s", why.text);
+    }
+    lua_pushinteger(L, (lua_Integer)size);
+    return 1;
+}
+
 static void push_mk(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"array", value_array},
         {"range", mk_range},
+        {"size", mk_size},
         {NULL, NULL},
     };
     luaL_newlib(L, functions);

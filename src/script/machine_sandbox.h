@@ -5,7 +5,7 @@
  *   table:  concat insert move pack remove sort unpack
  *   math:   abs ceil floor fmod max maxinteger min mininteger modf pi huge sqrt tointeger type ult
  *   utf8:   char charpattern codepoint codes len offset
- *   mk:     null array(t?) range(t, from, to?)
+ *   mk:     null array(t?) range(t, from, to?) size(value)
  *
  * Different from plain Lua: pairs goes in order (integers, floats, strings; other keys raise an
  * error); table.sort is stable and does not mind an inconsistent comparison; the length of a table

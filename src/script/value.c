@@ -276,7 +276,7 @@ static bool read_value(struct decoding *d, uint32_t depth);
 static bool read_elements(struct decoding *d, uint32_t depth)
 {
     uint32_t count = read_array(d->r);
-    if (!charge(d, 1, COST_TABLE) || !charge(d, count, COST_ELEMENT)) {
+    if (d->r->err != ERR_OK || !charge(d, 1, COST_TABLE) || !charge(d, count, COST_ELEMENT)) {
         return false;
     }
     lua_createtable(d->L, (int)count, 0);
@@ -295,7 +295,7 @@ static bool read_elements(struct decoding *d, uint32_t depth)
 static bool read_pairs(struct decoding *d, uint32_t depth)
 {
     uint32_t count = read_map(d->r);
-    if (!charge(d, 1, COST_TABLE) || !charge(d, count, COST_PAIR)) {
+    if (d->r->err != ERR_OK || !charge(d, 1, COST_TABLE) || !charge(d, count, COST_PAIR)) {
         return false;
     }
     lua_createtable(d->L, 0, (int)count);

@@ -9,7 +9,7 @@ local error, type = error, type
 local math_type, format = math.type, string.format
 
 local KEY_BYTES_MAX = 1024
-local LIST_DEFAULT, LIST_MAX = 100, 1000
+local LIST_DEFAULT, LIST_MAX, LIST_BYTES_MAX = 100, 1000, 1 << 20
 local TXN_MAX = 128
 
 local function reject(message)
@@ -110,7 +110,7 @@ local function txn(st, args, meta)
 end
 
 -- { prefix =, limit =, after = }: in order of keys, from the first one after `after`. `next` is there
--- when there is more: pass it as `after`.
+-- when there is more, because of the limit or because the values are large: pass it as `after`.
 local function list(st, args)
   local prefix, after = args.prefix or "", args.after
   local limit = args.limit or LIST_DEFAULT
@@ -124,12 +124,13 @@ local function list(st, args)
   if after and after >= prefix then
     from = after .. "\0" -- the first string after it
   end
-  local items, count = mk.array({}), 0
+  local items, count, bytes = mk.array({}), 0, 0
   for key, entry in mk.range(st.keys, from) do
     if key:sub(1, #prefix) ~= prefix then
       break
     end
-    if count == limit then
+    bytes = bytes + #key + mk.size(entry)
+    if count == limit or (count > 0 and bytes > LIST_BYTES_MAX) then
       return { items = items, next = items[count].key }
     end
     count = count + 1

@@ -152,6 +152,20 @@ static void a_list_goes_page_by_page_in_order(void **ctx)
     assert_int_equal(query(h, "kv", "list", "{limit=0}"), ERR_REJECTED);
 }
 
+static void a_page_of_large_values_is_short(void **ctx)
+{
+    struct host *h = *ctx;
+    for (int i = 1; i <= 9; i++) {
+        char arguments[64];
+        snprintf(arguments, sizeof arguments, "{key='k%d', value=('v'):rep(400000)}", i);
+        assert_int_equal(apply(h, "kv", "set", arguments), ERR_OK);
+    }
+    assert_int_equal(query(h, "kv", "list", "{}"), ERR_OK);
+    assert_in_range(h->result.size, 2 * 400000, 3 * 400000);
+    assert_int_equal(query(h, "kv", "list", "{after='k8'}"), ERR_OK);
+    assert_in_range(h->result.size, 400000, 400100);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -163,6 +177,7 @@ int main(void)
         TEST(bad_arguments_are_rejected_with_a_reason),
         TEST(a_transaction_does_all_or_nothing),
         TEST(a_list_goes_page_by_page_in_order),
+        TEST(a_page_of_large_values_is_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
