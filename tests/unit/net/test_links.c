@@ -570,8 +570,11 @@ static void what_a_slow_peer_does_not_take_is_dropped_but_small_frames_have_room
     assert_true(s.up);
     assert_true(s.dropped_frames > 0);
     assert_true(s.queued_bytes <= o.queue_bytes_max);
-    uint64_t dropped = s.dropped_frames;
-    for (int i = 0; i < 100; i++) {
+    for (uint64_t dropped = s.dropped_frames; stats_of(1, 2).dropped_frames == dropped;) {
+        send_bytes(1, 2, large, 5000); /* to the brim */
+    }
+    uint64_t dropped = stats_of(1, 2).dropped_frames;
+    for (int i = 0; i < 1000; i++) {
         send_bytes(1, 2, "heartbeat", 9);
     }
     assert_int_equal(stats_of(1, 2).dropped_frames, dropped);
@@ -648,6 +651,24 @@ static void a_certificate_is_kept_for_a_peer_that_comes_later(void **state)
     guardian_dial(g, 1);
     assert_int_equal(
         guardian_links_certify(g, (const uint8_t *)"0123456789abcdef", now_us(), PATIENCE_US), 0);
+    run_until(loop, (guardian_round(g), nodes[1].certificates == 1));
+    guardian_links_free(g);
+}
+
+static void a_peer_that_returns_in_time_gets_the_certificate_again(void **state)
+{
+    (void)state;
+    open_node(1);
+    uint16_t port = port_of(1);
+    struct guardian_links *g = new_guardian(2);
+    guardian_dial(g, 1);
+    run_until(loop, (guardian_round(g), guardian_links_ready(g) == 1));
+    guardian_links_certify(g, (const uint8_t *)"0123456789abcdef", now_us(), PATIENCE_US);
+    links_close(nodes[1].links); /* it may die with the certificate unread */
+    run_until(loop, (guardian_round(g), guardian_links_ready(g) == 0));
+    struct links_options o = options_of(1);
+    o.listen = loopback(port);
+    open_with(1, &o);
     run_until(loop, (guardian_round(g), nodes[1].certificates == 1));
     guardian_links_free(g);
 }
@@ -741,6 +762,7 @@ int main(void)
         TEST(a_frame_on_the_wrong_side_ends_the_link),
         TEST(a_certificate_reaches_the_peers),
         TEST(a_certificate_is_kept_for_a_peer_that_comes_later),
+        TEST(a_peer_that_returns_in_time_gets_the_certificate_again),
         TEST(an_old_certificate_is_not_handed_out),
         TEST(a_guardian_keeps_its_link_alive_and_finds_its_peer_again),
         TEST(what_a_guardian_says_must_be_a_certificate),

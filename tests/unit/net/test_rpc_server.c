@@ -505,6 +505,33 @@ static void one_busy_client_does_not_keep_the_others_waiting(void **state)
     close_client(&other);
 }
 
+static void a_crowd_of_busy_clients_is_served_a_slice_at_a_time(void **state)
+{
+    (void)state;
+    open_server((struct rpc_server_options){0});
+    enum { CLIENTS = 20, REQUESTS = 2000 };
+    struct client crowd[CLIENTS];
+    struct buffer b = {0};
+    for (uint32_t i = 0; i < REQUESTS; i++) {
+        rpc_write_request(&b, i, bytes_of_string("echo"), (struct bytes){0});
+    }
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        crowd[i] = open_client();
+    }
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        send_raw(crowd[i].fd, b.data, b.size);
+    }
+    /* All of them are ready. One round does not take them all: a peer may have something to say. */
+    loop_round(loop, 1000000);
+    assert_true(requests > 0);
+    assert_true(requests < CLIENTS * REQUESTS);
+    run_until(loop, requests == CLIENTS * REQUESTS);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        close_client(&crowd[i]);
+    }
+    buffer_close(&b);
+}
+
 static void a_server_that_stops_accepting_still_answers(void **state)
 {
     (void)state;
@@ -663,6 +690,7 @@ int main(void)
         TEST(idle_clients_are_closed_but_not_those_that_wait),
         TEST(half_a_request_is_not_waited_for_for_ever),
         TEST(one_busy_client_does_not_keep_the_others_waiting),
+        TEST(a_crowd_of_busy_clients_is_served_a_slice_at_a_time),
         TEST(a_server_that_stops_accepting_still_answers),
         TEST(answers_that_are_ready_leave_before_the_server_closes),
         TEST(the_client_gets_results_and_errors),

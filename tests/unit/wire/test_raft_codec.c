@@ -183,6 +183,7 @@ static void an_append_brings_bodies_metas_and_configurations(void **state)
 
     /* A body outlives the message and the frame, and is not a copy. */
     struct slice body = raft_decoded_body(&d, 3);
+    assert_int_equal(frame.owner->references, 3); /* the test's, the message's, the body's */
     assert_true(body.data > frame.data && body.data < frame.data + frame.size);
     raft_decoded_close(&d);
     slice_close(&frame);
