@@ -3,7 +3,8 @@
  *
  * Integers stay exact within 64 bits, and a float stays a float (1.0 is written 1.0, and the
  * shortest text that reads back as the same number). null is nil, both ways. Decoding is jansson's
- * (RFC 8259: UTF-8 only), with duplicate keys and integers beyond 64 bits refused. */
+ * (RFC 8259: UTF-8 only), with duplicate keys, zero bytes in keys and integers beyond 64 bits
+ * refused. */
 #ifndef MK_SCRIPT_JSON_H
 #define MK_SCRIPT_JSON_H
 
