@@ -5,7 +5,7 @@
 
 _Noreturn void assert_failed(const char *condition, const char *file, int line);
 
-#define ASSERT(condition)                                                                          \
+#define ASSERT(condition) \
     (__builtin_expect(!!(condition), 1) ? (void)0 : assert_failed(#condition, __FILE__, __LINE__))
 
 #endif

@@ -70,14 +70,14 @@ bool log_format_parse(const char *text, enum log_format *out);
 void log_write(const struct log *log, enum log_level level, const char *message,
                const struct log_field *fields, size_t fields_count);
 
-#define LOG_AT(log_, level_, message_, ...)                                                        \
-    do {                                                                                           \
-        const struct log *log_sink_ = (log_);                                                      \
-        if (log_sink_ != NULL && (level_) >= log_sink_->level) {                                   \
-            const struct log_field log_fields_[] = {{.key = NULL}, ##__VA_ARGS__};                 \
-            log_write(log_sink_, (level_), (message_), log_fields_ + 1,                            \
-                      sizeof log_fields_ / sizeof log_fields_[0] - 1);                             \
-        }                                                                                          \
+#define LOG_AT(log_, level_, message_, ...)                                        \
+    do {                                                                           \
+        const struct log *log_sink_ = (log_);                                      \
+        if (log_sink_ != NULL && (level_) >= log_sink_->level) {                   \
+            const struct log_field log_fields_[] = {{.key = NULL}, ##__VA_ARGS__}; \
+            log_write(log_sink_, (level_), (message_), log_fields_ + 1,            \
+                      sizeof log_fields_ / sizeof log_fields_[0] - 1);             \
+        }                                                                          \
     } while (0)
 #define log_debug(log_, ...) LOG_AT(log_, LOG_LEVEL_DEBUG, __VA_ARGS__)
 #define log_info(log_, ...)  LOG_AT(log_, LOG_LEVEL_INFO, __VA_ARGS__)
