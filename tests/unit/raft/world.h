@@ -18,6 +18,7 @@ enum { WORLD_NODES_MAX = 7, WORLD_TERMS_MAX = 4096 };
 struct item {
     struct raft_entry entry;
     uint64_t id;
+    raft_term committed_in;      /* among the committed: by the leader of this term */
     struct raft_members members; /* of a config entry */
 };
 
