@@ -94,8 +94,9 @@ static void start_core(struct node *n, const struct store_recovered *recovered,
     if (page->guardian_is_new && !recovered->fresh) {
         /* Whatever was promised before is forgotten; the longest promise is over by then. */
         uint64_t drift_us = options.lease_us * options.drift_permille / 1000;
-        boot.quiet_until_us = boot.now_us + options.lease_us + 2 * drift_us;
+        page->quiet_until_us = boot.now_us + options.lease_us + 2 * drift_us;
     }
+    boot.quiet_until_us = page->quiet_until_us;
     n->raft = raft_new(&options, &boot);
     size_t config = 1;
     for (size_t i = 0; i < recovery->count; i++) {

@@ -49,6 +49,9 @@ struct guardian_page {
     /* Written by the node. */
     _Atomic uint32_t promise_seq;
     struct guardian_promise promise;
+    /* Grant nothing before: what the node had promised under an earlier guardian is forgotten. A
+     * restart within that time does not end it. */
+    _Atomic uint64_t quiet_until_us;
     _Atomic uint32_t peers_seq;
     uint32_t peers_count;
     struct guardian_peer peers[GUARDIAN_PEERS_MAX];
