@@ -214,6 +214,42 @@ static void fault_one_way(struct faults *f, uint32_t host)
     later(f, draw_while(f) * 2, on_paths_heal, 0);
 }
 
+static void on_forgotten_word(void *ctx, uint64_t arg)
+{
+    struct faults *f = ctx;
+    uint32_t free_one = (uint32_t)(arg & 0xff);
+    uint32_t leader = cluster_leader(f->cluster);
+    if (!arg_current(f, arg) || leader == CLUSTER_NOBODY || leader == free_one) {
+        return;
+    }
+    cluster_isolate(f->cluster, leader);
+    enum sim_end how = rng_chance(&f->rng, 0.5) ? SIM_END_CRASH : SIM_END_GUARDIAN;
+    for (uint32_t i = 0; i < cluster_nodes(f->cluster); i++) {
+        if (i != leader && i != free_one) {
+            cluster_note(f->cluster, i, "fault: %s", sim_end_name(how));
+            sim_process_end(cluster_host(f->cluster, i), how);
+            later(f, 0, on_boot, i);
+        }
+    }
+    later(f, f->plan.unit_us + draw_while(f), on_paths_heal, 0);
+}
+
+/* First one node loses sight of the leader until its own promise is over; then the leader is cut
+ * off within its lease, and all others restart within their promises. */
+static void fault_forgotten_word(struct faults *f, uint32_t host)
+{
+    uint32_t leader = cluster_leader(f->cluster);
+    if (leader == CLUSTER_NOBODY || cluster_nodes(f->cluster) < 3) {
+        return;
+    }
+    uint32_t free_one = host != leader ? host : (leader + 1) % cluster_nodes(f->cluster);
+    cluster_note(f->cluster, free_one, "fault: cut off from the leader");
+    sim_net_cut(cluster_net(f->cluster), leader, free_one, true);
+    sim_net_cut(cluster_net(f->cluster), free_one, leader, true);
+    later(f, f->plan.unit_us * 2 + draw_while(f), on_forgotten_word, free_one);
+    later(f, f->plan.unit_us * 15, on_paths_heal, 0);
+}
+
 static void on_host_quick(void *ctx, uint64_t arg)
 {
     struct faults *f = ctx;
@@ -339,6 +375,7 @@ static const fault_fn FAULTS[FAULT_COUNT] = {
     [FAULT_PARTITION] = fault_partition,
     [FAULT_ONE_WAY] = fault_one_way,
     [FAULT_BRIDGE] = fault_bridge,
+    [FAULT_FORGOTTEN_WORD] = fault_forgotten_word,
     [FAULT_SLOW_HOST] = fault_slow_host,
     [FAULT_DISK_STALL] = fault_disk_stall,
     [FAULT_DISK_ERROR] = fault_disk_error,

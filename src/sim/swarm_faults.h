@@ -20,7 +20,8 @@ enum fault {
     FAULT_PAUSE,
     FAULT_PARTITION,
     FAULT_ONE_WAY,
-    FAULT_BRIDGE, /* a partition with one node that sees both sides */
+    FAULT_BRIDGE,         /* a partition with one node that sees both sides */
+    FAULT_FORGOTTEN_WORD, /* one that is free to campaign asks those that have just restarted */
     FAULT_SLOW_HOST,
     FAULT_DISK_STALL,
     FAULT_DISK_ERROR,
