@@ -8,7 +8,6 @@
 
 #include <lua.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
 
@@ -73,11 +72,12 @@ struct script_host {
     struct told *state_events[SCRIPT_STATE_EVENTS]; /* the last of each, for replay */
     uint64_t task_ids;
 
-    /* What runs now, see preempt.h. running and tick are shared with the signal handler. */
+    /* What runs now, see preempt.h. running and tick are shared with a signal handler
+     * on the same thread. */
     struct task *current;
     enum yield_kind yield;
-    lua_State *volatile running;
-    volatile sig_atomic_t tick;
+    _Atomic(lua_State *) running;
+    atomic_bool tick;
     uint64_t slice_began_us;     /* on the port's clock of processor time */
     uint64_t slice_instructions; /* where there is no port */
 

@@ -20,6 +20,16 @@ static bool counts_instructions(const struct script_host *host)
     return host->options.preempt == NULL;
 }
 
+static void set_tick(struct script_host *host, bool tick)
+{
+    atomic_store_explicit(&host->tick, tick, memory_order_relaxed);
+}
+
+static void set_running(struct script_host *host, lua_State *L)
+{
+    atomic_store_explicit(&host->running, L, memory_order_relaxed);
+}
+
 uint64_t preempt_used_us(const struct task *task)
 {
     const struct script_host *host = task->app->host;
@@ -55,7 +65,7 @@ static void on_count(lua_State *L, lua_Debug *ar)
         host->slice_instructions += INSTRUCTIONS_PER_LOOK;
     } else {
         lua_sethook(L, NULL, 0, 0);
-        host->tick = 0;
+        set_tick(host, false);
     }
     const struct script_limits *limits = &host->options.limits;
     uint64_t used_us = preempt_used_us(task);
@@ -77,8 +87,8 @@ static void on_count(lua_State *L, lua_Debug *ar)
 static void preempt_tick(void *arg)
 {
     struct script_host *host = arg;
-    host->tick = 1;
-    lua_State *L = host->running;
+    set_tick(host, true);
+    lua_State *L = atomic_load_explicit(&host->running, memory_order_relaxed);
     if (L != NULL) {
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
     }
@@ -98,7 +108,7 @@ void preempt_stop(struct script_host *host)
     if (port != NULL) {
         port->stop(port->ctx);
     }
-    host->tick = 0;
+    set_tick(host, false);
 }
 
 void preempt_begin(struct task *task)
@@ -118,14 +128,14 @@ void preempt_begin(struct task *task)
 void preempt_enter(struct task *task, lua_State *L)
 {
     struct script_host *host = task->app->host;
-    host->running = L;
+    set_running(host, L);
     if (task->raising) {
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
     } else if (counts_instructions(host)) {
         host->slice_instructions += INSTRUCTIONS_PER_SWITCH;
         bool look = preempt_used_us(task) >= task->burst_us + host->options.limits.slice_us;
         lua_sethook(L, on_count, LUA_MASKCOUNT, look ? 1 : INSTRUCTIONS_PER_LOOK);
-    } else if (host->tick) {
+    } else if (atomic_load_explicit(&host->tick, memory_order_relaxed)) {
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
     }
 }
@@ -135,7 +145,7 @@ void preempt_end(struct task *task)
     struct script_host *host = task->app->host;
     ASSERT(host->current == task);
     task->burst_us = preempt_used_us(task);
-    host->running = NULL;
+    set_running(host, NULL);
     host->current = NULL;
 }
 
@@ -146,7 +156,7 @@ void preempt_charge_error(struct task *task)
 
 void preempt_close_thread(struct task *task, lua_State *L)
 {
-    lua_State *outer = task->app->host->running;
+    lua_State *outer = atomic_load_explicit(&task->app->host->running, memory_order_relaxed);
     thread_set(L, THREAD_CLOSING, true);
     task->blocked++;
     preempt_enter(task, L);
