@@ -992,7 +992,7 @@ static void any_seed_is_safe_and_settles(void **state)
 {
     (void)state;
     uint64_t first = env_number("RAFT_SEED", 1);
-    uint64_t count = env_number("RAFT_SEEDS", 400);
+    uint64_t count = env_number("RAFT_SEEDS", 200);
     uint64_t steps = 0;
     uint64_t elections = 0;
     uint64_t committed = 0;
