@@ -84,7 +84,14 @@ void machine_string_push(lua_State *L)
                                         "reverse", "sub",  "upper", NULL};
     static const char *const rep[] = {"rep", NULL};
     static const char *const format[] = {"format", NULL};
-    lua_newtable(L);
+    static const luaL_Reg own[] = {
+        {"find", machine_string_find},
+        {"match", machine_string_match},
+        {"gmatch", machine_string_gmatch},
+        {"gsub", machine_string_gsub},
+        {NULL, NULL},
+    };
+    luaL_newlib(L, own);
     luaL_requiref(L, LUA_STRLIBNAME, luaopen_string, 0);
     wrap(L, stock, call_stock);
     wrap(L, rep, string_rep);
