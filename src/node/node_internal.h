@@ -240,9 +240,9 @@ struct stop {
 /* ---- news.c ---- */
 
 struct news {
-    uint64_t seq;         /* of the last event */
+    uint64_t seq;            /* of the last event */
     uint64_t lease_until_us; /* as the scripts know it */
-    raft_term ready_term; /* this node's no-op of this term was applied: it may act as leader */
+    raft_term ready_term;    /* this node's no-op of this term was applied: it may act as leader */
     raft_index ready_index;
     struct buffer fields; /* scratch */
     enum raft_step_down_reason last_reason;
