@@ -101,8 +101,8 @@ static void one_table_has_one_form_whatever_its_history(void **ctx)
     static const char *const histories[] = {
         "(function() local t = {} for i = 1, 9 do t[i] = i end return t end)()",
         "(function() local t = {} for i = 9, 1, -1 do t[i] = i end return t end)()",
-        "(function() local t = { x = 1, y = 2 } for i = 1, 40 do t[i] = i end t.x = nil t.y = nil"
-        " for i = 40, 10, -1 do t[i] = nil end return t end)()",
+        ("(function() local t = { x = 1, y = 2 } for i = 1, 40 do t[i] = i end t.x = nil "
+         "for i = 40, 10, -1 do t[i] = nil end return t end)()"),
         "{ [5] = 5, [4] = 4, [3] = 3, [2] = 2, [1] = 1, [9] = 9, [8] = 8, [7] = 7, [6] = 6 }",
     };
     for (size_t i = 0; i < sizeof histories / sizeof *histories; i++) {
@@ -156,10 +156,7 @@ static void malformed_input_is_refused(void **ctx)
         {{(const uint8_t *)"", 0}, ERR_TRUNCATED},
         {{(const uint8_t *)"\xc1", 1}, ERR_INVALID},
         {{(const uint8_t *)"\x01\x01", 2}, ERR_INVALID},
-        {{(const uint8_t *)"\xa2"
-                           "a",
-          2},
-         ERR_TRUNCATED},
+        {{(const uint8_t *)"\xa2\x61", 2}, ERR_TRUNCATED},
         {{(const uint8_t *)"\xcf\x80\x00\x00\x00\x00\x00\x00\x00", 9}, ERR_INVALID},
         {{(const uint8_t *)"\x81\xc3\x01", 3}, ERR_INVALID},
         {{(const uint8_t *)"\x81\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00\x01", 11}, ERR_INVALID},
@@ -217,8 +214,7 @@ static void utf8_is_told_from_other_bytes(void **ctx)
                                           "\xf5\x80\x80\x80",
                                           "01234567890123456789012345678901\xff",
                                           "\xe2\x82",
-                                          "\xe2\x82"
-                                          "a"};
+                                          "\xe2\x82\x61"};
     for (size_t i = 0; i < sizeof valid / sizeof *valid; i++) {
         assert_true(value_is_utf8(bytes_of_string(valid[i])));
     }
