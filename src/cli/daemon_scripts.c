@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/queue.h"
+#include "net/script_timer.h"
 #include "net/system_entropy.h"
 #include "net/worker.h"
 #include "script/script.h"
@@ -15,6 +16,7 @@ struct daemon_scripts {
     struct loop *loop;
     const struct clock_port *clock;
     struct node *node;
+    struct script_timer *timer; /* takes the processor from a script that does not give it back */
     struct script_host *host;
     struct worker *_Atomic worker; /* NULL before the start: then nobody is to be woken */
     struct queue requests; /* of struct script_request, from the host's thread to the loop's */
@@ -81,9 +83,15 @@ enum err daemon_scripts_open(const struct config *config, const struct clock_por
     s->loop = loop;
     s->clock = clock;
     queue_init(&s->requests, REQUESTS_QUEUED_MAX, requests_came, s);
+    enum err e = script_timer_new(&s->timer, why);
+    if (e != ERR_OK) {
+        daemon_scripts_close(s);
+        return e;
+    }
     const struct script_options options = {
         .clock = clock,
         .entropy = system_entropy(),
+        .preempt = script_timer_port(s->timer),
         .log = log,
         .node = {.id = config->id,
                  .addr = config_self(config)->peer,
@@ -96,7 +104,7 @@ enum err daemon_scripts_open(const struct config *config, const struct clock_por
         .ctx = s,
     };
     s->host = script_host_new(&options);
-    enum err e = load_apps(s, config, why);
+    e = load_apps(s, config, why);
     if (e != ERR_OK) {
         daemon_scripts_close(s);
         return e;
@@ -150,6 +158,7 @@ void daemon_scripts_close(struct daemon_scripts *s)
         script_request_free(left);
     }
     script_host_free(s->host);
+    script_timer_free(s->timer);
     queue_close(&s->requests);
     free(s);
 }
