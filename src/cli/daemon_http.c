@@ -180,6 +180,9 @@ static void get_metrics(struct daemon_http *h, struct http_call *call,
            (double)view_u64(s, "pending"));
     metric(&out, "lease_remaining_seconds", "gauge", "What the leader's lease has left.",
            (double)view_u64(s, "lease_remaining_ms") / 1e3);
+    metric(&out, "raft_leader_silence_max_seconds", "gauge",
+           "Longest time that a follower heard nothing from the leader of this term.",
+           (double)view_u64(s, "leader_silence_max_us") / 1e6);
     metric(&out, "disk_batches_total", "counter", "Batches written and synced.",
            (double)view_u64(disk, "batches"));
     metric(&out, "disk_written_bytes_total", "counter", "Bytes of log written.",

@@ -222,6 +222,7 @@ static void receive_raft(struct node *n, raft_id peer, const uint8_t incarnation
                                            .configs_count = n->decoded.configs_count}};
     memcpy(event.receive.sender.hash, incarnation, sizeof event.receive.sender.hash);
     node_turn(n, &event);
+    silence_heard(n, m);
 }
 
 void node_receive(struct node *n, raft_id peer, const uint8_t incarnation[32], struct slice frame)

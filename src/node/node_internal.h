@@ -16,6 +16,7 @@
  *     news.c         what happened -> log lines, hooks, the scripts' view
  *     feed.c         committed entries -> commit hooks, by cursor
  *     stop.c         planned stop and leadership transfer
+ *     silence.c      how long a follower has been without a word from its leader
  *     status.c       what people see
  *     page.c         the page shared with the guardian */
 #ifndef MK_NODE_NODE_INTERNAL_H
@@ -260,6 +261,16 @@ struct ready_reply {
     void *ctx;
 };
 
+/* ---- silence.c ---- */
+
+/* Between two appends (heartbeats are some) of one term's leader. Compared with the shortest
+ * election timeout, it says how near this node came to an election that nobody needed. */
+struct silence {
+    raft_term term;
+    uint64_t heard_us;
+    uint64_t longest_us;
+};
+
 struct node {
     struct node_options options; /* strings are copies */
     char *name, *cluster;
@@ -285,6 +296,7 @@ struct node {
     struct news news;
     struct transfer transfer;
     struct stop stop;
+    struct silence silence;
 
     uint8_t storage_uuid[STORE_UUID_BYTES];
     raft_index commit_index;
@@ -467,6 +479,13 @@ void stop_tick(struct node *n, uint64_t now_us);
 void stop_advance(struct node *n);
 uint64_t stop_deadline(const struct node *n);
 void stop_close(struct node *n);
+
+/* silence.c */
+/* Call for each message received, after the core has seen it. */
+void silence_heard(struct node *n, const struct raft_message *m);
+/* The longest silence of the leader of this term, the present one included; 0 on the leader, and
+ * where none was heard yet. */
+uint64_t silence_longest_us(const struct node *n);
 
 /* status.c */
 void status_members(struct node *n, struct buffer *out);

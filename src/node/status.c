@@ -127,7 +127,7 @@ void node_status(struct node *n, struct buffer *out)
     const struct raft_status *s = &n->status;
     uint64_t lease_us = s->lease_until_us > now ? s->lease_until_us - now : 0;
 
-    write_map(out, 20);
+    write_map(out, 21);
     put_text(out, "id", n->name);
     put_text(out, "addr", members_address(n, n->id));
     put_text(out, "client", n->client_address);
@@ -143,6 +143,7 @@ void node_status(struct node *n, struct buffer *out)
     put_u64(out, "last_index", s->last.index);
     put_u64(out, "quorum", quorum_of(members_now(n)));
     put_u64(out, "lease_remaining_ms", lease_us / 1000);
+    put_u64(out, "leader_silence_max_us", silence_longest_us(n));
     put_u64(out, "pending", n->proposals.count + n->reads.count);
     write_text(out, "members");
     status_members(n, out);
