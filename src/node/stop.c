@@ -97,6 +97,9 @@ void transfer_leader_changed(struct node *n)
 
 void transfer_aborted(struct node *n)
 {
+    /* What the core refused meanwhile is offered again: no commit need come to remind of it. */
+    n->proposals.blocked = false;
+    node_want_round(n);
     transfer_answer(n, ERR_TIMEOUT,
                     "the other node did not take over in time; this one still leads");
 }
