@@ -313,11 +313,15 @@ static void ignore_reply(void *ctx, const struct node_reply *reply)
     (void)reply;
 }
 
-void cluster_transfer(struct cluster *c, uint32_t host)
+void cluster_transfer(struct cluster *c, uint32_t host, uint32_t target)
 {
     struct buffer params = {0};
     write_array(&params, 2);
-    write_nil(&params);
+    if (target == CLUSTER_NOBODY) {
+        write_nil(&params);
+    } else {
+        write_text(&params, c->names[target]);
+    }
     write_u64(&params, c->options.raft.transfer_timeout_us / 1000 + 1);
     sim_process_call(c->hosts[host], bytes_of_string("transfer"), buffer_bytes(&params),
                      ignore_reply, NULL);

@@ -74,8 +74,8 @@ void cluster_boot_all(struct cluster *c);
 void cluster_isolate(struct cluster *c, uint32_t host);
 /* Every path and disk works again, everything paused goes on. Starts nothing. */
 void cluster_heal(struct cluster *c);
-/* Ask a host for a leadership transfer to whom it likes. */
-void cluster_transfer(struct cluster *c, uint32_t host);
+/* Ask a host for a leadership transfer to another; to CLUSTER_NOBODY: to whom it likes. */
+void cluster_transfer(struct cluster *c, uint32_t host, uint32_t target);
 /* A line for the timeline. */
 void cluster_note(struct cluster *c, uint32_t host, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

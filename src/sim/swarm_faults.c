@@ -348,7 +348,8 @@ static void fault_clock_jump(struct faults *f, uint32_t host)
 static void fault_transfer(struct faults *f, uint32_t host)
 {
     uint32_t leader = cluster_leader(f->cluster);
-    cluster_transfer(f->cluster, leader != CLUSTER_NOBODY ? leader : host);
+    uint32_t target = rng_chance(&f->rng, 0.5) ? host : CLUSTER_NOBODY;
+    cluster_transfer(f->cluster, leader != CLUSTER_NOBODY ? leader : host, target);
 }
 
 static void fault_certificate_replay(struct faults *f, uint32_t host)

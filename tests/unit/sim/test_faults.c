@@ -300,7 +300,7 @@ static void a_replayed_certificate_unseats_nobody(void **state)
         assert_true(cluster_run(c, 2 * SECOND));
         /* Back in office by a transfer of leadership, in a new process. */
         for (int i = 0; i < 50 && cluster_leader(c) != host; i++) {
-            cluster_transfer(c, cluster_leader(c));
+            cluster_transfer(c, cluster_leader(c), CLUSTER_NOBODY);
             assert_true(cluster_run(c, 2 * ET));
         }
         if (cluster_leader(c) == host) {
@@ -388,6 +388,33 @@ static void a_planned_stop_hands_over_without_a_timeout(void **state)
     }
 }
 
+/* The target stands still and the transfer is aborted: commands that came meanwhile go on at once.
+ */
+static void an_aborted_transfer_holds_up_no_command(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct cluster_options o = cluster_defaults(seed);
+        o.clients.gets = 0;
+        struct cluster *c = start_with(&o);
+        sim_clients_stop(cluster_clients(c));
+        assert_true(cluster_run(c, SECOND));
+        uint32_t leader = cluster_leader(c);
+        raft_term term = cluster_term(c);
+        uint32_t target = other_than(leader, 3);
+        sim_process_pause(cluster_host(c, target));
+        cluster_transfer(c, leader, target);
+        sim_clients_start(cluster_clients(c));
+        assert_true(cluster_run(c, 2 * ET));
+        uint64_t sets = sim_clients_stats(cluster_clients(c))->sets_done;
+        assert_true(cluster_run(c, SECOND));
+        assert_int_equal(cluster_leader(c), leader);
+        assert_int_equal(cluster_term(c), term);
+        assert_true(sim_clients_stats(cluster_clients(c))->sets_done > sets);
+        end(c);
+    }
+}
+
 /* ---- the simulation itself ------------------------------------------------------------------ */
 
 static void the_same_seed_is_the_same_run(void **state)
@@ -423,6 +450,7 @@ int main(void)
         cmocka_unit_test(a_follower_under_a_new_guardian_grants_nothing_at_first),
         cmocka_unit_test(a_crash_within_the_silence_of_a_new_guardian_does_not_end_it),
         cmocka_unit_test(a_planned_stop_hands_over_without_a_timeout),
+        cmocka_unit_test(an_aborted_transfer_holds_up_no_command),
         cmocka_unit_test(the_same_seed_is_the_same_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
