@@ -177,27 +177,41 @@ static struct log_field field_of(lua_State *L, const char *key, int index)
     }
 }
 
-/* Collect the fields of the table at index, in order of keys; keeps their strings on the stack. */
-static size_t push_fields(lua_State *L, int index, struct log_field *fields)
+/* The first LOG_FIELDS_MAX text keys of the table at index, in order; borrowed from the table. */
+static size_t first_keys(lua_State *L, int index, const char **keys)
 {
     size_t count = 0;
-    luaL_checkstack(L, LOG_FIELDS_MAX * 2 + 8, NULL);
     lua_pushnil(L);
-    while (count < LOG_FIELDS_MAX && lua_next(L, index) != 0) {
-        if (lua_type(L, -2) == LUA_TSTRING) {
-            int value = lua_gettop(L);
-            size_t at = count++;
-            const char *key = lua_tostring(L, -2);
-            while (at > 0 && strcmp(fields[at - 1].key, key) > 0) {
-                fields[at] = fields[at - 1];
-                at--;
-            }
-            fields[at] = field_of(L, key, value);
-            lua_replace(L, value); /* the text stays, in the place of its value */
-            lua_pushvalue(L, value - 1);
-        } else {
-            lua_pop(L, 1);
+    while (lua_next(L, index) != 0) {
+        lua_pop(L, 1);
+        const char *key = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+        size_t at = count;
+        if (key == NULL || (at == LOG_FIELDS_MAX && strcmp(keys[at - 1], key) < 0)) {
+            continue;
         }
+        at = at == LOG_FIELDS_MAX ? at - 1 : count++;
+        for (; at > 0 && strcmp(keys[at - 1], key) > 0; at--) {
+            keys[at] = keys[at - 1];
+        }
+        keys[at] = key;
+    }
+    return count;
+}
+
+/* The fields of the table at index, in order of keys. Their strings stay on the stack. */
+static size_t push_fields(lua_State *L, int index, struct log_field *fields)
+{
+    const char *keys[LOG_FIELDS_MAX];
+    luaL_checkstack(L, LOG_FIELDS_MAX * 3 + 8, NULL);
+    size_t count = first_keys(L, index, keys);
+    int first = lua_gettop(L) + 1;
+    for (size_t i = 0; i < count; i++) {
+        lua_pushstring(L, keys[i]); /* a __tostring below may change the table */
+    }
+    for (size_t i = 0; i < count; i++) {
+        lua_pushvalue(L, first + (int)i);
+        lua_rawget(L, index);
+        fields[i] = field_of(L, lua_tostring(L, first + (int)i), lua_gettop(L));
     }
     return count;
 }

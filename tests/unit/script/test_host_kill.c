@@ -2,12 +2,21 @@
  * of the same application still run, and the host goes on. */
 #include "host_fixture.h"
 
+/* Little memory is full soon. */
+static void open_small(struct fixture *f)
+{
+    fixture_init(f);
+    struct script_options options = fixture_options(f);
+    options.limits.memory_bytes = 8u << 20;
+    f->host = script_host_new(&options);
+}
+
 /* Load a hook on my.spin that does `body`, beside one on my.ok; emit both; expect that the first is
  * killed and the second called. */
 static void expect_killed(const char *body, const char *error)
 {
     struct fixture f;
-    fixture_open(&f);
+    open_small(&f);
     struct buffer source = {0};
     buffer_add_format(&source,
                       "local mk = require 'moonkeeper'\n"
@@ -174,7 +183,7 @@ static void memory_comes_back(void **state)
 {
     (void)state;
     struct fixture f;
-    fixture_open(&f);
+    open_small(&f);
     load(&f, "local mk = require 'moonkeeper'\n"
              "mk.on('my.bomb', function() local t = {} for i = 1, 1e9 do t[i] = {i} end end)\n"
              "for i = 1, 5 do mk.emit('my.bomb') end");
