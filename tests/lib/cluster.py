@@ -114,6 +114,11 @@ class Cluster:
         self.nodes = [
             Node(self, f"n{i + 1}", ports[3 * i], ports[3 * i + 1], ports[3 * i + 2])
             for i in range(n)]
+        self.extra = extra
+        self.set_apps(apps or "")
+
+    def set_apps(self, apps):
+        """Write the configurations anew, with these applications (the inside of a Lua list)."""
         members = ", ".join(
             f'{{ id = "{x.name}", peer = "127.0.0.1:{x.peer}", client = "127.0.0.1:{x.client}" }}'
             for x in self.nodes)
@@ -121,8 +126,8 @@ class Cluster:
             with open(x.config, "w") as f:
                 f.write(f'return {{ cluster = "test", id = "{x.name}", members = {{ {members} }},\n'
                         f'  client = "127.0.0.1:{x.client}", http = "127.0.0.1:{x.http}",\n'
-                        f'  data_dir = "{x.data}", {extra}\n'
-                        f'  apps = {{ {apps or ""} }} }}\n')
+                        f'  data_dir = "{x.data}", {self.extra}\n'
+                        f'  apps = {{ {apps} }} }}\n')
 
     def __enter__(self):
         for x in self.nodes:

@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""A script that spins delays no heartbeat, causes no election, is killed, and stops no other hook.
+
+On all three nodes, the leader's included, a hook does the worst that a script can do, again and again,
+while the followers measure how long they are without a word from their leader.
+"""
+import os
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import node_log  # noqa: E402
+from cluster import Cluster, wait_until  # noqa: E402
+from command import BINARY, main  # noqa: E402
+from msgpack_rpc import Client  # noqa: E402
+
+HEARTBEAT_MS = 50
+SPIN_SECONDS = 3
+
+# The spinning hook is called first; its neighbour and the timer are of the same application, the
+# other application is not. A tripped hook would be spared after ten failures: this one is put anew.
+SCRIPT = """
+local mk = require "moonkeeper"
+local function spin()
+  mk.log.info("spin begins")
+  local began = mk.time.now_ms()
+  %s
+  mk.log.info("spin returned", { took_ms = mk.time.now_ms() - began })
+end
+mk.timer.every(150, function()
+  mk.on("test.spin", spin, { name = "spinner", priority = 1 })
+  mk.emit("test.spin")
+end)
+mk.on("test.spin", function() end, { name = "neighbour" })
+"""
+BYSTANDER = """
+local mk = require "moonkeeper"
+mk.timer.every(20, function() mk.emit("test.tick") end)
+mk.on("test.tick", function() end, { name = "bystander" })
+"""
+
+# One call that no instruction count can interrupt: 300,000 comparisons of 300,000 equal bytes are 90 GB;
+# the script finds the size that takes this machine between half a second and two.
+LONG_CALL = """
+  size = size or 50000
+  local text = ("a"):rep(2 * size)
+  local at = mk.time.now_ms()
+  text:find(("a"):rep(size) .. "b", 1, true)
+  local took = mk.time.now_ms() - at
+  if took < 500 then size = size * 3 // 2 else mk.log.info("a long call", { took_ms = took }) end
+"""
+
+
+class Spinning(unittest.TestCase):
+    def hook(self, node, name):
+        client = Client(f"127.0.0.1:{node.client}", 5)
+        try:
+            return next(h for h in client.call("hooks") if h["name"] == name)
+        finally:
+            client.close()
+
+    def spin(self, body, killed=True, seconds=SPIN_SECONDS):
+        cluster = Cluster(BINARY, extra=f"heartbeat_ms = {HEARTBEAT_MS}, election_ms = {{150, 300}},")
+        apps = []
+        for name, text in (("hostile", SCRIPT % body), ("bystander", BYSTANDER)):
+            path = os.path.join(cluster.folder, name + ".lua")
+            with open(path, "w") as f:
+                f.write(text)
+            apps.append(f'{{ name = "{name}", script = "{path}" }}')
+        cluster.set_apps(", ".join(apps))
+        with cluster:
+            leader = cluster.wait_leader()
+            term = leader.status()["term"]
+            for node in cluster.nodes:
+                wait_until(lambda: node_log.lines(node, "spin begins"), 10, "a script that spins")
+            before = [self.hook(x, "bystander")["calls"] for x in cluster.nodes]
+            self.slowest_write(leader, seconds)
+            silences = []
+            for node, calls in zip(cluster.nodes, before):
+                status = node.status()
+                self.assertEqual((status["leader"], status["term"]), (leader.name, term))
+                if node is not leader:
+                    silences.append(status["leader_silence_max_us"] / 1000)
+                self.assertGreater(self.hook(node, "bystander")["calls"], calls, node.name)
+                self.assertGreater(self.hook(node, "neighbour")["calls"], 0, node.name)
+                errors = [x for x in node_log.lines(node, "script error")
+                          if "over its budget" in x["err"]]
+                if killed:
+                    self.assertTrue(errors, f"{node.name} has killed nothing")
+                    self.assertFalse(node_log.lines(node, "spin returned"))
+            print(f"  longest silence of the leader {max(silences):.1f} ms, slowest write "
+                  f"{self.slowest:.1f} ms", file=sys.stderr)
+            self.assertGreater(min(silences), HEARTBEAT_MS / 2)  # it was measured
+            self.assertLessEqual(max(silences), 2 * HEARTBEAT_MS)
+            return [node_log.lines(x) for x in cluster.nodes]
+
+    def slowest_write(self, leader, seconds):
+        """A few writes, seldom: appends that carry entries would hide late heartbeats."""
+        client = Client(f"127.0.0.1:{leader.client}", 5)
+        self.slowest, end = 0.0, time.monotonic() + seconds
+        while time.monotonic() < end:
+            begin = time.monotonic()
+            client.call("propose", "kv", "set", {"key": "k", "value": 1}, {})
+            self.slowest = max(self.slowest, (time.monotonic() - begin) * 1000)
+            time.sleep(0.5)
+        client.close()
+
+    def test_an_endless_loop(self):
+        self.spin("while true do end")
+
+    def test_an_endless_loop_inside_pcall(self):
+        self.spin("while true do pcall(function() while true do end end) end")
+
+    def test_an_endless_loop_inside_an_xpcall_handler(self):
+        self.spin("xpcall(error, function() while true do end end)")
+
+    def test_an_endless_comparator(self):
+        self.spin("table.sort({ 3, 1, 2 }, function() while true do end end)")
+
+    def test_one_c_call_that_takes_a_second(self):
+        for log in self.spin(LONG_CALL, killed=False, seconds=2 * SPIN_SECONDS):
+            took = [int(float(x["took_ms"])) for x in log if x.get("msg") == "a long call"]
+            self.assertTrue(any(t >= 500 for t in took), "no call took so long")
+
+
+if __name__ == "__main__":
+    main()
