@@ -101,7 +101,7 @@ static void one_table_has_one_form_whatever_its_history(void **ctx)
     static const char *const histories[] = {
         "(function() local t = {} for i = 1, 9 do t[i] = i end return t end)()",
         "(function() local t = {} for i = 9, 1, -1 do t[i] = i end return t end)()",
-        ("(function() local t = { x = 1, y = 2 } for i = 1, 40 do t[i] = i end t.x = nil "
+        ("(function() local t = { x = 1, y = 2 } for i = 1, 40 do t[i] = i end t.x, t.y = nil "
          "for i = 40, 10, -1 do t[i] = nil end return t end)()"),
         "{ [5] = 5, [4] = 4, [3] = 3, [2] = 2, [1] = 1, [9] = 9, [8] = 8, [7] = 7, [6] = 6 }",
     };
