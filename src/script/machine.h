@@ -52,7 +52,8 @@ struct machines_options {
     /* Work allowed per command, in VM instructions; library functions charge for the bytes and
      * elements that they handle. A replicated limit. 0: the default. */
     uint64_t instructions_max;
-    /* What the Lua state may hold, a limit of this node alone: reaching it is ERR_IO. 0: 64 MiB. */
+    /* What the Lua state may hold, a limit of this node alone: reaching it is ERR_IO. 0: 256 MiB.
+     */
     size_t memory_bytes_max;
 };
 
