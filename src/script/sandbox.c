@@ -244,7 +244,14 @@ static int seed(lua_State *L)
 
 static void open_math(lua_State *L)
 {
+    /* Some builds of Lua have these for compatibility with 5.2, others do not. */
+    static const char *const removed[] = {"atan2", "cosh", "frexp", "ldexp", "log10",
+                                          "pow",   "sinh", "tanh",  NULL};
     luaL_requiref(L, LUA_MATHLIBNAME, luaopen_math, 1);
+    for (size_t i = 0; removed[i] != NULL; i++) {
+        lua_pushnil(L);
+        lua_setfield(L, -2, removed[i]);
+    }
     lua_getfield(L, -1, "randomseed");
     lua_pushcclosure(L, seed, 1);
     lua_pushvalue(L, -1);

@@ -1,0 +1,394 @@
+---@meta moonkeeper
+-- What `require "moonkeeper"` returns, for the Lua language server. Never loaded by a node; a test
+-- holds it against what a node registers.
+--
+-- Times are in ms. Functions marked @async wait: they may be called in tasks only, which every hook,
+-- timer and main chunk is. Expected failures return nil and an error; misuse and cancellation raise.
+
+---@class mk
+local mk = {}
+
+---@class mk.Error
+---@field code "not_leader"|"outcome_unknown"|"timeout"|"conflict"|"fenced"|"not_found"|"rejected"|"busy"|"too_large"|"unreachable"|"shutdown"|"io"|"cancelled"|"invalid"
+---@field message string
+
+-- Events ------------------------------------------------------------------------------------------
+
+---@class mk.Event
+---@field name string
+---@field seq integer strictly ascending on one node; of a commit, its index
+---@field time_ms integer since 1970
+---@field term integer
+
+---@class mk.CommitEvent: mk.Event
+---@field index integer
+---@field entry_term integer
+---@field kind "command"|"config"|"noop"|"machine"|"session"
+---@field sm string? the machine it is for
+---@field cmd string?
+---@field args any
+---@field size integer
+---@field id string the same on every node and after every restart
+---@field result any while it is in the recent ring
+
+---@class mk.HookOptions
+---@field name string? a hook of the same event and name takes the place of the former
+---@field priority integer? higher is called first; 0
+---@field once boolean?
+---@field replay boolean? state events: deliver the present state at once
+---@field timeout_ms number? a call is cancelled after this; 30000
+
+---@class mk.HookStats
+---@field event string
+---@field name string
+---@field state "on"|"tripped"|"off"
+---@field calls integer
+---@field errors integer
+---@field dropped integer events for which there was no room
+---@field lag integer what waits: events, or commits
+---@field p99_us integer of the last 256 calls
+
+---@class mk.Hook
+local Hook = {}
+function Hook:remove() end
+---@return mk.Hook
+function Hook:enable() end
+---@return mk.Hook
+function Hook:disable() end
+---@return mk.HookStats
+function Hook:stats() end
+
+---@alias mk.EventName "leader_elected"|"leader_ready"|"leader_lost"|"term_change"|"role_change"|"step_down"|"election_started"|"quorum_lost"|"quorum_regained"|"commit"|"gap"|"member_added"|"member_removed"|"member_promoted"|"node_online"|"node_offline"|"snapshot"|"message"|"config_change"|"reload"|"shutdown"|"error"|string
+
+---@param event mk.EventName an event of your own has a "." in its name
+---@param fn async fun(ev: table)
+---@param opts mk.HookOptions?
+---@return mk.Hook
+function mk.on(event, fn, opts) end
+
+---@param event string?
+---@return mk.Hook[] in the order of their calls
+function mk.hooks(event) end
+
+-- Call the hooks of all applications of this node for an event of your own: ev.payload.
+---@param event string with a "." in it
+---@param payload any
+function mk.emit(event, payload) end
+
+-- Work that only the leader does ---------------------------------------------------------------------
+
+---@class mk.Lead
+---@field term integer
+---@field token integer fencing token, strictly ascending from one leadership to the next
+local Lead = {}
+---@return boolean
+function Lead:valid() end
+---@return number ms until the work is ended unless the lease is renewed
+function Lead:remaining_ms() end
+-- Raise if the leadership is gone.
+function Lead:check() end
+---@param fn async fun(...)
+---@return mk.Task that ends with the leadership
+function Lead:spawn(fn, ...) end
+---@param event mk.EventName
+---@param fn async fun(ev: table)
+---@param opts mk.HookOptions?
+---@return mk.Hook that is removed with the leadership
+function Lead:on(event, fn, opts) end
+---@param ms number
+---@param fn async fun()
+---@return mk.Timer that ends with the leadership
+function Lead:every(ms, fn) end
+
+---@class mk.LeadOptions
+---@field grace_ms number? a planned hand-over waits this long for it to end; 2000
+---@field settle_ms number? begin this long after leader_ready; 0
+---@field on_error "retry"|"step_down"|"stop"|nil retry, after 1 s, 2 s, ... 60 s
+
+---@param name string
+---@param fn async fun(lead: mk.Lead)
+---@param opts mk.LeadOptions?
+---@return mk.Hook
+function mk.while_leader(name, fn, opts) end
+
+-- Tasks and time ------------------------------------------------------------------------------------
+
+---@class mk.Task
+local Task = {}
+-- Wait for its end: what it returned, or nil and what it raised (or that it did not end in time).
+---@async
+---@param ms number?
+function Task:join(ms) end
+-- Have it raise an error with the code "cancelled" at its present and every later wait.
+---@param reason string?
+function Task:cancel(reason) end
+---@return boolean
+function Task:done() end
+
+---@class mk.TaskEvent
+local TaskEvent = {}
+function TaskEvent:set() end
+function TaskEvent:clear() end
+---@async
+---@param ms number?
+---@return boolean set false: the time is over
+function TaskEvent:wait(ms) end
+
+---@class mk.Channel
+local Channel = {}
+-- Waits while it is full.
+---@async
+function Channel:send(value) end
+---@async
+---@param ms number?
+---@return any value, mk.Error? err
+function Channel:recv(ms) end
+
+mk.task = {}
+-- Run fn beside its caller, whose child it is: it is cancelled when that ends. Children of the main
+-- chunk belong to the application.
+---@param fn async fun(...)
+---@return mk.Task
+function mk.task.spawn(fn, ...) end
+---@async
+---@param ms number
+function mk.task.sleep(ms) end
+---@async
+---@param wall_ms number
+function mk.task.sleep_until(wall_ms) end
+-- Let others run and begin a new budget of processor time.
+---@async
+function mk.task.checkpoint() end
+-- Call fn when the running task ends, the last one first; in it, waiting is allowed again.
+---@param fn async fun()
+function mk.task.defer(fn) end
+-- Run fn; return what it returns when all that it spawned has ended. The first error ends the rest.
+---@async
+---@param fn async fun(...)
+function mk.task.scope(fn, ...) end
+-- What fn returns, or nil and a timeout.
+---@async
+---@param ms number
+---@param fn async fun(...)
+function mk.task.with_timeout(ms, fn, ...) end
+---@async
+---@generic T, R
+---@param list T[]
+---@param limit integer at a time
+---@param fn async fun(item: T, index: integer): R
+---@return R[]
+function mk.task.map(list, limit, fn) end
+---@return mk.TaskEvent
+function mk.task.event() end
+---@param capacity integer? 1
+---@return mk.Channel
+function mk.task.channel(capacity) end
+
+---@class mk.Timer
+local Timer = {}
+function Timer:cancel() end
+
+mk.timer = {}
+-- Calls never overlap; an error ends the call, not the timer.
+---@param ms number
+---@param fn async fun()
+---@return mk.Timer
+function mk.timer.every(ms, fn) end
+---@param ms number
+---@param fn async fun()
+---@return mk.Timer
+function mk.timer.after(ms, fn) end
+
+mk.time = {}
+---@return integer ms on a clock that never steps
+function mk.time.now_ms() end
+---@return integer ms since 1970
+function mk.time.wall_ms() end
+
+-- Raft ------------------------------------------------------------------------------------------------
+
+---@class mk.Peer
+---@field id string
+---@field addr string?
+---@field voter boolean
+---@field online boolean
+---@field match integer? on the leader
+---@field rtt_us integer? on the leader
+
+---@class mk.Status
+---@field role "follower"|"pre_candidate"|"candidate"|"leader"|"learner"
+---@field term integer
+---@field leader_id string?
+---@field leader_addr string?
+---@field leader_ready boolean
+---@field commit_index integer
+---@field last_applied integer
+---@field last_index integer
+---@field quorum integer
+---@field peers mk.Peer[]
+
+---@class mk.ProposeOptions
+---@field timeout_ms number?
+---@field forward boolean? a follower forwards it; true
+---@field fence integer? refused unless this token is the newest
+---@field id string? deduplicates proposals of yours
+
+---@class mk.QueryOptions
+---@field read "linearizable"|"lease"|"local"|nil linearizable
+---@field timeout_ms number?
+
+mk.raft = {}
+---@return mk.Status
+function mk.raft.status() end
+---@return boolean # leader, ready to act, its lease valid
+function mk.raft.is_leader() end
+---@async
+---@param ms number?
+---@return string? id, mk.Error? err
+function mk.raft.wait_leader(ms) end
+---@async
+---@param ms number?
+---@return integer? index, mk.Error? err
+function mk.raft.read_index(ms) end
+-- Wait until all that was committed before is applied here.
+---@async
+---@param ms number?
+---@return integer? index, mk.Error? err
+function mk.raft.barrier(ms) end
+---@async
+---@param sm string
+---@param cmd string
+---@param args any
+---@param opts mk.ProposeOptions?
+---@return any result, mk.Error? err
+function mk.raft.propose(sm, cmd, args, opts) end
+---@async
+---@param sm string
+---@param name string
+---@param args any
+---@param opts mk.QueryOptions?
+---@return any result, mk.Error? err
+function mk.raft.query(sm, name, args, opts) end
+---@async
+---@param id string? the best one
+---@param ms number?
+function mk.raft.transfer_leadership(id, ms) end
+---@async
+function mk.raft.step_down() end
+
+-- Keys and values ------------------------------------------------------------------------------------
+
+---@class mk.KvItem
+---@field key string
+---@field value any
+---@field version integer
+
+---@class mk.KvSetOptions: mk.ProposeOptions
+---@field if_version integer? the version that it must have; 0: it must not exist
+
+mk.kv = {}
+---@async
+---@param key string
+---@param opts mk.QueryOptions?
+---@return any value nil if there is no such key
+---@return integer|mk.Error|nil version
+function mk.kv.get(key, opts) end
+---@async
+---@param key string
+---@param value any
+---@param opts mk.KvSetOptions?
+---@return {version: integer, index: integer}? set, mk.Error? err
+function mk.kv.set(key, value, opts) end
+---@async
+---@param key string
+---@param opts mk.KvSetOptions?
+---@return {deleted: boolean, index: integer}? deleted, mk.Error? err
+function mk.kv.delete(key, opts) end
+---@async
+---@param prefix string
+---@param opts mk.QueryOptions?
+---@return mk.KvItem[]? items, mk.Error? err
+function mk.kv.list(prefix, opts) end
+-- All or none of: {op = "set"|"delete"|"get"|"check", key = ..., value = ..., if_version = ...}
+---@async
+---@param ops table[]
+---@param opts mk.ProposeOptions?
+---@return any[]? results, mk.Error? err
+function mk.kv.txn(ops, opts) end
+
+-- The rest ----------------------------------------------------------------------------------------
+
+mk.log = {}
+---@param message any
+---@param fields table<string, any>? at most 16
+function mk.log.debug(message, fields) end
+---@param message any
+---@param fields table<string, any>?
+function mk.log.info(message, fields) end
+---@param message any
+---@param fields table<string, any>?
+function mk.log.warn(message, fields) end
+---@param message any
+---@param fields table<string, any>?
+function mk.log.error(message, fields) end
+
+---@class mk.ConfigRule
+---@field type "string"|"number"|"integer"|"boolean"|"table"
+---@field required boolean?
+---@field default any
+---@field min number?
+---@field max number?
+---@field one_of any[]?
+---@field fields table<string, mk.ConfigRule>? of a table
+
+mk.config = {}
+---@param path string "webhook.url"
+---@param default any
+---@return any
+function mk.config.get(path, default) end
+-- Hold the application's configuration against a schema; fills in defaults, raises what is wrong.
+---@param schema table<string, mk.ConfigRule>
+---@return table
+function mk.config.declare(schema) end
+
+---@class mk.Info
+---@field id string
+---@field addr string
+---@field version string
+---@field cluster string
+---@field uptime_ms integer
+---@field app string
+---@field generation integer
+---@field simulated boolean
+
+---@return mk.Info
+function mk.info() end
+-- Stop this node as SIGTERM would.
+function mk.shutdown() end
+
+mk.json = {}
+---@param value any
+---@param opts {indent: integer}?
+---@return string
+function mk.json.encode(value, opts) end
+---@param text string
+---@return any value, mk.Error? err
+function mk.json.decode(text) end
+
+mk.msgpack = {}
+---@param value any
+---@return string
+function mk.msgpack.encode(value) end
+---@param bytes string
+---@return any value, mk.Error? err
+function mk.msgpack.decode(bytes) end
+
+-- What JSON's null and MessagePack's nil are inside tables.
+mk.null = {}
+
+-- Mark a table as an array, so that it is one even when it is empty.
+---@param t table?
+---@return table
+function mk.array(t) end
+
+return mk
