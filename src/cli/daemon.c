@@ -385,14 +385,16 @@ static void say_ready(struct daemon *d)
              log_text("data_dir", d->config->data_dir));
 }
 
+/* Threads first. What the disk has still done reaches the node, and so its links; the node then
+ * answers what is pending, and so needs the servers. */
 static void close_all(struct daemon *d)
 {
     daemon_scripts_stop(d->scripts);
+    disk_thread_stop(d->disk);
+    node_free(d->node);
     daemon_http_close(d->http);
     rpc_server_close(d->rpc);
     links_close(d->links);
-    disk_thread_stop(d->disk);
-    node_free(d->node);
     daemon_scripts_close(d->scripts);
     posix_fs_close(d->fs);
     loop_free(d->loop);

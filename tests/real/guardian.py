@@ -58,37 +58,50 @@ class Deaths(unittest.TestCase):
         wait_until(lambda: not is_alive(pid), 5, "the end of the node")
 
 
+class Writer(threading.Thread):
+    """Writes one value after the other until it is stopped, or the first error."""
+
+    def __init__(self, node):
+        super().__init__(daemon=True)
+        self.node, self.stopping = node, threading.Event()
+        self.error, self.written, self.slowest = None, 0, 0.0
+
+    def run(self):
+        client = Client(f"127.0.0.1:{self.node.client}", 20)
+        try:
+            while not self.stopping.is_set():
+                begin = time.monotonic()
+                client.call("propose", "kv", "set", {"key": "k", "value": self.written},
+                            {"timeout_ms": 20000}, timeout=25)
+                self.written += 1
+                self.slowest = max(self.slowest, time.monotonic() - begin)
+        except (OSError, RpcError) as e:
+            self.error = e
+        finally:
+            client.close()
+
+    def stop(self):
+        self.stopping.set()
+        self.join()
+
+
 class PlannedStop(unittest.TestCase):
     def test_leadership_is_handed_over_and_clients_see_no_error(self):
         with Cluster(BINARY, extra=SLOW) as cluster:
             leader = cluster.wait_leader(30)
             others = [x for x in cluster.nodes if x is not leader]
-            stop, errors, slowest, written = threading.Event(), [], [0.0], [0]
-
-            def write():
-                client = Client(f"127.0.0.1:{others[0].client}", 20)
-                while not stop.is_set():
-                    begin = time.monotonic()
-                    try:
-                        client.call("propose", "kv", "set", {"key": "k", "value": written[0]},
-                                    {"timeout_ms": 20000}, timeout=25)
-                        written[0] += 1
-                    except (OSError, RpcError) as e:
-                        errors.append(e)
-                    slowest[0] = max(slowest[0], time.monotonic() - begin)
-                client.close()
-
-            writer = threading.Thread(target=write)
+            writer = Writer(others[0])
             writer.start()
-            wait_until(lambda: written[0] > 20, 10, "writes before")
-            self.assertEqual(leader.stop(), 0)
-            cluster.wait_leader(TIMEOUT, among=others)
-            after = written[0]
-            wait_until(lambda: written[0] > after + 20, 10, "writes afterwards")
-            stop.set()
-            writer.join()
-            self.assertEqual(errors, [])
-            self.assertLess(slowest[0], TIMEOUT)
+            try:
+                wait_until(lambda: writer.written > 20, 10, "writes before")
+                self.assertEqual(leader.stop(), 0)
+                cluster.wait_leader(TIMEOUT, among=others)
+                after = writer.written
+                wait_until(lambda: writer.written > after + 20, 10, "writes afterwards")
+            finally:
+                writer.stop()
+            self.assertIsNone(writer.error)
+            self.assertLess(writer.slowest, TIMEOUT)
 
     def test_all_stop_at_once_without_waiting_for_each_other(self):
         with Cluster(BINARY) as cluster:
