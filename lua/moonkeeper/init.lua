@@ -34,4 +34,17 @@ end
 -- Stop the node as SIGTERM would: leadership is handed over, shutdown hooks run.
 function mk.shutdown() core.tell("shutdown") end
 
-return mk
+-- What is planned says so, instead of "attempt to index a nil value".
+local planned = {}
+for _, name in ipairs { "cluster", "cron", "exec", "fs", "http", "lease", "lock", "metrics", "net",
+  "service", "sm" } do
+  planned[name] = true
+end
+
+return setmetatable(mk, {
+  __index = function(_, name)
+    if planned[name] then
+      error("mk." .. name .. " is not part of moonkeeper " .. core.info().version .. " yet", 2)
+    end
+  end,
+})

@@ -78,6 +78,9 @@ int cli_fail(const struct cli *cli, enum err e, const char *why, const char *try
 int cli_misuse(const struct cli *cli, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* There is no verb `word`; the nearest is named. Returns EXIT_USAGE. */
+int cli_unknown_verb(struct cli *cli, const char *word);
+
 /* ---- verbs ---------------------------------------------------------------------------------- */
 
 typedef int cli_verb_fn(struct cli *cli, int argc, char **argv);

@@ -48,15 +48,18 @@ enum err client_ask(const char *address, const char *method, struct bytes params
 
 /* ---- endpoints in turn ---------------------------------------------------------------------- */
 
-static const char *advice(enum err e)
+static const char *advice(enum err e, const char *method)
 {
+    bool changes = strcmp(method, "propose") == 0;
     switch (e) {
     case ERR_NOT_LEADER:
         return "moonkeeper status; a leader needs more than half of the nodes to be up and to "
                "reach each other";
     case ERR_TIMEOUT:
     case ERR_OUTCOME_UNKNOWN:
-        return "reading the value back before doing it again: the command may have taken effect";
+        return changes ? "reading the value back before doing it again: the command may have "
+                         "taken effect"
+                       : "moonkeeper status, and whether that is the client address of a node";
     case ERR_UNREACHABLE:
         return "another node with --endpoints HOST:PORT, or start one: moonkeeper dev";
     default:
@@ -87,7 +90,7 @@ int client_request(const struct cli *cli, const char *method, struct bytes param
     if (e == ERR_INVALID && tried == 1 && why.text[0] == 0) {
         return cli_misuse(cli, "--endpoints must be HOST:PORT, or several separated by commas");
     }
-    return cli_fail(cli, e, e == ERR_UNREACHABLE ? first.text : why.text, advice(e));
+    return cli_fail(cli, e, e == ERR_UNREACHABLE ? first.text : why.text, advice(e, method));
 }
 
 void client_write_options(const struct cli *cli, uint32_t more, struct buffer *params)

@@ -8,6 +8,7 @@
 #include "cli/local_cluster.h"
 #include "cli/log_line.h"
 #include "net/loop.h"
+#include "script/script.h"
 
 enum { PUMP_MS = 200, SCRIPTS_MAX = 16 };
 
@@ -138,6 +139,12 @@ int cmd_dev(struct cli *cli, int argc, char **argv)
         .ctx = &d,
     };
     struct why why = {""};
+    for (int i = 0; i < count; i++) {
+        enum err bad = script_check(argv[i], &why);
+        if (bad != ERR_OK) {
+            return cli_fail(cli, bad, why.text, NULL);
+        }
+    }
     enum err e = local_cluster_open(&options, &d.cluster, &why);
     if (e != ERR_OK) {
         return cli_fail(cli, e, why.text, "another place with --data-dir");

@@ -29,6 +29,9 @@ int cmd_help(struct cli *cli, int argc, char **argv)
                 return cli_verbs[i].run(cli, 2, args);
             }
         }
+        if (strcmp(argv[1], "help") != 0) {
+            return cli_unknown_verb(cli, argv[1]);
+        }
     }
     print_overview();
     return EXIT_OK;

@@ -15,6 +15,7 @@
 #include "guardian/page.h"
 #include "net/loop.h"
 #include "node/config.h"
+#include "script/script.h"
 
 struct start {
     struct cli *cli;
@@ -141,6 +142,12 @@ static int start(struct start *s)
         return e == ERR_INVALID ? EXIT_USAGE : EXIT_ERROR;
     }
     if (s->check) {
+        for (uint32_t i = 0; i < s->config.apps_count; i++) {
+            e = script_check(s->config.apps[i].script, &why);
+            if (e != ERR_OK) {
+                return cli_fail(s->cli, e, why.text, NULL);
+            }
+        }
         printf("%s: fine (node %s of cluster %s)\n", s->config_path, s->config.id,
                s->config.cluster);
         return EXIT_OK;
@@ -163,7 +170,7 @@ int cmd_start(struct cli *cli, int argc, char **argv)
         {"data-dir", 0, "DIR", "where to keep the log", &s.data_dir, NULL},
         {"insecure", 0, NULL, "allow other machines to connect without TLS and tokens", NULL,
          &s.insecure},
-        {"check", 0, NULL, "only check the configuration", NULL, &s.check},
+        {"check", 0, NULL, "only check the configuration and the scripts", NULL, &s.check},
         {"no-guardian", 0, NULL, "run the node alone, for debuggers", NULL, &s.no_guardian},
     };
     const struct usage usage = {

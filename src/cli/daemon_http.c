@@ -78,6 +78,16 @@ static void answer(void *ctx, const struct node_reply *reply)
     }
 }
 
+/* A key that is not there is not found; the machine itself answers nil. */
+static void answer_kv_get(void *ctx, const struct node_reply *reply)
+{
+    if (reply->err == ERR_OK && view_is_nil(reply->result)) {
+        http_fail(ctx, 404, ERR_NOT_FOUND, "there is no such key");
+    } else {
+        answer(ctx, reply);
+    }
+}
+
 static void call_node(struct daemon_http *h, struct http_call *call, const char *method,
                       struct buffer *params)
 {
@@ -122,7 +132,12 @@ static void get_follower(struct daemon_http *h, struct http_call *call,
     char text[32];
     uint64_t lag_max = UINT64_MAX, lag = raft_commit_index(raft) - node_last_applied(h->node);
     if (http_query(request, "lag", text, sizeof text)) {
-        lag_max = strtoull(text, NULL, 10);
+        char *end;
+        lag_max = strtoull(text, &end, 10);
+        if (text[0] < '0' || text[0] > '9' || *end != 0) {
+            http_fail(call, 400, ERR_INVALID, "lag must be a number of entries");
+            return;
+        }
     }
     bool follows = raft_role(raft) == RAFT_FOLLOWER && raft_leader(raft) != 0;
     reply_text(call, follows && lag <= lag_max ? 200 : 503,
@@ -215,7 +230,8 @@ static void on_kv(struct daemon_http *h, struct http_call *call, const struct ht
     case HTTP_GET:
     case HTTP_HEAD:
         write_kv(&params, "get", key, 0);
-        call_node(h, call, "query", &params);
+        node_call(h->node, bytes_of_string("query"), buffer_bytes(&params), answer_kv_get, call);
+        buffer_close(&params);
         return;
     case HTTP_PUT:
     case HTTP_POST:

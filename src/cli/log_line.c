@@ -59,10 +59,23 @@ static bool is_one_of(const char *key, const char *const *names)
     return names != NULL && *names != NULL;
 }
 
+/* A traceback has a line for each call: below the message, indented. */
+static void print_traceback(const char *text, const char *dim, const char *off, FILE *out)
+{
+    while (*text != 0) {
+        size_t size = strcspn(text, "\n");
+        const char *call = text + strspn(text, "\t");
+        if (*text == '\t' && strncmp(call, "[C]: in ?", 9) != 0) {
+            fprintf(out, "%s    %.*s%s\n", dim, (int)(size - (size_t)(call - text)), call, off);
+        }
+        text += size + (text[size] == '\n');
+    }
+}
+
 void log_line_print(const struct log_line *line, const char *node, const char *name_colour,
                     const char *const *left_out, FILE *out)
 {
-    static const char *const own[] = {"ts", "level", "msg", "node", NULL};
+    static const char *const own[] = {"ts", "level", "msg", "node", "traceback", NULL};
     bool colour = name_colour != NULL;
     const char *ts = log_line_text(line, "ts"), *level = log_line_text(line, "level");
     const char *dim = colour ? "\033[2m" : "", *off = colour ? "\033[0m" : "";
@@ -85,4 +98,5 @@ void log_line_print(const struct log_line *line, const char *node, const char *n
         }
     }
     fputc('\n', out);
+    print_traceback(log_line_text(line, "traceback"), dim, off, out);
 }

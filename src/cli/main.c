@@ -33,7 +33,7 @@ static bool wants_colour(int fd)
            strcmp(terminal, "dumb") != 0;
 }
 
-static int unknown_verb(struct cli *cli, const char *word)
+int cli_unknown_verb(struct cli *cli, const char *word)
 {
     const char *names[sizeof cli_verbs / sizeof cli_verbs[0]];
     for (size_t i = 0; i < cli_verbs_count; i++) {
@@ -70,5 +70,5 @@ int main(int argc, char **argv)
             return ferror(stdout) && exit_code == EXIT_OK ? EXIT_ERROR : exit_code;
         }
     }
-    return unknown_verb(&cli, argv[1]);
+    return cli_unknown_verb(&cli, argv[1]);
 }

@@ -12,6 +12,7 @@
  * index that a read must see barrier     [[timeout_ms]]                            -> the same,
  * once it is applied here transfer    [[id], [timeout_ms]]                      -> the name of the
  * new leader step_down   []                                        -> nil */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -334,7 +335,10 @@ static bool find_target(const struct call *c, struct bytes name, raft_id *out)
             return true;
         }
     }
-    fail(c, ERR_NOT_FOUND, "there is no member of that name");
+    char message[MEMBER_NAME_MAX + 64];
+    snprintf(message, sizeof message, "there is no member \"%.*s\"", (int)name.size,
+             (const char *)name.data);
+    fail(c, ERR_NOT_FOUND, message);
     return false;
 }
 
@@ -349,6 +353,12 @@ static void call_transfer(const struct call *c, struct params *p)
         return;
     }
     if (!find_target(c, name, &target)) {
+        return;
+    }
+    if (node_is_leader(n) && target == n->id) {
+        struct buffer result = {0};
+        write_text(&result, n->name); /* nothing to do */
+        answer_buffer(c, &result);
         return;
     }
     if (node_is_leader(n)) {

@@ -1,6 +1,7 @@
 #include "node/node.h"
 
 #include <sha2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -376,7 +377,15 @@ void node_give_ready_answers(struct node *n)
 void node_answer(struct node *n, node_reply_fn reply, void *ctx, const struct node_reply *r)
 {
     struct node_reply full = *r;
-    if (full.err != ERR_OK && full.message == NULL) {
+    char text[160];
+    if (full.err == ERR_NOT_LEADER && full.message == NULL) {
+        full.message = "no leader is known to this node";
+        if (n->leader != 0 && n->leader != n->id) {
+            snprintf(text, sizeof text, "this node, %s, is not the leader; %s is", n->name,
+                     members_name(n, n->leader));
+            full.message = text;
+        }
+    } else if (full.err != ERR_OK && full.message == NULL) {
         full.message = err_message(full.err);
     }
     if (full.err == ERR_NOT_LEADER && full.leader == NULL) {

@@ -115,6 +115,9 @@ struct script_app {
  * this name), ERR_TOO_LARGE (memory cap). */
 enum err script_host_load(struct script_host *host, const struct script_app *app, struct why *why);
 
+/* Only read and compile it, without a host. Errors and why: as script_host_load(). */
+enum err script_check(const char *path, struct why *why);
+
 /* ---- running ------------------------------------------------------------------------------- */
 
 /* Do what is due: deliver what came in, fire timers, give every task that can run one slice.
