@@ -90,8 +90,8 @@ static void start_core(struct node *n, const struct store_recovered *recovered,
     };
     membership_to_raft(&n->members.stack[0].members, &boot.members);
     struct guardian_page *page = n->ports.page;
-    page_read_promise(page, &boot.promise);
-    if (page->guardian_is_new && !recovered->fresh) {
+    bool known = page_read_promise(page, &boot.promise);
+    if ((page->guardian_is_new && !recovered->fresh) || !known) {
         /* Whatever was promised before is forgotten; the longest promise is over by then. */
         uint64_t drift_us = options.lease_us * options.drift_permille / 1000;
         page->quiet_until_us = boot.now_us + options.lease_us + 2 * drift_us;
@@ -233,6 +233,7 @@ void node_free(struct node *n)
         return;
     }
     n->started = false;
+    n->stop.stage = STOP_DONE; /* whoever calls from inside an answer is refused */
     stop_close(n);
     proposals_close(n);
     reads_close(n);

@@ -34,13 +34,13 @@ bool page_read_promise(const struct guardian_page *page, struct raft_promise *ou
 {
     *out = (struct raft_promise){0};
     if ((atomic_load_explicit(&page->promise_seq, memory_order_acquire) & 1) == 1) {
-        return false;
+        return false; /* torn: so is the promise before it, which may still hold */
     }
     out->leader = page->promise.leader;
     out->term = page->promise.term;
     memcpy(out->incarnation.hash, page->promise.incarnation, sizeof out->incarnation.hash);
     out->until_us = page->promise.until_us;
-    return out->leader != 0;
+    return true;
 }
 
 static void copy_text(char *out, size_t capacity, const char *text)
