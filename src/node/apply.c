@@ -62,10 +62,31 @@ static enum err run_command(struct node *n, struct raft_pos pos, const struct en
         .at = {.index = pos.index, .term = pos.term, .time_ms = e->time_ms},
     };
     command.payload = unwrap_fence(e->payload, &command.fence);
-    if (command.fence != 0 && command.fence < n->apply.scope_index) {
-        return err_why(why, ERR_FENCED, "a leadership with a newer fencing token has begun");
+    if (command.fence != 0 && command.fence != n->apply.scope_index) {
+        return err_why(why, ERR_FENCED, "the fencing token is not that of the newest leadership");
     }
     return machines_apply(n->machines, &command, &n->apply.result, why);
+}
+
+/* No session is asked: a source that comes twice changes nothing the second time. */
+static void install_machine(struct node *n, struct raft_pos pos, const struct entry *e,
+                            struct outcome *outcome, struct why *why)
+{
+    struct machine_at at = {.index = pos.index, .term = pos.term, .time_ms = e->time_ms};
+    struct machine_info info;
+    outcome->err = machines_install(n->machines, &at, e->payload, &info, why);
+    outcome->message = bytes_of_string(why->text);
+    if (outcome->err == ERR_OK) {
+        write_map(&n->apply.result, 2);
+        write_text(&n->apply.result, "name");
+        write_text(&n->apply.result, info.name);
+        write_text(&n->apply.result, "version");
+        write_u64(&n->apply.result, info.version);
+        outcome->result = buffer_bytes(&n->apply.result);
+    } else if (outcome->err != ERR_IO) {
+        log_warn(n->ports.log, "a state machine was not installed", log_text("why", why->text),
+                 log_u64("index", pos.index));
+    }
 }
 
 static enum session_verdict apply_command(struct node *n, struct raft_pos pos,
@@ -113,17 +134,15 @@ const struct slice *apply_recent_result(const struct node *n, raft_index index)
     return &n->apply.recent[index % RECENT_RESULTS].result;
 }
 
-static void stop_applying(struct node *n, const struct why *why)
+/* Whoever cannot apply must not lead either. */
+static void stop_applying(struct node *n, enum err err, const char *message)
 {
     n->apply.failed = true;
     struct raft_event event = {.type = RAFT_EVENT_STEP_DOWN,
                                .now_us = node_now(n),
                                .step_down = {.reason = RAFT_STEP_DOWN_DISK}};
     node_turn(n, &event);
-    char text[640];
-    snprintf(text, sizeof text, "a state machine failed on this node alone, so it must stop: %s",
-             why->text);
-    node_fail(n, ERR_IO, text);
+    node_fail(n, err, message);
 }
 
 static void apply_entry(struct node *n, struct raft_pos pos, const struct entry *e)
@@ -140,15 +159,7 @@ static void apply_entry(struct node *n, struct raft_pos pos, const struct entry 
         verdict = apply_command(n, pos, e, &outcome, &why);
         break;
     case ENTRY_MACHINE:
-        outcome.err = machines_install(
-            n->machines,
-            &(struct machine_at){.index = pos.index, .term = pos.term, .time_ms = e->time_ms},
-            e->payload, NULL, &why);
-        outcome.message = bytes_of_string(why.text);
-        if (outcome.err != ERR_OK && outcome.err != ERR_IO) {
-            log_warn(n->ports.log, "a state machine was not installed", log_text("why", why.text),
-                     log_u64("index", pos.index));
-        }
+        install_machine(n, pos, e, &outcome, &why);
         break;
     case ENTRY_SESSION:
         outcome.err = sessions_open(&n->sessions, e);
@@ -158,7 +169,10 @@ static void apply_entry(struct node *n, struct raft_pos pos, const struct entry 
         break;
     }
     if (outcome.err == ERR_IO && (e->kind == ENTRY_COMMAND || e->kind == ENTRY_MACHINE)) {
-        stop_applying(n, &why);
+        char text[640];
+        snprintf(text, sizeof text,
+                 "a state machine failed on this node alone, so it must stop: %s", why.text);
+        stop_applying(n, ERR_IO, text);
         return;
     }
     sessions_expire(&n->sessions, e->time_ms);
@@ -182,8 +196,7 @@ static void read_done(struct store_read *read)
     struct node *n = read->ctx;
     n->apply.reading = false;
     if (read->err != ERR_OK) {
-        n->apply.failed = true;
-        node_fail(n, read->err, read->why.text);
+        stop_applying(n, read->err, read->why.text);
         return;
     }
     node_want_round(n);
@@ -201,9 +214,12 @@ static bool entry_at(struct node *n, raft_index index, raft_term *term, struct b
     }
     if (a->read.entries != NULL && index >= a->read.lo && index - a->read.lo < a->read.count) {
         const struct store_entry *read = &a->read.entries[index - a->read.lo];
-        *term = read->term;
-        *body = slice_bytes(read->body);
-        return true;
+        /* What the disk held when it was read may have been replaced since. */
+        if (read->term == raft_term_at(n->raft, index)) {
+            *term = read->term;
+            *body = slice_bytes(read->body);
+            return true;
+        }
     }
     store_read_close(&a->read);
     a->read = (struct store_read){.lo = index,
@@ -232,12 +248,11 @@ bool apply_slice(struct node *n)
         }
         struct entry e;
         if (entry_decode(body, &e) != ERR_OK) {
-            a->failed = true;
-            node_fail(n, ERR_CORRUPT, "an entry of the log cannot be read");
+            stop_applying(n, ERR_CORRUPT, "an entry of the log cannot be read");
             break;
         }
         apply_entry(n, pos, &e);
-        if ((++applied & 15) == 0 && node_now(n) - began > SLICE_US) {
+        if ((++applied & 3) == 0 && node_now(n) - began > SLICE_US) {
             break;
         }
     }

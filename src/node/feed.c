@@ -13,6 +13,7 @@ void feed_end(struct node *n)
 static void tell_gap(struct node *n, raft_index from, raft_index to)
 {
     struct script_event *event = script_event_new("gap");
+    event->seq = ++n->news.seq;
     event->time_ms = clock_wall_ms(n->ports.clock);
     event->term = raft_current_term(n->raft);
     struct buffer fields = {0};
@@ -66,8 +67,10 @@ static void read_done(struct store_read *read)
         f->active = false;
     }
     for (uint32_t i = 0; i < read->count && f->active; i++) {
-        /* The scripts may have asked for another place meanwhile. */
-        if (read->lo + i != f->next || f->next > n->apply.last_applied) {
+        /* The scripts may have asked for another place meanwhile, or what was read may be what the
+         * disk held before it was replaced. */
+        if (read->lo + i != f->next || f->next > n->apply.last_applied ||
+            read->entries[i].term != raft_term_at(n->raft, f->next)) {
             continue;
         }
         f->active = feed_one(n, f->next, read->entries[i].term, read->entries[i].body);
