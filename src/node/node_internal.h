@@ -117,7 +117,7 @@ struct proposals {
     struct keyed_pending *keyed;
     struct pending_list queued; /* not with any leader */
     struct pending_list sent;   /* in the leader's log or on their way there */
-    uint32_t count;             /* of both */
+    uint32_t count;             /* calls that wait for an answer */
     STAILQ_HEAD(, forwarded) forwarded;
     uint32_t forwarded_count;
     bool install_kv; /* propose the shipped kv machine first */
@@ -391,6 +391,9 @@ struct pending *pending_find(struct proposals *p, const uint8_t *session, uint64
 /* Answer x, and those that share its key, and free them. */
 void pending_answer(struct node *n, struct pending *x, const struct node_reply *reply);
 void pending_answer_error(struct node *n, struct pending *x, enum err err);
+/* Answer with err those of x and of the calls that share its key whose time is over. x is freed if
+ * that was all of them. */
+void pending_expire(struct node *n, struct pending *x, uint64_t now_us, enum err err);
 
 /* own_session.c */
 /* The session is about to be used: take one, or another if this may have expired. */
@@ -494,7 +497,8 @@ const char *status_leader_client_address(struct node *n);
 
 /* page.c */
 void page_write_promise(struct guardian_page *page, const struct raft_promise *promise);
-/* False, and *out zeroed, if there is none or it was being written when the node died. */
+/* The last promise, or none. False, and *out zeroed, if one was being written when the node died:
+ * then nobody knows what was promised. */
 bool page_read_promise(const struct guardian_page *page, struct raft_promise *out);
 void page_write_identity(struct node *n);
 void page_write_peers(struct node *n);

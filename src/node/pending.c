@@ -62,7 +62,6 @@ static void list_remove(struct proposals *p, struct pending *x)
     } else {
         TAILQ_REMOVE(&p->queued, x, link);
     }
-    p->count--;
 }
 
 static void table_remove(struct proposals *p, struct pending *x)
@@ -87,11 +86,50 @@ void pending_answer(struct node *n, struct pending *x, const struct node_reply *
     table_remove(&n->proposals, x);
     while (x != NULL) {
         struct pending *next = x->next_same_key;
+        n->proposals.count--;
         node_answer(n, x->reply, x->ctx, reply);
         slice_close(&x->content);
         free(x);
         x = next;
     }
+}
+
+static void answer_late(struct node *n, const struct pending *x, enum err err)
+{
+    n->proposals.count--;
+    node_answer(n, x->reply, x->ctx, &(struct node_reply){.err = err});
+}
+
+void pending_expire(struct node *n, struct pending *x, uint64_t now_us, enum err err)
+{
+    struct pending **link = &x->next_same_key;
+    while (*link != NULL) {
+        struct pending *late = *link;
+        if (now_us < late->deadline_us) {
+            link = &late->next_same_key;
+            continue;
+        }
+        *link = late->next_same_key;
+        answer_late(n, late, err);
+        slice_close(&late->content);
+        free(late);
+    }
+    if (now_us < x->deadline_us) {
+        return;
+    }
+    struct pending *heir = x->next_same_key;
+    if (heir == NULL) {
+        pending_answer_error(n, x, err);
+        return;
+    }
+    struct pending late = *x;
+    x->reply = heir->reply;
+    x->ctx = heir->ctx;
+    x->deadline_us = heir->deadline_us;
+    x->next_same_key = heir->next_same_key;
+    slice_close(&heir->content);
+    free(heir);
+    answer_late(n, &late, err);
 }
 
 void pending_answer_error(struct node *n, struct pending *x, enum err err)
@@ -107,9 +145,6 @@ bool pending_key(struct proposals *p, struct pending *x, const uint8_t *key)
     if (first != NULL) {
         x->next_same_key = first->next_same_key;
         first->next_same_key = x;
-        if (first->deadline_us < x->deadline_us) {
-            first->deadline_us = x->deadline_us;
-        }
         return false;
     }
     struct keyed_pending *k = NEW(struct keyed_pending);

@@ -88,6 +88,7 @@ void proposals_add(struct node *n, const struct proposal *q)
         return;
     }
     struct pending *x = pending_new(q, node_now(n) + q->timeout_us);
+    p->count++;
     if (q->key != NULL) {
         if (!pending_key(p, x, q->key)) {
             return;
@@ -96,11 +97,10 @@ void proposals_add(struct node *n, const struct proposal *q)
         own_session_use(n);
         pending_number(p, x);
     }
-    if (p->count == 0) {
+    if (p->count == 1) {
         p->scan_us = node_now(n) + SCAN_US;
     }
     TAILQ_INSERT_TAIL(&p->queued, x, link);
-    p->count++;
     node_want_round(n);
 }
 
@@ -262,9 +262,7 @@ void proposals_tick(struct node *n, uint64_t now_us)
         while (x != NULL) {
             struct pending *next = TAILQ_NEXT(x, link);
             lost |= x->sent && now_us - x->sent_us > patience_us;
-            if (now_us >= x->deadline_us) {
-                pending_answer_error(n, x, why_late(n, x));
-            }
+            pending_expire(n, x, now_us, why_late(n, x));
             x = next;
         }
     }
