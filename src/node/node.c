@@ -141,7 +141,7 @@ bool node_is_leader(const struct node *n)
 
 void node_want_round(struct node *n)
 {
-    if (!n->round_wanted && n->ports.want_round_end != NULL) {
+    if (n->started && !n->round_wanted && n->ports.want_round_end != NULL) {
         n->round_wanted = true;
         n->ports.want_round_end(n->ports.ctx);
     }

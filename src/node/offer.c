@@ -151,7 +151,7 @@ static void refuse_forwarded(struct node *n, enum err err)
     struct forwarded *f;
     STAILQ_FOREACH (f, &p->forwarded, link) {
         struct entry e;
-        if (entry_decode(slice_bytes(f->body), &e) != ERR_OK || e.kind != ENTRY_COMMAND) {
+        if (entry_decode(slice_bytes(f->body), &e) != ERR_OK || e.kind == ENTRY_SESSION) {
             continue;
         }
         struct buffer params = {0};

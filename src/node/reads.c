@@ -138,11 +138,20 @@ void reads_answered(struct node *n, const struct raft_read_result *result)
     }
 }
 
+struct question { /* to the leader, until it is answered */
+    struct node *n;
+    uint64_t token;
+};
+
 static void leader_answered(void *ctx, const struct node_reply *reply)
 {
-    struct node *n = ctx;
-    uint64_t token = n->reads.asked_token;
-    n->reads.asked_token = 0;
+    struct question q = *(struct question *)ctx;
+    free(ctx);
+    struct node *n = q.n;
+    uint64_t token = q.token;
+    if (n->reads.asked_token == token) {
+        n->reads.asked_token = 0; /* else the leader has changed, and another was asked */
+    }
     struct reader r = reader_of(reply->result);
     raft_index index = reply->err == ERR_OK ? read_u64(&r) : 0;
     if (reply->err == ERR_OK && reader_end(&r) == ERR_OK) {
@@ -172,8 +181,10 @@ static void ask_leader(struct node *n)
     write_array(&params, 2);
     write_u64(&params, ASK_TIMEOUT_US / 1000);
     write_text(&params, level == READ_LEASE ? "lease" : "linearizable");
+    struct question *q = NEW(struct question);
+    *q = (struct question){.n = n, .token = r->asked_token};
     relay_request(n, n->leader, "read_index", buffer_bytes(&params), ASK_TIMEOUT_US,
-                  leader_answered, n);
+                  leader_answered, q);
     buffer_close(&params);
 }
 
@@ -197,6 +208,7 @@ void reads_leader_changed(struct node *n)
     TAILQ_FOREACH (x, &n->reads.waiting, link) {
         x->token = 0;
     }
+    n->reads.asked_token = 0; /* a leader that is gone need not be waited for */
     node_want_round(n);
 }
 

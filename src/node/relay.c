@@ -141,10 +141,22 @@ static void answer_peer(void *ctx, const struct node_reply *reply)
     free(in);
 }
 
+/* What only the leader can answer is not passed on: two nodes that take each other for it would
+ * send a request to and fro. */
+static bool is_for_leader(struct bytes method)
+{
+    return bytes_equal(method, bytes_of_string("read_index")) ||
+           bytes_equal(method, bytes_of_string("transfer"));
+}
+
 static void receive_request(struct node *n, raft_id from, const struct rpc_message *m)
 {
     struct incoming *in = NEW(struct incoming);
     *in = (struct incoming){.n = n, .from = from, .msgid = m->msgid};
+    if (!node_is_leader(n) && is_for_leader(m->method)) {
+        node_answer_later(n, answer_peer, in, &(struct node_reply){.err = ERR_NOT_LEADER});
+        return;
+    }
     node_call(n, m->method, m->params, answer_peer, in);
 }
 

@@ -167,12 +167,13 @@ static bool send_append_from_cache(struct node *n, const struct raft_message *m)
 static void read_for(struct node *n, struct outlet *o);
 
 /* What was read is sent if it is still what the message meant: this node leads in the same term, so
- * its log has not been cut, and the terms agree. */
-static void send_held(struct node *n, struct outlet *o, struct held_append *held)
+ * its log has not been cut, and the terms agree. A read ends with its segment: true if there is a
+ * rest, which held then stands for. */
+static bool send_held(struct node *n, struct outlet *o, struct held_append *held)
 {
     struct raft_message *m = &held->message;
     if (!node_is_leader(n) || raft_current_term(n->raft) != m->term || !o->up) {
-        return;
+        return false;
     }
     uint32_t count = o->read.count < m->append.count ? o->read.count : m->append.count;
     struct wire_entry *entries = scratch_entries(&n->sender, count);
@@ -184,10 +185,16 @@ static void send_held(struct node *n, struct outlet *o, struct held_append *held
         }
         entries[i] = (struct wire_entry){.term = read->term, .body = slice_bytes(read->body)};
     }
-    if (count > 0) {
-        m->append.count = count;
-        encode_and_send(n, m, entries);
+    if (count == 0) {
+        return false;
     }
+    uint32_t rest = m->append.count - count;
+    m->append.count = count;
+    encode_and_send(n, m, entries);
+    m->append.prev.index += count;
+    m->append.prev.term = entries[count - 1].term;
+    m->append.count = rest;
+    return rest > 0;
 }
 
 static void read_done(struct store_read *read)
@@ -196,15 +203,16 @@ static void read_done(struct store_read *read)
     struct node *n = read->ctx;
     o->reading = false;
     struct held_append *held = STAILQ_FIRST(&o->held);
-    if (held != NULL) {
+    bool rest = false;
+    if (held != NULL && read->err == ERR_OK) {
+        rest = send_held(n, o, held);
+    } else if (held != NULL) {
+        log_warn(n->ports.log, "could not read entries for a follower",
+                 log_text("peer", members_name(n, o->id)), log_text("err", read->why.text));
+    }
+    if (held != NULL && !rest) {
         STAILQ_REMOVE_HEAD(&o->held, link);
         o->held_count--;
-        if (read->err == ERR_OK) {
-            send_held(n, o, held);
-        } else {
-            log_warn(n->ports.log, "could not read entries for a follower",
-                     log_text("peer", members_name(n, o->id)), log_text("err", read->why.text));
-        }
         free(held);
     }
     store_read_close(read);

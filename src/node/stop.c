@@ -59,6 +59,13 @@ void transfer_begin(struct node *n, raft_id target, uint64_t timeout_us, node_re
         node_answer_later(n, reply, ctx, &(struct node_reply){.err = err, .message = message});
         return;
     }
+    if (target == n->id) {
+        struct buffer result = {0};
+        write_text(&result, n->name);
+        node_answer_later(n, reply, ctx, &(struct node_reply){.result = buffer_bytes(&result)});
+        buffer_close(&result);
+        return;
+    }
     *t = (struct transfer){
         .active = true,
         .target = target,
@@ -140,10 +147,9 @@ static bool transfer_over(struct node *n)
         return true;
     }
     if (!n->transfer.active) {
-        transfer_begin(n, 0, n->stop.deadline_us - node_now(n), NULL, NULL);
-        if (!n->transfer.active) {
-            node_want_round(n); /* refused for the moment */
-        }
+        uint64_t now = node_now(n);
+        uint64_t left_us = n->stop.deadline_us > now ? n->stop.deadline_us - now : 0;
+        transfer_begin(n, 0, left_us, NULL, NULL); /* if refused, again in POLL_US */
     }
     return false;
 }
