@@ -69,7 +69,6 @@ return {
     pending = 65536, -- commands and reads that wait for an answer
     cache_bytes = 16 * 1024 * 1024, -- of the log, kept in memory for followers
     segment_bytes = 8 * 1024 * 1024, -- of one file of the log
-    session_ttl_ms = 3600 * 1000, -- how long a repeated command is recognised
     clients = 1024, -- connections
     script_memory_bytes = 64 * 1024 * 1024, -- per app
     script_budget_ms = 100, -- processor time of a task between two waits

@@ -268,7 +268,6 @@ static enum err open_node(struct daemon *d, struct why *why)
         .pending_max = (uint32_t)c->limits.pending,
         .proposal_bytes_max = (uint32_t)c->limits.proposal_bytes,
         .cache_bytes_max = c->limits.cache_bytes,
-        .session_ttl_ms = c->limits.session_ttl_ms,
         .observer = {.ctx = d, .stepped = log_votes},
     };
     struct bytes kv = embed_find("moonkeeper/machines/kv.sm.lua");

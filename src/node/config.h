@@ -44,7 +44,6 @@ struct config_limits {
     uint64_t pending;     /* unanswered proposals and reads of this node */
     uint64_t cache_bytes; /* log kept in memory for followers */
     uint64_t segment_bytes;
-    uint64_t session_ttl_ms;
     uint64_t clients; /* connections */
     uint64_t script_memory_bytes;
     uint64_t script_budget_ms;

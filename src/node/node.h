@@ -77,7 +77,8 @@ struct node_options {
     uint32_t pending_max;      /* proposals and reads of this node awaiting an answer; 0: 65,536 */
     uint32_t proposal_bytes_max; /* 0: 1 MiB */
     uint64_t cache_bytes_max;    /* log bodies kept in memory for followers; 0: 16 MiB */
-    uint64_t session_ttl_ms;     /* 0: one hour */
+    uint64_t session_ttl_ms;     /* for tests: it decides outcomes, so all nodes need the same.
+                                    0: one hour */
     const char *kv_source;       /* source of the shipped kv machine; NULL: not installed */
     size_t kv_source_size;
     struct node_observer observer;
