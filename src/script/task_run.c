@@ -161,6 +161,28 @@ static void drop_resources(struct task *task)
     task->nest_count = 0;
 }
 
+/* Where its innermost coroutine is in a Lua function: " (at worker.lua:7)"; empty if nowhere. */
+static void write_place(struct task *task, char *out, size_t size)
+{
+    lua_State *L = task->nest_count > 0 ? task->nest[task->nest_count - 1] : task->L;
+    lua_Debug at;
+    out[0] = 0;
+    for (int level = 0; lua_getstack(L, level, &at) != 0; level++) {
+        lua_getinfo(L, "Sl", &at);
+        if (at.currentline > 0) {
+            snprintf(out, size, " (at %s:%d)", at.short_src, at.currentline);
+            return;
+        }
+    }
+}
+
+static void say_over_budget(struct task *task, const char *place)
+{
+    snprintf(task->kill_reason, sizeof task->kill_reason,
+             "killed: over its budget of %" PRIu64 " ms of processor time%s",
+             task->app->host->options.limits.budget_us / 1000, place);
+}
+
 static void finish(struct task *task, enum task_outcome outcome)
 {
     struct app *app = task->app;
@@ -170,9 +192,7 @@ static void finish(struct task *task, enum task_outcome outcome)
     if (outcome == TASK_WAS_KILLED) {
         app->host->stats.tasks_killed++;
         if (task->kill_reason[0] == 0) {
-            snprintf(task->kill_reason, sizeof task->kill_reason,
-                     "killed: over its budget of %" PRIu64 " ms of processor time",
-                     app->host->options.limits.budget_us / 1000);
+            say_over_budget(task, "");
         }
     }
     app_protect(app, keep_result, task);
@@ -241,6 +261,11 @@ static void yielded(struct task *task)
         kill_now(task);
         break;
     case YIELD_KILL:
+        if (task->kill_reason[0] == 0) {
+            char place[LUA_IDSIZE + 32];
+            write_place(task, place, sizeof place);
+            say_over_budget(task, place);
+        }
         kill_now(task);
         break;
     }

@@ -49,6 +49,13 @@ static void a_loop_is_killed(void **state)
     expect_killed("while true do end", KILLED);
 }
 
+static void a_kill_names_the_line_that_ran(void **state)
+{
+    (void)state;
+    expect_killed("local x\nwhile true do\nx = 1\nend", KILLED " of processor time (at ");
+    expect_killed("coroutine.wrap(function() while true do end end)()", " (at ");
+}
+
 static void a_kill_passes_pcall(void **state)
 {
     (void)state;
@@ -209,10 +216,27 @@ static void deep_recursion_is_an_error(void **state)
                   "overflow");
 }
 
+static void a_hostile_pattern_is_an_error(void **state)
+{
+    (void)state;
+    expect_killed("string.find(('a'):rep(40), ('a?'):rep(40) .. ('a'):rep(40))", "takes too long");
+    expect_killed("string.match(('a'):rep(5000), '.-.-.-.-b')", "takes too long");
+    expect_killed("string.gsub(('a'):rep(200000), '.-b', '')", "takes too long");
+    expect_killed("for _ in string.gmatch(('a'):rep(200000), '.-b') do end", "takes too long");
+    expect_killed("string.gsub(('x'):rep(10000), 'x+', ('y'):rep(10000), 1)\n"
+                  "string.gsub(('x'):rep(10000), 'x?', ('y'):rep(10000))",
+                  "too large");
+    expect_killed("local s, n = ('ab '):rep(300000):gsub('%s+', '_')\n"
+                  "local words = 0 for w in s:gmatch('[^_]+') do words = words + 1 end\n"
+                  "error(n .. ' replaced, ' .. words .. ' words')",
+                  "300000 replaced, 300000 words");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_loop_is_killed),
+        cmocka_unit_test(a_kill_names_the_line_that_ran),
         cmocka_unit_test(a_kill_passes_pcall),
         cmocka_unit_test(a_kill_passes_xpcall_and_its_handler),
         cmocka_unit_test(a_kill_passes_a_sort_comparator),
@@ -224,6 +248,7 @@ int main(void)
         cmocka_unit_test(too_much_memory_is_an_error),
         cmocka_unit_test(memory_comes_back),
         cmocka_unit_test(deep_recursion_is_an_error),
+        cmocka_unit_test(a_hostile_pattern_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
