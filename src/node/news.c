@@ -123,11 +123,21 @@ static void step_down(struct node *n, const struct raft_note *note)
     post(n, "step_down", note->term);
 }
 
+/* A node that is cut off tries several times a second, for days: only attempts 1, 2, 4, 8 ... are
+ * news then. An election that a pre-vote has allowed always is. */
+static bool is_worth_a_line(const struct node *n, const struct raft_note *note)
+{
+    uint64_t attempt = note->election_started.attempt;
+    bool routine = note->election_started.prevote || !n->options.raft.prevote;
+    return !routine || (attempt & (attempt - 1)) == 0;
+}
+
 static void election_started(struct node *n, const struct raft_note *note)
 {
-    log_info(n->ports.log, note->election_started.prevote ? "pre-vote started" : "election started",
-             log_u64("term", note->term), log_u64("attempt", note->election_started.attempt),
-             log_u64("votes_needed", note->election_started.votes_needed));
+    LOG_AT(n->ports.log, is_worth_a_line(n, note) ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
+           note->election_started.prevote ? "pre-vote started" : "election started",
+           log_u64("term", note->term), log_u64("attempt", note->election_started.attempt),
+           log_u64("votes_needed", note->election_started.votes_needed));
     fields_begin(n, 3);
     field_u64(n, "attempt", note->election_started.attempt);
     field_bool(n, "prevote", note->election_started.prevote);

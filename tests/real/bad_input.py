@@ -2,12 +2,15 @@
 """Whatever a user gets wrong: one clear sentence, and the exit code that stands for it."""
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import unittest
+import urllib.error
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from cluster import Cluster, free_ports, wait_until  # noqa: E402
@@ -116,6 +119,9 @@ class Start(unittest.TestCase):
         os.unlink(os.path.join(self.folder, "broken.lua"))
         self.refused(ERROR, "broken.lua", config=config)
 
+    def test_check_reads_the_scripts_too(self):
+        self.refused(ERROR, "broken.lua:1:", config=self.script("x = = 1"), flags=["--check"])
+
     # -- ports
 
     def test_ports_in_use_are_named(self):
@@ -165,6 +171,13 @@ class Words(unittest.TestCase):
     def test_unknown_verb_suggests_the_nearest(self):
         self.refused(USAGE, "stauts", says=["did you mean status?"])
         self.refused(USAGE, "kv", "gett", "a", says=["did you mean kv get?"])
+
+    def test_help_on_what_is_no_verb_suggests_the_nearest(self):
+        self.refused(USAGE, "help", "stauts", says=["did you mean status?"])
+
+    def test_dev_names_a_script_that_cannot_be_read_before_it_starts_anything(self):
+        done = self.refused(ERROR, "dev", "no/such.lua", says=["no/such.lua", "No such file"])
+        self.assertEqual(done.stdout, "")
 
     def test_unknown_flag_suggests_the_nearest(self):
         self.refused(USAGE, "status", "--timout", "1s", says=["did you mean --timeout?"])
@@ -251,13 +264,42 @@ class Answers(unittest.TestCase):
     def test_errors_of_a_machine_are_told(self):
         self.assertIn("nosuch", self.call(ERROR, "propose", "nosuch", "cmd").stderr)
         self.assertIn("nosuch", self.call(ERROR, "propose", "kv", "nosuch").stderr)
-        self.assertIn("no member", self.call(ERROR, "transfer", "n9").stderr)
+        self.assertIn('no member "n9"', self.call(ERROR, "transfer", "n9").stderr)
+
+    def test_only_the_leader_takes_what_must_not_be_forwarded(self):
+        leader = self.cluster.wait_leader().name
+        other = next(i for i, x in enumerate(self.cluster.nodes) if x.name != leader)
+        done = self.call(NO_LEADER, "propose", "kv", "set", '{"key":"a","value":1}', "--no-forward",
+                         node=other)
+        self.assertIn(f"{leader} is", done.stderr)
+
+    def test_transfer_to_the_leader_has_nothing_to_do(self):
+        leader = self.cluster.wait_leader().name
+        self.assertEqual(self.call(OK, "transfer", leader).stdout, f"{leader} leads now\n")
 
     def test_transfer_names_the_new_leader(self):
         leader = self.cluster.wait_leader().name
         target = next(x.name for x in self.cluster.nodes if x.name != leader)
         self.assertEqual(self.call(OK, "transfer", target).stdout, f"{target} leads now\n")
         wait_until(lambda: (self.cluster.leader() or leader) != leader, 10, "another leader")
+
+
+    def http_status(self, path):
+        url = f"http://127.0.0.1:{self.cluster.nodes[0].http}{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return answer.status
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                self.assertIn("message", json.load(refusal)["error"])
+                return refusal.code
+
+    def test_http_tells_what_is_not_there_and_what_makes_no_sense(self):
+        self.call(OK, "kv", "put", "there", "x")
+        self.assertEqual(self.http_status("/kv/there"), 200)
+        self.assertEqual(self.http_status("/kv/not-there"), 404)
+        self.assertEqual(self.http_status("/nonsense"), 404)
+        self.assertEqual(self.http_status("/follower?lag=few"), 400)
 
 
 class Alone(unittest.TestCase):
@@ -272,6 +314,7 @@ class Alone(unittest.TestCase):
             there = ["-e", f"127.0.0.1:{node.client}"]
             done = moonkeeper("kv", "put", "a", "b", "--timeout", "300ms", *there)
             self.assertEqual(done.returncode, NO_LEADER, done.stderr)
+            self.assertIn("no leader is known", done.stderr)
             self.assertIn("try:", done.stderr)
             done = moonkeeper("kv", "get", "a", "--timeout", "300ms", *there)
             self.assertEqual(done.returncode, NO_LEADER, done.stderr)
@@ -279,6 +322,12 @@ class Alone(unittest.TestCase):
             self.assertEqual(done.returncode, NO_LEADER)
             self.assertIn("there is no leader", done.stdout)
             self.assertIn("1 of 3 nodes answer", done.stdout)
+
+            def attempts():
+                with open(node.log) as f:
+                    return re.findall(r'"pre-vote started".* attempt=(\d+)', f.read())
+            wait_until(lambda: "8" in attempts(), 20, "the eighth attempt at an election")
+            self.assertEqual(attempts(), ["1", "2", "4", "8"])  # the longer, the rarer
         finally:
             cluster.__exit__(None, None, None)
 
