@@ -253,6 +253,17 @@ static void view_peers(struct node *n, struct script_view *view, const struct ra
     view->quorum = view->quorum / 2 + 1;
 }
 
+/* Scripts take 0 for a cluster without leases, where leadership alone counts. A lease that is not
+ * there now (lapsed, or given up for a hand-over) must look like one that ended long ago. */
+static uint64_t lease_for_scripts(const struct node *n, uint64_t until_us)
+{
+    enum { LONG_AGO_US = 1 };
+    if (!n->options.raft.lease) {
+        return 0;
+    }
+    return until_us != 0 ? until_us : LONG_AGO_US;
+}
+
 void news_view(struct node *n)
 {
     if (n->scripts == NULL) {
@@ -269,7 +280,7 @@ void news_view(struct node *n)
         .last_index = status->last.index,
         .leader_ready =
             status->role == RAFT_LEADER && n->news.ready_term == status->term && !n->failed,
-        .lease_until_us = status->lease_until_us,
+        .lease_until_us = lease_for_scripts(n, status->lease_until_us),
     };
     view.token = view.leader_ready ? n->news.ready_index : 0;
     copy_name(view.leader_id, members_name(n, status->leader));
