@@ -17,6 +17,7 @@
 #include "script/inbox.h"
 #include "script/lead.h"
 #include "script/memory.h"
+#include "script/meter.h"
 #include "script/request_table.h"
 #include "script/script.h"
 
@@ -80,6 +81,7 @@ struct script_host {
     atomic_bool tick;
     uint64_t slice_began_us;     /* on the port's clock of processor time */
     uint64_t slice_instructions; /* where there is no port */
+    struct meter string_meter;   /* of the pattern that is being matched */
 
     struct script_view view; /* the host's copy, taken at the start of a run */
     struct leadership leadership;

@@ -31,12 +31,6 @@ void machine_string_push(lua_State *L);
 void machine_table_push(lua_State *L);
 void machine_utf8_push(lua_State *L);
 
-/* Functions of string, in machine_pattern.c. */
-int machine_string_find(lua_State *L);
-int machine_string_match(lua_State *L);
-int machine_string_gmatch(lua_State *L);
-int machine_string_gsub(lua_State *L);
-
 /* Push what meta is: {index, term, time_ms, fence, random(m?, n?)} of the run, unchangeable.
  * [-0, +1, m] */
 void machine_meta_push(lua_State *L);

@@ -6,6 +6,7 @@
 #include "script/machine_run.h"
 #include "script/machine_sandbox.h"
 #include "script/st.h"
+#include "script/string_pattern.h"
 #include "script/value.h"
 
 /* Pay for all strings among the arguments. */
@@ -68,6 +69,49 @@ static int string_format(lua_State *L)
     return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
+/* ---- patterns: paid for by the command ----------------------------------------------------- */
+
+static struct meter *meter_of(lua_State *L)
+{
+    return &machine_run_of(L)->meter;
+}
+
+static size_t string_bytes_max(lua_State *L)
+{
+    (void)L;
+    return MACHINE_STRING_BYTES_MAX;
+}
+
+static void exhausted(lua_State *L)
+{
+    st_raise_exhausted(L);
+}
+
+static const struct string_budget budget = {.meter = meter_of,
+                                            .exhausted = exhausted,
+                                            .string_bytes_max = string_bytes_max,
+                                            .is_table = st_is};
+
+static int string_find(lua_State *L)
+{
+    return string_pattern_find(L, &budget);
+}
+
+static int string_match(lua_State *L)
+{
+    return string_pattern_match(L, &budget);
+}
+
+static int string_gmatch(lua_State *L)
+{
+    return string_pattern_gmatch(L, &budget);
+}
+
+static int string_gsub(lua_State *L)
+{
+    return string_pattern_gsub(L, &budget);
+}
+
 /* Copy functions of the module at the top into the table below it, through the given wrapper. */
 static void wrap(lua_State *L, const char *const *names, lua_CFunction wrapper)
 {
@@ -85,10 +129,10 @@ void machine_string_push(lua_State *L)
     static const char *const rep[] = {"rep", NULL};
     static const char *const format[] = {"format", NULL};
     static const luaL_Reg own[] = {
-        {"find", machine_string_find},
-        {"match", machine_string_match},
-        {"gmatch", machine_string_gmatch},
-        {"gsub", machine_string_gsub},
+        {"find", string_find},
+        {"match", string_match},
+        {"gmatch", string_gmatch},
+        {"gsub", string_gsub},
         {NULL, NULL},
     };
     luaL_newlib(L, own);

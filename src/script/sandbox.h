@@ -12,6 +12,8 @@ void sandbox_open(lua_State *L, const struct script_app *app);
 
 /* guard.c: pcall, xpcall, setmetatable, error-proof against a kill. Stack: [-0, +0]. */
 void guard_open(lua_State *L);
+/* string_bounded.c: the functions that match patterns, in the library on top. Stack: [-0, +0]. */
+void string_bounded_open(lua_State *L);
 /* modules.c: package and require. Stack: [-0, +0]. */
 void modules_open(lua_State *L, const struct script_app *app);
 

@@ -1,10 +1,29 @@
-/* string.find, match, gmatch and gsub of machines, on the bounded matcher. */
+#include "script/string_pattern.h"
+
 #include <lauxlib.h>
 #include <string.h>
 
-#include "script/machine_run.h"
-#include "script/machine_sandbox.h"
 #include "script/pattern.h"
+#include "script/value.h"
+
+/* One call: who pays for it. */
+struct call {
+    lua_State *L;
+    const struct string_budget *budget;
+    struct meter *meter;
+};
+
+static struct call begin(lua_State *L, const struct string_budget *budget)
+{
+    return (struct call){.L = L, .budget = budget, .meter = budget->meter(L)};
+}
+
+static void spend_bytes(const struct call *c, size_t size_bytes)
+{
+    if (!meter_spend(c->meter, 1 + size_bytes / 16)) {
+        c->budget->exhausted(c->L);
+    }
+}
 
 static struct bytes check_bytes(lua_State *L, int index)
 {
@@ -14,11 +33,12 @@ static struct bytes check_bytes(lua_State *L, int index)
 }
 
 /* A pattern takes a few kilobytes: it lives in a userdata, below what the function pushes. */
-static struct pattern *push_pattern(lua_State *L, int index, bool with_anchor)
+static struct pattern *push_pattern(const struct call *c, int index, bool with_anchor)
 {
+    lua_State *L = c->L;
     const char *reason;
     struct bytes text = check_bytes(L, index);
-    machine_spend_bytes(L, text.size);
+    spend_bytes(c, text.size);
     struct pattern *p = lua_newuserdatauv(L, sizeof *p, 0);
     if (!pattern_compile(p, text, with_anchor, &reason)) {
         luaL_error(L, "%s", reason);
@@ -26,12 +46,12 @@ static struct pattern *push_pattern(lua_State *L, int index, bool with_anchor)
     return p;
 }
 
-static bool search(lua_State *L, const struct pattern *p, struct bytes subject, const uint8_t *from,
-                   struct pattern_match *match)
+static bool search(const struct call *c, const struct pattern *p, struct bytes subject,
+                   const uint8_t *from, struct pattern_match *match)
 {
-    bool found = pattern_search(p, subject, from, &machine_run_of(L)->meter, match);
-    if (machine_run_of(L)->meter.exhausted) {
-        st_raise_exhausted(L);
+    bool found = pattern_search(p, subject, from, c->meter, match);
+    if (c->meter->exhausted) {
+        c->budget->exhausted(c->L);
     }
     return found;
 }
@@ -86,8 +106,9 @@ static int find_plain(lua_State *L, struct bytes subject, const uint8_t *from, s
     return 2;
 }
 
-static int find_or_match(lua_State *L, bool find)
+static int find_or_match(lua_State *L, const struct string_budget *budget, bool find)
 {
+    struct call c = begin(L, budget);
     struct bytes subject = check_bytes(L, 1);
     struct bytes text = check_bytes(L, 2);
     const uint8_t *from = check_init(L, 3, subject);
@@ -96,12 +117,12 @@ static int find_or_match(lua_State *L, bool find)
         return 1;
     }
     if (find && lua_toboolean(L, 4)) {
-        machine_spend_bytes(L, subject.size + text.size);
+        spend_bytes(&c, subject.size + text.size);
         return find_plain(L, subject, from, text);
     }
-    const struct pattern *p = push_pattern(L, 2, true);
+    const struct pattern *p = push_pattern(&c, 2, true);
     struct pattern_match match;
-    if (!search(L, p, subject, from, &match)) {
+    if (!search(&c, p, subject, from, &match)) {
         lua_pushnil(L);
         return 1;
     }
@@ -113,25 +134,27 @@ static int find_or_match(lua_State *L, bool find)
     return 2 + push_captures(L, p, subject, &match, false);
 }
 
-int machine_string_find(lua_State *L)
+int string_pattern_find(lua_State *L, const struct string_budget *budget)
 {
-    return find_or_match(L, true);
+    return find_or_match(L, budget, true);
 }
 
-int machine_string_match(lua_State *L)
+int string_pattern_match(lua_State *L, const struct string_budget *budget)
 {
-    return find_or_match(L, false);
+    return find_or_match(L, budget, false);
 }
 
-/* Upvalues: subject, pattern (userdata), where to go on, end of the last match (offsets). */
+/* Upvalues: subject, pattern (userdata), where to go on, end of the last match (offsets), budget.
+ */
 static int next_match(lua_State *L)
 {
+    struct call c = begin(L, lua_touserdata(L, lua_upvalueindex(5)));
     struct bytes subject = check_bytes(L, lua_upvalueindex(1));
     const struct pattern *p = lua_touserdata(L, lua_upvalueindex(2));
     const uint8_t *from = subject.data + lua_tointeger(L, lua_upvalueindex(3));
     lua_Integer last_end = lua_tointeger(L, lua_upvalueindex(4));
     struct pattern_match match;
-    while (from <= subject.data + subject.size && search(L, p, subject, from, &match)) {
+    while (from <= subject.data + subject.size && search(&c, p, subject, from, &match)) {
         if (match.end - subject.data == last_end) { /* an empty match right after a match is none */
             from = match.start + 1;
             continue;
@@ -146,32 +169,36 @@ static int next_match(lua_State *L)
     return 0;
 }
 
-int machine_string_gmatch(lua_State *L)
+int string_pattern_gmatch(lua_State *L, const struct string_budget *budget)
 {
+    struct call c = begin(L, budget);
     struct bytes subject = check_bytes(L, 1);
     const uint8_t *from = check_init(L, 3, subject);
     lua_settop(L, 2);
-    push_pattern(L, 2, false);
+    push_pattern(&c, 2, false);
     lua_remove(L, 2);
     lua_pushinteger(L, from == NULL ? (lua_Integer)subject.size + 1 : from - subject.data);
     lua_pushinteger(L, -1);
-    lua_pushcclosure(L, next_match, 4);
+    lua_pushlightuserdata(L, (void *)budget);
+    lua_pushcclosure(L, next_match, 5);
     return 1;
 }
 
 /* ---- gsub ---------------------------------------------------------------------------------- */
 
 struct substitution {
+    struct call call;
     lua_State *L;
     const struct pattern *p;
     struct bytes subject;
     struct buffer *out;
+    size_t bytes_max;
 };
 
 static void add_bytes(struct substitution *s, struct bytes bytes)
 {
-    machine_spend_bytes(s->L, bytes.size);
-    if (bytes.size > MACHINE_STRING_BYTES_MAX - s->out->size) {
+    spend_bytes(&s->call, bytes.size);
+    if (bytes.size > s->bytes_max - s->out->size) {
         luaL_error(s->L, "the resulting string is too large");
     }
     buffer_add_bytes(s->out, bytes);
@@ -235,17 +262,19 @@ static void add_replacement(struct substitution *s, const struct pattern_match *
     lua_settop(L, top);
 }
 
-int machine_string_gsub(lua_State *L)
+int string_pattern_gsub(lua_State *L, const struct string_budget *budget)
 {
+    struct call c = begin(L, budget);
     int type = lua_type(L, 3);
-    luaL_argexpected(L,
-                     type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TTABLE ||
-                         type == LUA_TFUNCTION || st_is(L, 3),
-                     3, "string/function/table");
+    bool is_table = type == LUA_TTABLE || (budget->is_table != NULL && budget->is_table(L, 3));
+    luaL_argexpected(
+        L, type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TFUNCTION || is_table, 3,
+        "string/function/table");
     struct bytes subject = check_bytes(L, 1);
     lua_Integer times_max = luaL_optinteger(L, 4, (lua_Integer)subject.size + 1);
-    struct substitution s = {.L = L, .subject = subject};
-    s.p = push_pattern(L, 2, true);
+    struct substitution s = {
+        .call = c, .L = L, .subject = subject, .bytes_max = budget->string_bytes_max(L)};
+    s.p = push_pattern(&c, 2, true);
     s.out = value_buffer_push(L);
     const uint8_t *end = subject.data + subject.size;
     const uint8_t *copied = subject.data; /* up to here all is in out */
@@ -253,7 +282,7 @@ int machine_string_gsub(lua_State *L)
     const uint8_t *last_end = NULL;
     lua_Integer times = 0;
     struct pattern_match match;
-    while (times < times_max && from <= end && search(L, s.p, subject, from, &match)) {
+    while (times < times_max && from <= end && search(&c, s.p, subject, from, &match)) {
         if (match.end == last_end) {
             from = match.start + 1;
         } else {
