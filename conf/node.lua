@@ -60,7 +60,7 @@ return {
 
   -- Scripts. Each runs in a Lua state of its own; mk.config reads its `config`.
   apps = {
-    -- { name = "worker", script = "scripts/worker.lua", config = { argv = { "sleep", "60" } } },
+    -- { name = "demo", script = "scripts/demo.lua", config = { greeting = "hello" } },
   },
 
   -- Bounds on what a node takes in, with their defaults.

@@ -460,8 +460,8 @@ static enum err take_lock(struct store *s, struct why *why)
                        fs->v->path(fs->ctx));
     }
     if (err != ERR_OK) {
-        err_why(why, err, "locking the data directory %s failed: %s", fs->v->path(fs->ctx),
-                err_message(err));
+        err_why(why, err, "cannot lock the data directory %s (can this user write there?): %s",
+                fs->v->path(fs->ctx), err_message(err));
     }
     return err;
 }
