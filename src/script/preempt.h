@@ -29,8 +29,8 @@ void preempt_enter(struct task *task, lua_State *L);
 /* Processor time since the task last waited. */
 uint64_t preempt_used_us(const struct task *task);
 
-/* The task has caught an error. To unwind a deep stack takes long, and no instructions: where these are
- * counted, it is charged. */
+/* The task has caught an error. To unwind a deep stack takes long, and no instructions: where these
+ * are counted, it is charged. */
 void preempt_charge_error(struct task *task);
 
 /* Close the <close> variables of L, which is suspended or dead. They may use a fifth of the budget.
