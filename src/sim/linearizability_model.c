@@ -384,7 +384,13 @@ static bool lacks_a_maker(const struct register_part *p, lin_state state)
     return false;
 }
 
-/* The next that must read, before anything can reset the value, cannot find there what it needs. */
+/* Can appending make this observed value of that state? */
+static bool grows_into(const struct register_part *p, lin_state state, uint32_t observed)
+{
+    return state != LIN_DEAD && begins_with(p->observed[observed], bytes_of_state(p, state));
+}
+
+/* Something must read before anything can reset the value, and will not find what it needs. */
 static bool has_outgrown(const struct register_part *p, lin_state left, lin_state state)
 {
     uint32_t need = p->needs.next[p->count], reset = p->resets.next[p->count];
@@ -393,14 +399,13 @@ static bool has_outgrown(const struct register_part *p, lin_state left, lin_stat
     }
     if (reset == p->count) {
         uint32_t at = left == LIN_NO_STATE ? NOTHING : observed_at(p, left);
-        if (at != NOTHING && left != state && p->must[at] > 0) {
+        if (at != NOTHING && p->must[at] > 0 && !grows_into(p, state, at)) {
             return true;
         }
     } else if (p->operations[reset].invoked < p->operations[need].returned) {
         return false;
     }
-    return state == LIN_DEAD ||
-           !begins_with(p->observed[p->operations[need].reads], bytes_of_state(p, state));
+    return !grows_into(p, state, p->operations[need].reads);
 }
 
 static bool is_hopeless(const void *part, lin_state left, lin_state state)
