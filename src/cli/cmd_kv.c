@@ -14,6 +14,8 @@
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
+enum { KEY_MAX = 1024 }; /* bytes; the machine holds to it */
+
 static void begin(struct buffer *params, const char *name, uint32_t args_count)
 {
     write_array(params, 4);
@@ -173,12 +175,11 @@ static int kv_del(struct cli *cli, int argc, char **argv)
 
 /* ---- list ----------------------------------------------------------------------------------- */
 
-static void print_list(const struct cli *cli, struct bytes items)
+static void add_items(const struct cli *cli, struct table *t, struct bytes items)
 {
-    struct table *t = table_new("KEY|>VERSION|VALUE", cli->colour);
     for (uint32_t i = 0; i < view_count(items); i++) {
         struct bytes item = view_at(items, i), value = view_get(item, "value");
-        char key[512], text[256];
+        char key[KEY_MAX + 1], text[256];
         struct buffer json = {0};
         view_text(item, "key", key, sizeof key);
         if (cli->output == OUTPUT_SIMPLE) {
@@ -195,54 +196,114 @@ static void print_list(const struct cli *cli, struct bytes items)
         table_cell(t, TABLE_PLAIN, "%s", text);
         buffer_close(&json);
     }
-    if (cli->output == OUTPUT_TABLE) {
+}
+
+struct list_request {
+    const char *prefix, *level;
+    const char *limit_text; /* NULL: all there are */
+    uint64_t limit;
+    uint8_t after[KEY_MAX]; /* begin after this key */
+    size_t after_size;      /* 0: from the first */
+};
+
+/* One page: the node answers at most so many keys at a time. */
+static int list_page(const struct cli *cli, const struct list_request *q, struct buffer *result)
+{
+    struct buffer params = {0};
+    begin(&params, "list", 1u + (q->limit_text != NULL) + (q->after_size > 0));
+    add_text(&params, "prefix", q->prefix);
+    if (q->limit_text != NULL) {
+        add_u64(&params, "limit", q->limit);
+    }
+    if (q->after_size > 0) {
+        write_text(&params, "after");
+        write_str(&params, bytes_of(q->after, q->after_size));
+    }
+    end_query(cli, &params, q->level);
+    int exit_code = client_request(cli, "query", buffer_bytes(&params), result);
+    buffer_close(&params);
+    return exit_code;
+}
+
+static void go_on_after(struct list_request *q, struct bytes next)
+{
+    struct reader r = reader_of(next);
+    struct bytes key = {0};
+    if (!view_is_nil(next)) {
+        key = read_str_or_bin(&r, KEY_MAX);
+    }
+    if (key.size > 0) {
+        memcpy(q->after, key.data, key.size);
+    }
+    q->after_size = key.size;
+}
+
+/* Page after page, for people. */
+static int list_all(const struct cli *cli, struct list_request *q)
+{
+    struct table *t = table_new("KEY|>VERSION|VALUE", cli->colour);
+    int exit_code;
+    bool more;
+    do {
+        struct buffer result = {0};
+        exit_code = list_page(cli, q, &result);
+        more = false;
+        if (exit_code == EXIT_OK) {
+            add_items(cli, t, view_get(buffer_bytes(&result), "items"));
+            go_on_after(q, view_get(buffer_bytes(&result), "next"));
+            more = q->limit_text == NULL && q->after_size > 0;
+        }
+        buffer_close(&result);
+    } while (more);
+    if (exit_code == EXIT_OK && cli->output == OUTPUT_TABLE) {
         table_print(t, stdout);
     }
     table_free(t);
+    return exit_code;
 }
 
 static int kv_list(struct cli *cli, int argc, char **argv)
 {
-    const char *level = NULL, *limit_text = NULL, *after = NULL;
+    const char *after = NULL;
+    struct list_request q = {0};
     const struct flag flags[] = {
-        {"limit", 0, "N", "at most so many", &limit_text, NULL},
+        {"limit", 0, "N", "at most so many", &q.limit_text, NULL},
         {"after", 0, "KEY", "begin after this key", &after, NULL},
-        {"read", 0, "LEVEL", "linearizable (default), lease or local", &level, NULL},
+        {"read", 0, "LEVEL", "linearizable (default), lease or local", &q.level, NULL},
     };
     const struct usage usage = {
         .synopsis = "kv list [PREFIX]",
-        .about = "List keys that begin with PREFIX, in order, with their values.",
+        .about =
+            "List keys that begin with PREFIX, in order, with their values. With -o json: one\n"
+            "page; where it has a \"next\", the following begins --after that.",
         .flags = flags,
         .flags_count = sizeof flags / sizeof flags[0],
         .arguments_max = 1,
     };
     int exit_code;
     int count = cli_parse(cli, argc, argv, &usage, &exit_code);
-    uint64_t limit = 0;
     if (count < 0) {
         return exit_code;
     }
-    if (limit_text != NULL && !parse_u64(limit_text, &limit)) {
-        return cli_misuse(cli, "--limit is \"%s\"; it must be a number", limit_text);
+    if (q.limit_text != NULL && !parse_u64(q.limit_text, &q.limit)) {
+        return cli_misuse(cli, "--limit is \"%s\"; it must be a number", q.limit_text);
     }
-    struct buffer params = {0}, result = {0};
-    begin(&params, "list", 1u + (limit_text != NULL) + (after != NULL));
-    add_text(&params, "prefix", count == 1 ? argv[0] : "");
-    if (limit_text != NULL) {
-        add_u64(&params, "limit", limit);
+    if (after != NULL && strlen(after) > KEY_MAX) {
+        return cli_misuse(cli, "--after is longer than a key can be");
     }
     if (after != NULL) {
-        add_text(&params, "after", after);
+        q.after_size = strlen(after);
+        memcpy(q.after, after, q.after_size);
     }
-    end_query(cli, &params, level);
-    exit_code = client_request(cli, "query", buffer_bytes(&params), &result);
-    if (exit_code == EXIT_OK && cli->output != OUTPUT_JSON) {
-        struct bytes items = view_get(buffer_bytes(&result), "items");
-        print_list(cli, items.size > 0 ? items : buffer_bytes(&result));
-    } else if (exit_code == EXIT_OK) {
+    q.prefix = count == 1 ? argv[0] : "";
+    if (cli->output != OUTPUT_JSON) {
+        return list_all(cli, &q);
+    }
+    struct buffer result = {0};
+    exit_code = list_page(cli, &q, &result);
+    if (exit_code == EXIT_OK) {
         exit_code = client_print(cli, buffer_bytes(&result));
     }
-    buffer_close(&params);
     buffer_close(&result);
     return exit_code;
 }

@@ -41,10 +41,20 @@ long long log_line_number(const struct log_line *line, const char *key)
     return json_integer_value(json_object_get(line->object, key));
 }
 
+/* Plain enough to stand without quotes; control characters never are. */
+static bool is_plain(const char *text)
+{
+    const char *c = text;
+    while ((unsigned char)*c > ' ' && *c != '"' && *c != '=' && *c != 0x7f) {
+        c++;
+    }
+    return c > text && *c == 0;
+}
+
 static void print_value(const json_t *value, FILE *out)
 {
     const char *text = json_string_value(value);
-    if (text != NULL && *text != 0 && strpbrk(text, " \t\n\"=") == NULL) {
+    if (text != NULL && is_plain(text)) {
         fputs(text, out);
     } else {
         json_dumpf(value, out, JSON_ENCODE_ANY | JSON_COMPACT);

@@ -63,13 +63,30 @@ void table_free(struct table *t)
     free(t);
 }
 
+/* What somebody else stored must not command the terminal or break the row: \xNN for control
+ * characters. */
+static void make_visible(const char *text, char *out, size_t capacity)
+{
+    size_t size = 0;
+    for (; *text != 0 && size + 5 < capacity; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c < 0x20 || c == 0x7f) {
+            size += (size_t)snprintf(out + size, capacity - size, "\\x%02x", c);
+        } else {
+            out[size++] = *text;
+        }
+    }
+    out[size] = 0;
+}
+
 void table_cell(struct table *t, enum table_style style, const char *format, ...)
 {
-    char text[512];
+    char raw[512], text[sizeof raw * 4];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    vsnprintf(raw, sizeof raw, format, args);
     va_end(args);
+    make_visible(raw, text, sizeof text);
     if (t->cells_count == t->capacity) {
         t->capacity = t->capacity * 2 + 16;
         t->cells = alloc_resize(t->cells, t->capacity, sizeof *t->cells);

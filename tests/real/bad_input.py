@@ -248,6 +248,20 @@ class Answers(unittest.TestCase):
         self.assertEqual(got["value"], "x")
         self.call(OK, "kv", "put", "once", "z", "--if-version", str(got["version"]))
 
+    def test_a_list_is_whole_and_commands_no_terminal(self):
+        for part in range(0, 250, 125):  # a transaction has at most 128 operations
+            ops = [{"op": "set", "key": f"long/{i:03}", "value": "\x1b[31m\nx"}
+                   for i in range(part, part + 125)]
+            self.call(OK, "propose", "kv", "txn", json.dumps({"ops": ops}))
+        done = self.call(OK, "kv", "list", "long/", "-o", "simple")
+        self.assertEqual(len(done.stdout.split()), 250)
+        done = self.call(OK, "kv", "list", "long/")
+        self.assertEqual(len(done.stdout.splitlines()), 251)
+        self.assertIn("\\x1b[31m\\x0ax", done.stdout)
+        self.assertNotIn("\x1b", done.stdout)
+        done = self.call(OK, "kv", "list", "long/", "--limit", "2", "--after", "long/100", "-o", "simple")
+        self.assertEqual(done.stdout.split(), ["long/101", "long/102"])
+
     def test_integers_and_structure_survive_json(self):
         text = '{"big":9007199254740993,"list":[],"map":{"a":[1,-2,2.5,true,null]}}'
         self.call(OK, "kv", "put", "json", text, "--json")
