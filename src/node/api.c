@@ -113,6 +113,7 @@ static bool is_text(struct bytes b, const char *text)
 struct options {
     uint64_t timeout_us;
     bool forward;
+    bool fenced;
     uint64_t fence;
     bool keyed;
     uint8_t key[ENTRY_SESSION_BYTES];
@@ -151,6 +152,7 @@ static void take_option(struct params *p, struct options *o, struct bytes key)
         o->forward = read_bool(&p->r);
     } else if (is_text(key, "fence")) {
         o->fence = read_u64(&p->r);
+        o->fenced = true;
     } else if (is_text(key, "id")) {
         take_key(o, read_raw(&p->r));
     } else if (is_text(key, "read")) {
@@ -179,6 +181,10 @@ static struct options next_options(struct params *p)
             continue;
         }
         take_option(p, &o, key);
+        if (p->r.err != ERR_OK && o.bad == NULL) {
+            o.bad = "an option is of the wrong type: timeout_ms and fence are whole numbers, "
+                    "forward is true or false, read is text";
+        }
     }
     return o;
 }
@@ -226,8 +232,12 @@ static void call_propose(const struct call *c, struct params *p)
              o.bad != NULL ? o.bad : "propose takes [machine, command, args, {options}]");
         return;
     }
+    if (o.fenced && o.fence == 0) { /* what a node that does not lead has for a token */
+        fail(c, ERR_FENCED, "0 is the fencing token of no leadership");
+        return;
+    }
     struct buffer payload = {0};
-    if (o.fence != 0) {
+    if (o.fenced) {
         write_array(&payload, 2);
         write_u64(&payload, o.fence);
     }
