@@ -172,11 +172,20 @@ static bool leader_consents(const struct raft *r, const struct raft_message *m)
            v->transfer_from == r->promise.leader && m->term == r->promise.term + 1;
 }
 
-/* This node gave its word to another, or as the leader has the word of others. */
-static bool bound(const struct raft *r, raft_id candidate)
+/* Promises that this node may have forgotten: none matters to a candidate for whom the leader of
+ * this term gave up its lease (see transfer_receive_timeout_now). */
+static bool quiet(const struct raft *r, const struct raft_message *m)
 {
-    return r->now_us < r->quiet_until_us || lease_promise_blocks(r, candidate) ||
-           lease_leader_blocks(r);
+    const struct raft_vote *v = &m->vote;
+    bool consent =
+        v->transfer && !v->prevote && v->transfer_from == r->leader && m->term == r->term + 1;
+    return r->now_us < r->quiet_until_us && !consent;
+}
+
+/* This node gave its word to another, or as the leader has the word of others. */
+static bool bound(const struct raft *r, const struct raft_message *m)
+{
+    return quiet(r, m) || lease_promise_blocks(r, m->from) || lease_leader_blocks(r);
 }
 
 /* A leader that this node heard within the minimum timeout lives: it needs no successor. */
@@ -201,8 +210,7 @@ static void receive_prevote(struct raft *r, const struct raft_message *m)
 {
     bool free = m->term > r->term ||
                 (m->term == r->term && (r->vote == 0 || r->vote == m->from) && r->leader == 0);
-    bool granted =
-        free && up_to_date(r, m->vote.last) && !bound(r, m->from) && !leader_lives(r, m->from);
+    bool granted = free && up_to_date(r, m->vote.last) && !bound(r, m) && !leader_lives(r, m->from);
     struct raft_message *reply = outbox_send(r, RAFT_MESSAGE_VOTE_REPLY, m->from);
     reply->vote_reply = (struct raft_vote_reply){.granted = granted, .prevote = true};
     if (granted) {
@@ -228,7 +236,7 @@ static void receive_request(struct raft *r, const struct raft_message *m)
     if (leader_consents(r, m)) {
         lease_void_promise(r);
     }
-    if (bound(r, m->from)) {
+    if (bound(r, m)) {
         return; /* and the term stays: a candidate must not disturb a leader that others follow */
     }
     if (m->term > r->term) {

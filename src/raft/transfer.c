@@ -79,10 +79,13 @@ void transfer_receive_timeout_now(struct raft *r, const struct raft_message *m)
     bool current = r->role == RAFT_FOLLOWER && m->term == r->term && m->from == r->leader;
     /* A late one, of a transfer that was aborted, finds a longer log and does nothing. */
     bool whole = last.index == m->timeout_now.last.index && last.term == m->timeout_now.last.term;
-    if (!current || !whole || !r->self_voter || r->disk_failed || r->installing.done ||
-        r->now_us < r->quiet_until_us) {
+    if (!current || !whole || !r->self_voter || r->disk_failed || r->installing.done) {
         return;
     }
+    /* Promises that this node may have forgotten (quiet_until_us) do not matter here. One that it
+     * ever acknowledged was to a leader of a term that is durable here, so to this leader, who
+     * gives its lease up by asking, or to one whose lease was over before this leader was elected.
+     */
     if (r->promise.leader == m->from) {
         lease_void_promise(r);
     }
