@@ -52,30 +52,66 @@ static struct node *open_node(const struct node_ports *ports)
     return n;
 }
 
+/* A node is opened for every so many inputs: that takes far longer than the frames do. */
+enum { INPUTS_PER_NODE = 256 };
+
+static struct rig {
+    struct world *world;
+    struct sim_clock clock;
+    struct sim_fs *fs;
+    struct sim_executor executor;
+    struct entropy_port entropy;
+    struct transport_port transport;
+    struct guardian_page page;
+    struct node *node;
+    int inputs;
+} rig;
+
+static void rig_close(void)
+{
+    if (rig.node != NULL) {
+        sim_executor_reset(&rig.executor);
+        sim_fs_crash_process(rig.fs);
+        node_free(rig.node);
+        sim_fs_free(rig.fs);
+        world_free(rig.world);
+    }
+    rig = (struct rig){0};
+}
+
+static void rig_open(void)
+{
+    rig.world = world_new(1);
+    const struct sim_clock_setup setup = {.boot_us = 1000000000, .wall_ms = 1700000000000};
+    sim_clock_init(&rig.clock, rig.world, &setup);
+    rig.fs = sim_fs_new(1, "n1");
+    const struct sim_disk_rule rule = {.job = {.min_us = 1, .max_us = 2}};
+    sim_executor_init(&rig.executor, rig.world, rig.fs, &rule);
+    rig.executor.finished = job_finished;
+    rig.entropy = (struct entropy_port){.fill = fill};
+    rig.transport = (struct transport_port){.send = drop_frame, .set_peers = drop_peers};
+    const struct node_ports ports = {.clock = sim_clock_port(&rig.clock),
+                                     .entropy = &rig.entropy,
+                                     .fs = sim_fs_port(rig.fs),
+                                     .disk = &rig.executor.port,
+                                     .transport = &rig.transport,
+                                     .page = &rig.page};
+    rig.node = open_node(&ports);
+    node_link_up(rig.node, 2);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct guardian_page page;
-    memset(&page, 0, sizeof page);
-    struct world *w = world_new(1);
-    struct sim_clock clock;
-    const struct sim_clock_setup setup = {.boot_us = 1000000000, .wall_ms = 1700000000000};
-    sim_clock_init(&clock, w, &setup);
-    struct sim_fs *fs = sim_fs_new(1, "n1");
-    struct sim_executor executor;
-    const struct sim_disk_rule rule = {.job = {.min_us = 1, .max_us = 2}};
-    sim_executor_init(&executor, w, fs, &rule);
-    executor.finished = job_finished;
-    const struct entropy_port entropy = {.fill = fill};
-    const struct transport_port transport = {.send = drop_frame, .set_peers = drop_peers};
-    const struct node_ports ports = {.clock = sim_clock_port(&clock),
-                                     .entropy = &entropy,
-                                     .fs = sim_fs_port(fs),
-                                     .disk = &executor.port,
-                                     .transport = &transport,
-                                     .page = &page};
-    struct node *n = open_node(&ports);
-    node_link_up(n, 2);
+    if (rig.inputs++ % INPUTS_PER_NODE == 0) {
+        static bool closes_at_exit;
+        if (!closes_at_exit) {
+            closes_at_exit = atexit(rig_close) == 0;
+        }
+        rig_close();
+        rig.inputs = 1;
+        rig_open();
+    }
     /* Frames follow each other: two bytes of length, then as many bytes. */
     static const uint8_t incarnation[32] = {1};
     while (size >= 2) {
@@ -84,20 +120,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size -= 2;
         length = length < size ? length : size;
         struct slice frame = slice_copy(bytes_of(data, length));
-        node_receive(n, 2, incarnation, frame);
+        node_receive(rig.node, 2, incarnation, frame);
         slice_close(&frame);
-        node_round_end(n);
-        world_run_until(w, world_now_us(w) + 1000);
-        if (node_deadline(n) <= sim_clock_now_us(&clock)) {
-            node_tick(n);
+        node_round_end(rig.node);
+        world_run_until(rig.world, world_now_us(rig.world) + 1000);
+        if (node_deadline(rig.node) <= sim_clock_now_us(&rig.clock)) {
+            node_tick(rig.node);
         }
         data += length;
         size -= length;
     }
-    sim_executor_reset(&executor);
-    sim_fs_crash_process(fs);
-    node_free(n);
-    sim_fs_free(fs);
-    world_free(w);
     return 0;
 }

@@ -120,7 +120,7 @@ static void calls_that_share_a_key_wait_each_for_its_own_time(void **ctx)
     struct answer a[3];
     rig_ask(c, leader, "propose", "[\"counter\",\"add\",1,{\"id\":1,\"timeout_ms\":300}]", &a[0]);
     rig_ask(c, leader, "propose", "[\"counter\",\"add\",1,{\"id\":1,\"timeout_ms\":9000}]", &a[1]);
-    rig_ask(c, leader, "propose", "[\"counter\",\"add\",1,{\"id\":1,\"timeout_ms\":200}]", &a[2]);
+    rig_ask(c, leader, "propose", "[\"counter\",\"add\",1,{\"id\":1,\"timeout_ms\":100}]", &a[2]);
     assert_true(cluster_run(c, 400 * MS));
     assert_int_equal(a[0].count, 1);
     assert_int_equal(a[1].count, 0);
