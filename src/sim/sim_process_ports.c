@@ -1,0 +1,188 @@
+/* What the node is given (entropy, transport, its observer), and what network and disk report. */
+#include <string.h>
+
+#include "base/assert.h"
+#include "sim/sim_process_internal.h"
+
+void sim_process_entropy(void *ctx, void *out, size_t size_bytes)
+{
+    struct sim_process *p = ctx;
+    uint8_t *at = out;
+    while (size_bytes > 0) {
+        uint64_t word = rng_next(&p->rng);
+        size_t part = size_bytes < sizeof word ? size_bytes : sizeof word;
+        memcpy(at, &word, part);
+        at += part;
+        size_bytes -= part;
+    }
+}
+
+/* ---- from the node --------------------------------------------------------------------------- */
+
+uint32_t sim_process_host_of(const struct sim_process *p, raft_id id)
+{
+    for (uint32_t i = 0; i < p->options.hosts; i++) {
+        if (p->options.ids[i] == id) {
+            return i;
+        }
+    }
+    return SIM_NET_HOSTS_MAX;
+}
+
+static void transport_send(void *ctx, uint64_t peer, struct slice frame)
+{
+    struct sim_process *p = ctx;
+    uint32_t to = sim_process_host_of(p, peer);
+    if (p->ending || to == SIM_NET_HOSTS_MAX || to == p->options.host) {
+        return;
+    }
+    if (p->watch->sent != NULL) {
+        p->watch->sent(p->watch->ctx, p->options.host, to, frame);
+    }
+    sim_net_send(p->net, p->options.host, to, frame);
+}
+
+static void transport_set_peers(void *ctx, const struct transport_peer *peers, uint32_t peers_count)
+{
+    struct sim_process *p = ctx;
+    uint32_t set = 0;
+    for (uint32_t i = 0; i < peers_count; i++) {
+        uint32_t to = sim_process_host_of(p, peers[i].id);
+        if (to != SIM_NET_HOSTS_MAX) {
+            set |= UINT32_C(1) << to;
+        }
+    }
+    if (!p->ending) {
+        sim_net_set_peers(p->net, p->options.host, set);
+    }
+}
+
+static void want_round_end(void *ctx)
+{
+    struct sim_process *p = ctx;
+    p->round_wanted = true;
+}
+
+static void on_gave_up(void *ctx, uint64_t incarnation)
+{
+    struct sim_process *p = ctx;
+    if (sim_process_is_current(p, incarnation)) {
+        sim_process_end(p, SIM_END_FAILED);
+    }
+}
+
+static void node_stopped(void *ctx, enum err err, const char *message)
+{
+    struct sim_process *p = ctx;
+    (void)message;
+    ASSERT(!p->gave_up);
+    p->gave_up = true;
+    p->gave_up_err = err;
+    world_after(p->world, 0, on_gave_up, p, p->incarnations);
+}
+
+static void observe_step(void *ctx, const struct raft_event *event,
+                         const struct raft_effects *effects)
+{
+    struct sim_process *p = ctx;
+    if (p->watch->stepped != NULL) {
+        p->watch->stepped(p->watch->ctx, p->options.host, event, effects);
+    }
+}
+
+static void observe_applied(void *ctx, struct raft_pos pos, const struct entry *entry,
+                            enum err outcome, bool duplicate)
+{
+    struct sim_process *p = ctx;
+    if (p->watch->applied != NULL) {
+        p->watch->applied(p->watch->ctx, p->options.host, pos, entry, outcome, duplicate);
+    }
+}
+
+/* ---- to the node ----------------------------------------------------------------------------- */
+
+static void net_frame(void *ctx, uint32_t from, const uint8_t incarnation[SIM_HASH_BYTES],
+                      struct slice frame)
+{
+    struct happening h = {.kind = HAPPENING_FRAME, .peer = from, .frame = frame};
+    memcpy(h.bits, incarnation, SIM_HASH_BYTES);
+    sim_process_handle(ctx, &h);
+}
+
+static void net_up(void *ctx, uint32_t to)
+{
+    sim_process_handle(ctx, &(struct happening){.kind = HAPPENING_UP, .peer = to});
+}
+
+static void net_down(void *ctx, uint32_t to)
+{
+    sim_process_handle(ctx, &(struct happening){.kind = HAPPENING_DOWN, .peer = to});
+}
+
+static bool net_admit(void *ctx, uint32_t peer)
+{
+    struct sim_process *p = ctx;
+    const struct sim_process *other = p->options.all[peer];
+    if (p->paused || p->node == NULL || other->node == NULL) {
+        return false;
+    }
+    enum err e = node_check_peer(p->node, p->options.ids[peer], node_storage_uuid(other->node));
+    return e == ERR_OK;
+}
+
+static bool net_certificate(void *ctx, uint32_t dead, const uint8_t revealed[SIM_INCARNATION_BYTES])
+{
+    struct happening h = {.kind = HAPPENING_CERTIFICATE, .peer = dead};
+    memcpy(h.bits, revealed, SIM_INCARNATION_BYTES);
+    sim_process_handle(ctx, &h);
+    return true;
+}
+
+static void job_finished(void *ctx, struct executor_job *job, uint64_t ordinal, bool synced)
+{
+    sim_process_handle(
+        ctx, &(struct happening){
+                 .kind = HAPPENING_JOB, .job = job, .ordinal = ordinal, .synced = synced});
+}
+
+/* ---- put together ---------------------------------------------------------------------------- */
+
+void sim_process_connect(struct sim_process *p)
+{
+    p->executor.finished = job_finished;
+    p->executor.ctx = p;
+    p->entropy = (struct entropy_port){.ctx = p, .fill = sim_process_entropy};
+    p->transport =
+        (struct transport_port){.ctx = p, .send = transport_send, .set_peers = transport_set_peers};
+    sim_net_attach(p->net, p->options.host,
+                   &(struct sim_net_callbacks){.ctx = p,
+                                               .frame = net_frame,
+                                               .up = net_up,
+                                               .down = net_down,
+                                               .admit = net_admit,
+                                               .certificate = net_certificate});
+}
+
+struct node_ports sim_process_ports(struct sim_process *p)
+{
+    return (struct node_ports){
+        .clock = sim_clock_port(&p->clock),
+        .entropy = &p->entropy,
+        .fs = sim_fs_port(p->fs),
+        .disk = &p->executor.port,
+        .transport = &p->transport,
+        .page = &p->page,
+        .ctx = p,
+        .want_round_end = want_round_end,
+        .stopped = node_stopped,
+    };
+}
+
+struct node_observer sim_process_observer(struct sim_process *p)
+{
+    return (struct node_observer){
+        .ctx = p,
+        .stepped = observe_step,
+        .applied = observe_applied,
+    };
+}
