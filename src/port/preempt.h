@@ -14,7 +14,7 @@ struct preempt_port {
     void (*start)(void *ctx, uint64_t period_us, void (*tick)(void *arg), void *arg);
     /* No tick() runs after it returned. Same thread as start(). */
     void (*stop)(void *ctx);
-    /* Processor time that the calling thread has used. */
+    /* Processor time that the calling thread has used. Called from tick() too. */
     uint64_t (*cpu_us)(void *ctx);
 };
 

@@ -79,7 +79,10 @@ struct script_host {
     enum yield_kind yield;
     _Atomic(lua_State *) running;
     atomic_bool tick;
-    uint64_t slice_began_us;     /* on the port's clock of processor time */
+    /* The beginning of the slice: on the clock, and, once a tick asked for it, in processor time
+     * (reading that is a system call, and most slices end before a tick). */
+    _Atomic uint64_t slice_at_us;
+    _Atomic uint64_t slice_cpu_us;
     uint64_t slice_instructions; /* where there is no port */
     struct meter string_meter;   /* of the pattern that is being matched */
 

@@ -12,6 +12,9 @@ enum {
     INSTRUCTIONS_PER_ERROR = 10000,
 };
 
+/* Processor time at the beginning of the slice has not been asked for. */
+#define NOT_READ UINT64_MAX
+
 /* The error that ends a task. */
 static char killed;
 
@@ -39,8 +42,25 @@ uint64_t preempt_used_us(const struct task *task)
     if (counts_instructions(host)) {
         return task->burst_us + host->slice_instructions / INSTRUCTIONS_PER_US;
     }
+    uint64_t began_us = atomic_load_explicit(&host->slice_cpu_us, memory_order_relaxed);
     const struct preempt_port *port = host->options.preempt;
-    return task->burst_us + (port->cpu_us(port->ctx) - host->slice_began_us);
+    return task->burst_us + (began_us == NOT_READ ? 0 : port->cpu_us(port->ctx) - began_us);
+}
+
+/* At the first tick of a slice: it began at most one period ago. */
+static void read_slice_cpu(struct script_host *host)
+{
+    if (atomic_load_explicit(&host->slice_cpu_us, memory_order_relaxed) != NOT_READ) {
+        return;
+    }
+    const struct preempt_port *port = host->options.preempt;
+    uint64_t cpu_us = port->cpu_us(port->ctx);
+    uint64_t passed_us =
+        host_now_us(host) - atomic_load_explicit(&host->slice_at_us, memory_order_relaxed);
+    uint64_t used_us =
+        passed_us < host->options.limits.slice_us ? passed_us : host->options.limits.slice_us;
+    used_us = used_us < cpu_us ? used_us : cpu_us;
+    atomic_store_explicit(&host->slice_cpu_us, cpu_us - used_us, memory_order_relaxed);
 }
 
 /* Raise the error that ends the task, now and at every further instruction. */
@@ -90,6 +110,7 @@ static void preempt_tick(void *arg)
     set_tick(host, true);
     lua_State *L = atomic_load_explicit(&host->running, memory_order_relaxed);
     if (L != NULL) {
+        read_slice_cpu(host);
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
     }
 }
@@ -120,7 +141,8 @@ void preempt_begin(struct task *task)
     if (counts_instructions(host)) {
         host->slice_instructions = 0;
     } else {
-        host->slice_began_us = host->options.preempt->cpu_us(host->options.preempt->ctx);
+        atomic_store_explicit(&host->slice_at_us, host_now_us(host), memory_order_relaxed);
+        atomic_store_explicit(&host->slice_cpu_us, NOT_READ, memory_order_relaxed);
     }
     preempt_enter(task, task->nest_count > 0 ? task->nest[task->nest_count - 1] : task->L);
 }
