@@ -39,7 +39,11 @@ enum err entry_decode(struct bytes body, struct entry *out)
         reader_fail(&r, ERR_INVALID);
     }
     out->seq = read_u64(&r);
-    out->time_ms = read_i64(&r);
+    uint64_t time_ms = read_u64(&r);
+    if (time_ms > ENTRY_TIME_MS_MAX) {
+        reader_fail(&r, ERR_INVALID);
+    }
+    out->time_ms = (int64_t)time_ms;
     out->payload = read_bin(&r, SIZE_MAX);
     return reader_end(&r);
 }

@@ -23,12 +23,15 @@ enum entry_kind {
 
 enum { ENTRY_MACHINE_NAME_MAX = 64, ENTRY_SESSION_BYTES = 16 };
 
+#define ENTRY_TIME_MS_MAX ((INT64_C(1) << 53) - 1)
+
 struct entry {
     enum entry_kind kind;
     struct bytes machine; /* name; at most ENTRY_MACHINE_NAME_MAX bytes, may be empty */
     uint8_t session[ENTRY_SESSION_BYTES]; /* all zero: none */
     uint64_t seq;
-    int64_t time_ms; /* the leader's wall clock, never less than the previous entry's */
+    int64_t time_ms; /* the leader's wall clock, never less than the previous entry's;
+                        0 to ENTRY_TIME_MS_MAX, so that adding to it cannot overflow */
     struct bytes payload;
 };
 

@@ -46,13 +46,13 @@ static void an_entry_comes_back_as_it_was(void **state)
 static void an_entry_without_session_is_small(void **state)
 {
     (void)state;
-    struct entry noop = {.kind = ENTRY_NOOP, .time_ms = -1};
+    struct entry noop = {.kind = ENTRY_NOOP, .time_ms = 0};
     struct buffer b = {0};
     entry_encode(&noop, &b);
     assert_int_equal(b.size, 9);
     struct entry back;
     assert_int_equal(entry_decode(buffer_bytes(&b), &back), ERR_OK);
-    assert_true(back.time_ms == -1);
+    assert_true(back.time_ms == 0);
     assert_int_equal(back.session[0], 0);
     buffer_close(&b);
 }
@@ -217,9 +217,23 @@ static void a_name_always_has_the_same_id_which_is_not_nobody(void **state)
     assert_true(membership_id("n1") == UINT64_C(0xd733a26dd4b49b94));
 }
 
+static void a_time_that_cannot_be_is_refused(void **state)
+{
+    (void)state;
+    const int64_t times[] = {-1, INT64_MIN, ENTRY_TIME_MS_MAX + 1, INT64_MAX};
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+        struct buffer body = {0};
+        struct entry e = {.kind = ENTRY_NOOP, .time_ms = times[i]};
+        entry_encode(&e, &body);
+        assert_int_equal(entry_decode(buffer_bytes(&body), &e), ERR_INVALID);
+        buffer_close(&body);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_time_that_cannot_be_is_refused),
         cmocka_unit_test(an_entry_comes_back_as_it_was),
         cmocka_unit_test(an_entry_without_session_is_small),
         cmocka_unit_test(only_a_whole_entry_is_one),
