@@ -21,7 +21,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from cluster import Cluster, wait_until  # noqa: E402
-from msgpack_rpc import Client, RpcError  # noqa: E402
+from msgpack_rpc import Client  # noqa: E402
+from persistent import Persistent  # noqa: E402
 
 MACHINE = """
 return {
@@ -46,7 +47,6 @@ return {
   },
 }
 """
-RETRY = {"not_leader", "outcome_unknown", "timeout", "busy", "shutdown", "unreachable"}
 
 
 class Writer(threading.Thread):
@@ -58,29 +58,13 @@ class Writer(threading.Thread):
         self.failure = None
 
     def write(self, item):
-        turn = random.randrange(3)
-        connection = None
-        while True:
-            try:
-                if connection is None:
-                    node = self.cluster.nodes[turn % 3]
-                    connection = Client(f"127.0.0.1:{node.client}", 1.0)
-                answer = connection.call(
-                    "propose", "journal", "add", {"client": self.client_name, "item": item},
-                    {"id": f"{self.client_name}-{item}", "timeout_ms": 2000}, timeout=4.0)
-                connection.close()
-                return answer
-            except RpcError as e:
-                if e.code not in RETRY:
-                    raise
-            except OSError:
-                connection = None
-            self.retries += 1
-            turn += 1
-            if connection is not None:
-                connection.close()
-                connection = None
-            time.sleep(0.002)
+        """Through any node, until it is answered."""
+        client = Persistent(self.cluster.nodes, random.randrange(len(self.cluster.nodes)))
+        answer = client.call("propose", "journal", "add", {"client": self.client_name, "item": item},
+                             {"id": f"{self.client_name}-{item}", "timeout_ms": 2000})
+        self.retries += client.retries
+        client.close()
+        return answer
 
     def run(self):
         try:
