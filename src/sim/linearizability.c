@@ -7,7 +7,7 @@
 #include "sim/linearizability_internal.h"
 
 static const struct lin_limits default_limits = {
-    .steps_max = 500 * 1000 * 1000,
+    .steps_max = 200 * 1000 * 1000,
     .memory_max_bytes = (size_t)1 << 30,
 };
 

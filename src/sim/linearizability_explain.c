@@ -8,7 +8,7 @@
 #include "base/alloc.h"
 #include "sim/linearizability_internal.h"
 
-enum { SHOWN_MAX_BYTES = 48, CANDIDATES_MAX = 64 };
+enum { SHOWN_MAX_BYTES = 48, CANDIDATES_MAX = 16 };
 
 struct explanation {
     const struct lin_part *part;

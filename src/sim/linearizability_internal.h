@@ -57,8 +57,9 @@ struct lin_model {
     lin_state (*settle)(const void *part, lin_state state);
     /* True if something that must happen no longer can, now that this state was left for that. */
     bool (*is_hopeless)(const void *part, lin_state left, lin_state state);
-    /* True if each operation either needs one exact state or leaves one whatever was before. */
-    bool (*overwrites)(const void *part);
+    /* True if nothing that is not placed could see what this operation, which is, has done: not now
+     * and not if it had its place anywhere later. */
+    bool (*leaves_no_trace)(const void *part, uint32_t operation);
 };
 
 /* ---- memory of configurations ---------------------------------------------------------------- */

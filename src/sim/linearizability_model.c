@@ -27,13 +27,15 @@ struct register_part {
     struct bytes *observed; /* sorted, distinct; nil first */
     uint32_t observed_count;
 
-    /* Of what is not placed, by observed value: */
-    uint32_t *must;   /* known operations that need it */
-    uint32_t *may;    /* unknown ones that would */
-    uint32_t *makers; /* that would leave it (only kept where nothing is appended) */
-    /* Lists: known operations that need a value, by return; those that leave a state that is not
-     * dead, by invocation. */
-    struct lin_list needs, resets;
+    /* Of what is not placed: */
+    uint32_t *must; /* known operations that need an observed value, by value */
+    /* Lists. Where something is appended, the first two are one list each, otherwise (like the
+     * third) one for each observed value. */
+    struct lin_list musts;    /* known operations that need a value, by return */
+    struct lin_list makers;   /* those that leave a value that is not dead, by invocation */
+    struct lin_list needs;    /* all that need the value, by invocation */
+    struct lin_list changers; /* known ones that leave another value, by return */
+    uint32_t *seen_until;     /* by operation: nothing invoked later can see what it wrote */
 };
 
 /* ---- values and states ----------------------------------------------------------------------- */
@@ -198,63 +200,107 @@ static void number_kinds(struct lin_operation *operations, uint32_t count)
     free(all);
 }
 
-struct by_return {
-    uint32_t returned, operation;
+struct by_event {
+    uint32_t event, operation;
 };
 
-static int compare_returns(const void *a, const void *b)
+static int compare_events(const void *a, const void *b)
 {
-    const struct by_return *x = a, *y = b;
-    return x->returned < y->returned ? -1 : x->returned > y->returned;
+    const struct by_event *x = a, *y = b;
+    return x->event < y->event ? -1 : x->event > y->event;
 }
 
-static int compare_invocations(const void *a, const void *b)
-{
-    return compare_returns(a, b);
-}
-
-static bool is_reset(const struct lin_operation *o)
+static bool is_maker(const struct lin_operation *o)
 {
     return !o->pure && o->makes != LIN_NO_STATE && o->makes != LIN_DEAD;
 }
 
-static void make_lists(struct register_part *p)
+/* Whatever it leaves, it is not what was there before, or there by its own doing. */
+static bool is_changer(const struct lin_operation *o)
 {
-    struct by_return *needs = alloc_zeroed((size_t)p->count + 1, sizeof *needs);
-    struct by_return *resets = alloc_zeroed((size_t)p->count + 1, sizeof *resets);
-    uint32_t needs_count = 0, resets_count = 0;
-    for (uint32_t i = 0; i < p->count; i++) {
-        const struct lin_operation *o = &p->operations[i];
-        if (o->known && o->reads != NOTHING) {
-            needs[needs_count++] = (struct by_return){o->returned, i};
-        }
-        if (is_reset(o)) {
-            resets[resets_count++] = (struct by_return){o->invoked, i};
-        }
-    }
-    qsort(needs, needs_count, sizeof *needs, compare_returns);
-    qsort(resets, resets_count, sizeof *resets, compare_invocations);
-    lin_list_init(&p->needs, p->count, 1);
-    lin_list_init(&p->resets, p->count, 1);
-    for (uint32_t i = 0; i < needs_count; i++) {
-        lin_list_add(&p->needs, p->count, needs[i].operation);
-    }
-    for (uint32_t i = 0; i < resets_count; i++) {
-        lin_list_add(&p->resets, p->count, resets[i].operation);
-    }
-    free(needs);
-    free(resets);
+    return o->known && !o->pure && o->function != HISTORY_APPEND;
 }
 
-/* Count an operation in (by 1) or out (by -1). */
-static void count_operation(struct register_part *p, const struct lin_operation *o, uint32_t by)
+/* Its list among musts, and among makers. */
+static uint32_t musts_head(const struct register_part *p, const struct lin_operation *o)
 {
+    return p->count + (p->appends ? 0 : o->reads);
+}
+
+static uint32_t makers_head(const struct register_part *p, const struct lin_operation *o)
+{
+    return p->count + (p->appends ? 0 : observed_at(p, o->makes));
+}
+
+/* Add an operation to those lists that are sorted by what it is now the next in order of. */
+static void list_by_return(struct register_part *p, uint32_t i)
+{
+    const struct lin_operation *o = &p->operations[i];
+    if (o->known && o->reads != NOTHING) {
+        lin_list_add(&p->musts, musts_head(p, o), i);
+    }
+    if (is_changer(o)) {
+        lin_list_add(&p->changers, p->count, i);
+    }
+}
+
+static void list_by_invocation(struct register_part *p, uint32_t i)
+{
+    const struct lin_operation *o = &p->operations[i];
+    if (is_maker(o)) {
+        lin_list_add(&p->makers, makers_head(p, o), i);
+    }
     if (o->reads != NOTHING) {
-        *(o->known ? &p->must[o->reads] : &p->may[o->reads]) += by;
+        lin_list_add(&p->needs, p->count + o->reads, i);
     }
-    if (is_reset(o) && !p->appends) {
-        p->makers[observed_at(p, o->makes)] += by;
+}
+
+/* The first return of a changer that was invoked after this one had returned. */
+static void find_what_is_seen(struct register_part *p, const struct by_event *invocations)
+{
+    uint32_t earliest = UINT32_MAX, later = p->count;
+    p->seen_until = alloc_zeroed((size_t)p->count + 1, sizeof *p->seen_until);
+    struct by_event *returns = alloc_zeroed((size_t)p->count + 1, sizeof *returns);
+    for (uint32_t i = 0; i < p->count; i++) {
+        returns[i] = (struct by_event){p->operations[i].returned, i};
     }
+    qsort(returns, p->count, sizeof *returns, compare_events);
+    for (uint32_t i = p->count; i-- > 0;) {
+        for (; later > 0 && invocations[later - 1].event > returns[i].event; later--) {
+            const struct lin_operation *o = &p->operations[invocations[later - 1].operation];
+            if (is_changer(o) && o->returned < earliest) {
+                earliest = o->returned;
+            }
+        }
+        p->seen_until[returns[i].operation] = earliest;
+    }
+    free(returns);
+}
+
+static void make_lists(struct register_part *p)
+{
+    uint32_t n = p->count, heads = p->observed_count + 1;
+    lin_list_init(&p->musts, n, heads);
+    lin_list_init(&p->makers, n, heads);
+    lin_list_init(&p->needs, n, heads);
+    lin_list_init(&p->changers, n, 1);
+    struct by_event *sorted = alloc_zeroed((size_t)n + 1, sizeof *sorted);
+    for (uint32_t i = 0; i < n; i++) {
+        sorted[i] = (struct by_event){p->operations[i].returned, i};
+    }
+    qsort(sorted, n, sizeof *sorted, compare_events);
+    for (uint32_t i = 0; i < n; i++) {
+        list_by_return(p, sorted[i].operation);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        sorted[i] = (struct by_event){p->operations[i].invoked, i};
+    }
+    qsort(sorted, n, sizeof *sorted, compare_events);
+    for (uint32_t i = 0; i < n; i++) {
+        list_by_invocation(p, sorted[i].operation);
+    }
+    find_what_is_seen(p, sorted);
+    free(sorted);
 }
 
 static void *prepare(const struct history *h, bool nil_is_empty, struct lin_operation *operations,
@@ -269,10 +315,10 @@ static void *prepare(const struct history *h, bool nil_is_empty, struct lin_oper
     }
     number_kinds(operations, count);
     p->must = alloc_zeroed((size_t)p->observed_count + 1, sizeof *p->must);
-    p->may = alloc_zeroed((size_t)p->observed_count + 1, sizeof *p->may);
-    p->makers = alloc_zeroed((size_t)p->observed_count + 1, sizeof *p->makers);
     for (uint32_t i = 0; i < count; i++) {
-        count_operation(p, &operations[i], 1);
+        if (operations[i].known && operations[i].reads != NOTHING) {
+            p->must[operations[i].reads]++;
+        }
     }
     make_lists(p);
     return p;
@@ -294,10 +340,11 @@ static void close_part(void *part)
     struct register_part *p = part;
     free(p->observed);
     free(p->must);
-    free(p->may);
-    free(p->makers);
+    free(p->seen_until);
+    lin_list_close(&p->musts);
+    lin_list_close(&p->makers);
     lin_list_close(&p->needs);
-    lin_list_close(&p->resets);
+    lin_list_close(&p->changers);
     free(p);
 }
 
@@ -340,12 +387,18 @@ static void place(void *part, uint32_t operation)
 {
     struct register_part *p = part;
     const struct lin_operation *o = &p->operations[operation];
-    count_operation(p, o, UINT32_MAX);
-    if (o->known && o->reads != NOTHING) {
+    if (o->reads != NOTHING) {
         lin_list_take(&p->needs, operation);
+        if (o->known) {
+            p->must[o->reads]--;
+            lin_list_take(&p->musts, operation);
+        }
     }
-    if (is_reset(o)) {
-        lin_list_take(&p->resets, operation);
+    if (is_maker(o)) {
+        lin_list_take(&p->makers, operation);
+    }
+    if (is_changer(o)) {
+        lin_list_take(&p->changers, operation);
     }
 }
 
@@ -353,16 +406,47 @@ static void lift(void *part, uint32_t operation)
 {
     struct register_part *p = part;
     const struct lin_operation *o = &p->operations[operation];
-    count_operation(p, o, 1);
-    if (o->known && o->reads != NOTHING) {
+    if (o->reads != NOTHING) {
         lin_list_put_back(&p->needs, operation);
+        if (o->known) {
+            p->must[o->reads]++;
+            lin_list_put_back(&p->musts, operation);
+        }
     }
-    if (is_reset(o)) {
-        lin_list_put_back(&p->resets, operation);
+    if (is_maker(o)) {
+        lin_list_put_back(&p->makers, operation);
+    }
+    if (is_changer(o)) {
+        lin_list_put_back(&p->changers, operation);
     }
 }
 
-/* Where nothing is appended, a value that nobody is left to read is dead. */
+/* The event at which the first of a list was invoked, or returned; UINT32_MAX if it is empty. */
+static uint32_t first_invoked(const struct register_part *p, const struct lin_list *l,
+                              uint32_t head)
+{
+    uint32_t first = l->next[head];
+    return first == head ? UINT32_MAX : p->operations[first].invoked;
+}
+
+static uint32_t first_returned(const struct register_part *p, const struct lin_list *l,
+                               uint32_t head)
+{
+    uint32_t first = l->next[head];
+    return first == head ? UINT32_MAX : p->operations[first].returned;
+}
+
+/* Something needs this observed value before anything makes it again. */
+static bool is_out_of_reach(const struct register_part *p, uint32_t observed)
+{
+    uint32_t head = p->count + observed;
+    return p->must[observed] > 0 &&
+           first_invoked(p, &p->makers, head) > first_returned(p, &p->musts, head);
+}
+
+/* Where nothing is appended, a value is dead if nothing needs it, or only what comes after
+ * something that is going to change it. (Not if that is going to miss it: leaving it would be
+ * hopeless.) */
 static lin_state settle(const void *part, lin_state state)
 {
     const struct register_part *p = part;
@@ -370,14 +454,26 @@ static lin_state settle(const void *part, lin_state state)
     if (p->appends || at == NOTHING) {
         return state;
     }
-    return p->must[at] + p->may[at] == 0 ? LIN_DEAD : state;
+    uint32_t needed = first_invoked(p, &p->needs, p->count + at);
+    uint32_t changed = first_returned(p, &p->changers, p->count);
+    return needed == UINT32_MAX || (changed < needed && !is_out_of_reach(p, at)) ? LIN_DEAD : state;
 }
 
-/* A value that is needed and that nothing makes. */
+static bool leaves_no_trace(const void *part, uint32_t operation)
+{
+    const struct register_part *p = part;
+    if (p->appends) {
+        return false;
+    }
+    uint32_t at = observed_at(p, p->operations[operation].makes);
+    uint32_t needed = at == NOTHING ? UINT32_MAX : first_invoked(p, &p->needs, p->count + at);
+    return needed == UINT32_MAX || needed > p->seen_until[operation];
+}
+
 static bool lacks_a_maker(const struct register_part *p, lin_state state)
 {
     for (uint32_t i = 0; i < p->observed_count; i++) {
-        if (p->must[i] > 0 && p->makers[i] == 0 && i != observed_at(p, state)) {
+        if (i != observed_at(p, state) && is_out_of_reach(p, i)) {
             return true;
         }
     }
@@ -393,7 +489,7 @@ static bool grows_into(const struct register_part *p, lin_state state, uint32_t 
 /* Something must read before anything can reset the value, and will not find what it needs. */
 static bool has_outgrown(const struct register_part *p, lin_state left, lin_state state)
 {
-    uint32_t need = p->needs.next[p->count], reset = p->resets.next[p->count];
+    uint32_t need = p->musts.next[p->count], reset = p->makers.next[p->count];
     if (need == p->count) {
         return false;
     }
@@ -418,12 +514,7 @@ static bool is_hopeless(const void *part, lin_state left, lin_state state)
         return lacks_a_maker(p, state);
     }
     uint32_t at = observed_at(p, left);
-    return at != NOTHING && left != state && p->must[at] > 0 && p->makers[at] == 0;
-}
-
-static bool overwrites(const void *part)
-{
-    return !((const struct register_part *)part)->appends;
+    return at != NOTHING && left != state && is_out_of_reach(p, at);
 }
 
 static bool register_knows(enum history_function function)
@@ -448,7 +539,7 @@ const struct lin_model lin_register = {
     .lift = lift,
     .settle = settle,
     .is_hopeless = is_hopeless,
-    .overwrites = overwrites,
+    .leaves_no_trace = leaves_no_trace,
 };
 
 const struct lin_model lin_kv = {
@@ -463,7 +554,7 @@ const struct lin_model lin_kv = {
     .lift = lift,
     .settle = settle,
     .is_hopeless = is_hopeless,
-    .overwrites = overwrites,
+    .leaves_no_trace = leaves_no_trace,
 };
 
 const char *lin_model_name(const struct lin_model *m)

@@ -11,8 +11,8 @@
  *   - An unknown operation is placed only for the sake of the next one: where that would do the
  *     same without it, the order without it is tried instead.
  *   - A configuration that used more unknown operations than another one can do no more.
- *   - Where operations overwrite, a write and all its reads that go from a dead state to a dead
- *     state leave no trace but that they are done: nothing else need be tried instead of them.
+ *   - A write and its reads that go from a dead state to a dead state, and of which nothing that
+ *     comes later could see anything, are as well done now: nothing else need be tried instead.
  *   - The model tells states apart only as far as anything observes them, and says when something
  *     that must happen no longer can. */
 #include <stdlib.h>
@@ -305,8 +305,8 @@ static bool try_operation(struct search *s, uint32_t operation)
     bool is_used = place_pure(s) || o->known;
     s->excused = is_used ? LIN_NO_STATE : f.state_before;
     s->frames[s->depth] = f;
-    s->frames[s->depth++].is_final =
-        s->model->overwrites(s->part) && f.state_before == LIN_DEAD && s->state == LIN_DEAD;
+    s->frames[s->depth++].is_final = f.state_before == LIN_DEAD && s->state == LIN_DEAD &&
+                                     s->model->leaves_no_trace(s->part, operation);
     return true;
 }
 
