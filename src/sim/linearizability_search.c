@@ -135,6 +135,12 @@ static uint32_t count_before(const struct search *s, uint32_t lo, uint32_t hi, u
     return lo - first;
 }
 
+/* An unknown operation that nothing can ever need. */
+static bool is_useless(const struct lin_operation *o)
+{
+    return !o->known && (o->pure || o->makes == LIN_DEAD);
+}
+
 static void make_lists(struct search *s)
 {
     uint32_t n = s->count;
@@ -143,7 +149,9 @@ static void make_lists(struct search *s)
     lin_list_init(&s->kinds, n, n);
     struct by_return *sorted = alloc_zeroed((size_t)n + 1, sizeof *sorted);
     for (uint32_t i = 0; i < n; i++) {
-        lin_list_add(&s->waiting, i < s->known_count ? n : n + 1, i);
+        if (!is_useless(&s->operations[i])) {
+            lin_list_add(&s->waiting, i < s->known_count ? n : n + 1, i);
+        }
         sorted[i] = (struct by_return){s->operations[i].returned, i};
     }
     qsort(sorted, s->known_count, sizeof *sorted, compare_returns);
