@@ -20,6 +20,18 @@
 #include "wire/reader.h"
 #include "wire/writer.h"
 
+/* Is this a build for ThreadSanitizer? */
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN 1
+#endif
+#endif
+#ifndef UNDER_TSAN
+#define UNDER_TSAN 0
+#endif
+
 enum { REQUESTS_MAX = 256 };
 
 struct fixture {

@@ -177,9 +177,19 @@ static void a_close_handler_of_a_killed_task_cannot_wait(void **state)
 /* ---- memory ------------------------------------------------------------------------------------
  */
 
+/* ThreadSanitizer has nothing to find in what one thread does alone, and takes minutes for millions
+ * of allocations and jumps. */
+static void skip_under_tsan(void)
+{
+    if (UNDER_TSAN) {
+        skip();
+    }
+}
+
 static void too_much_memory_is_an_error(void **state)
 {
     (void)state;
+    skip_under_tsan();
     expect_killed("string.rep('x', 1000000000)", "not enough memory");
     expect_killed("local t = {} for i = 1, 1e9 do t[i] = {i} end", "not enough memory");
     expect_killed("local s = 'x' while true do s = s .. s end", "not enough memory");
@@ -189,6 +199,7 @@ static void too_much_memory_is_an_error(void **state)
 static void memory_comes_back(void **state)
 {
     (void)state;
+    skip_under_tsan();
     struct fixture f;
     open_small(&f);
     load(&f, "local mk = require 'moonkeeper'\n"
@@ -207,6 +218,7 @@ static void memory_comes_back(void **state)
 static void deep_recursion_is_an_error(void **state)
 {
     (void)state;
+    skip_under_tsan();
     expect_killed("local function f() return 1 + f() end f()",
                   "script error"); /* memory or stack */
     expect_killed("local function f() coroutine.wrap(f)() end f()", "C stack overflow");
@@ -219,6 +231,7 @@ static void deep_recursion_is_an_error(void **state)
 static void a_hostile_pattern_is_an_error(void **state)
 {
     (void)state;
+    skip_under_tsan();
     expect_killed("string.find(('a'):rep(40), ('a?'):rep(40) .. ('a'):rep(40))", "takes too long");
     expect_killed("string.match(('a'):rep(5000), '.-.-.-.-b')", "takes too long");
     expect_killed("string.gsub(('a'):rep(200000), '.-b', '')", "takes too long");

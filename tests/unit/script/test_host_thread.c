@@ -11,17 +11,6 @@
 #include "net/system_entropy.h"
 #include "net/worker.h"
 
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN 1
-#endif
-#endif
-#ifndef UNDER_TSAN
-#define UNDER_TSAN 0
-#endif
-
 /* ThreadSanitizer puts signals off until the next call into libc: there a loop must make one. */
 #define SPIN (UNDER_TSAN ? "while true do local t = {} end" : "while true do end")
 
