@@ -62,6 +62,11 @@ static void a_kill_passes_pcall(void **state)
     expect_killed("pcall(function() while true do end end) ", KILLED);
     expect_killed("while true do pcall(function() while true do end end) end", KILLED);
     expect_killed("pcall(pcall, pcall, function() while true do end end)", KILLED);
+    /* A task that is pcall: no instruction follows that could raise again. */
+    expect_killed("local spin = function() while true do end end\n"
+                  "local _, err = mk.task.spawn(pcall, table.sort, {3, 1, 2}, spin):join()\n"
+                  "error(tostring(err), 0)",
+                  KILLED);
 }
 
 static void a_kill_passes_xpcall_and_its_handler(void **state)

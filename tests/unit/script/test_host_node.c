@@ -412,6 +412,24 @@ static void a_bad_entry_is_described_as_unknown(void **state)
     fixture_close(&f);
 }
 
+static void a_commit_of_another_feed_is_ignored(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct feeder node = {0};
+    open_with_feeder(&f, &node, 0);
+    load(&f, MK "mk.on('commit', function(ev) log('commit ' .. ev.index) end)");
+    uint64_t asked_for = node.feed;
+    node.feed = asked_for - 1; /* of before the last request, still under way */
+    assert_true(feed_one(&f, 8));
+    node.feed = asked_for;
+    assert_true(feed_one(&f, 5));
+    settle(&f);
+    assert_said(&f, "commit 5");
+    assert_silent(&f, "commit 8");
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -427,6 +445,7 @@ int main(void)
         cmocka_unit_test(a_tripped_commit_hook_catches_up_and_holds_nobody_up),
         cmocka_unit_test(a_late_hook_hears_what_comes_from_then_on),
         cmocka_unit_test(a_bad_entry_is_described_as_unknown),
+        cmocka_unit_test(a_commit_of_another_feed_is_ignored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
