@@ -17,15 +17,18 @@ static void check_line(struct bytes text, char out[CHECK_LINE_BYTES + 1])
 
 static enum err write_new(const struct fs_port *fs, const char *name, struct bytes content)
 {
+    /* One that is left from an attempt whose sync failed is not written again: what it holds on the
+     * disk is anybody's guess. */
+    enum err err = fs->v->remove(fs->ctx, name);
+    if (err != ERR_OK && err != ERR_NOT_FOUND) {
+        return err;
+    }
     struct fs_file *file;
-    enum err err = fs->v->open(fs->ctx, name, FS_WRITE | FS_CREATE, &file);
+    err = fs->v->open(fs->ctx, name, FS_WRITE | FS_CREATE | FS_EXCLUSIVE, &file);
     if (err != ERR_OK) {
         return err;
     }
-    err = fs->v->truncate(file, 0);
-    if (err == ERR_OK) {
-        err = fs->v->write(file, 0, &content, 1);
-    }
+    err = fs->v->write(file, 0, &content, 1);
     if (err == ERR_OK && fs->v->sync(file) != ERR_OK) {
         err = ERR_IO; /* for want of space, too: a sync is not tried again */
     }
