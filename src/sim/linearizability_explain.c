@@ -241,6 +241,12 @@ static void replay(const struct explanation *x, const struct lin_outcome *order,
     }
 }
 
+static bool contains(struct bytes whole, struct bytes part)
+{
+    return part.size == 0 ||
+           (whole.size > 0 && memmem(whole.data, whole.size, part.data, part.size) != NULL);
+}
+
 /* An append that had returned before the suspect began, and nothing can have erased since. */
 static void explain_lost_append(const struct explanation *x)
 {
@@ -256,8 +262,7 @@ static void explain_lost_append(const struct explanation *x)
         const struct history_operation *o = operation_at(x, i);
         struct bytes v = history_value(x->part->history, o->value);
         if (o->function == HISTORY_APPEND && o->outcome == HISTORY_OK && o->invoked >= cleared &&
-            o->returned < x->suspect->invoked &&
-            memmem(read.data, read.size, v.data, v.size) == NULL) {
+            o->returned < x->suspect->invoked && !contains(read, v)) {
             buffer_add_format(x->words, "  it lacks what ");
             say_operation(x, o);
             buffer_add_format(x->words, "\n");

@@ -440,8 +440,7 @@ static uint32_t first_returned(const struct register_part *p, const struct lin_l
 static bool is_out_of_reach(const struct register_part *p, uint32_t observed)
 {
     uint32_t head = p->count + observed;
-    return p->must[observed] > 0 &&
-           first_invoked(p, &p->makers, head) > first_returned(p, &p->musts, head);
+    return first_invoked(p, &p->makers, head) > first_returned(p, &p->musts, head);
 }
 
 /* Where nothing is appended, a value is dead if nothing needs it, or only what comes after

@@ -236,7 +236,7 @@ static void an_operation_returns_once(void **state)
 /* ---- large ones ------------------------------------------------------------------------------ */
 
 /* Steps are time that does not depend on the machine: this many are well under a second. */
-enum { QUICK_STEPS = 5000000, SEEDS = 10 };
+enum { QUICK_STEPS = 5000000, SEEDS = 5 };
 
 static enum lin_answer answer_of(const struct made_history *made, const struct lin_model *m,
                                  uint64_t steps_max, uint32_t *operation)

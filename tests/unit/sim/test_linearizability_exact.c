@@ -10,7 +10,7 @@
 #include "../../lib/generated_history.h"
 #include "sim/linearizability.h"
 
-enum { OPERATIONS = 8, HISTORIES = 20000, TEXT_MAX = 128 };
+enum { OPERATIONS = 8, HISTORIES = 10000, TEXT_MAX = 128 };
 
 /* ---- every order ----------------------------------------------------------------------------- */
 
