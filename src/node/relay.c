@@ -21,6 +21,9 @@ enum { ENTRY_BYTES_MAX = 64 << 20 };
 void relay_init(struct node *n)
 {
     TAILQ_INIT(&n->relay.waiting);
+    /* Numbers of this process alone: an answer that was meant for its predecessor, and comes late,
+     * must not pass for the answer to a question of this one (a read would be stale). */
+    n->relay.next_msgid = (uint32_t)entropy_u64(n->ports.entropy);
 }
 
 static void finish(struct node *n, struct relayed *r, const struct node_reply *reply)
