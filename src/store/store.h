@@ -16,7 +16,7 @@
  * A full disk is no failure: see store_accepts_entries().
  *
  * All functions are for the loop thread. No callback is made from inside a call into the store,
- * but for `entry` during store_open(). Callbacks may call the store, except store_close(). */
+ * but for those of store_open(). Callbacks may call the store, except store_close(). */
 #ifndef MK_STORE_STORE_H
 #define MK_STORE_STORE_H
 
@@ -32,6 +32,7 @@
 #include "port/fs.h"
 
 struct store;
+struct store_snapshot; /* snapshot.h */
 
 enum {
     STORE_UUID_BYTES = 16,
@@ -56,8 +57,16 @@ struct store_options {
     const char *node_name;
 
     void *ctx; /* of the callbacks */
-    /* During store_open(): the entries of the log in order of index; what store_open() recovered
-     * is filled in before the first. body is borrowed. May be NULL. */
+    /* During store_open(): the snapshot in place, if there is one; its pairs in order of keys; that
+     * was the last of them. What snapshot points to is valid as store_snapshot()'s. An error that
+     * one of them returns ends store_open(). snapshot NULL: this store has no snapshots, and what
+     * is compacted is gone. With it the other two are wanted as well. */
+    enum err (*snapshot)(void *ctx, const struct store_snapshot *snapshot, struct why *why);
+    enum err (*pair)(void *ctx, struct bytes key, struct bytes value);
+    enum err (*snapshot_end)(void *ctx, struct why *why);
+    /* Then: the entries of the log in order of index, from base.index + 1 on, so those that are in
+     * the snapshot already and were kept, too. What store_open() recovered is filled in before the
+     * first. body is borrowed. May be NULL. */
     void (*entry)(void *ctx, uint64_t index, uint64_t term, struct slice body);
     /* All writes up to and including write_seq are durable. last is the last entry of the write
      * write_seq itself, {0, 0} if that had none: what RAFT_EVENT_PERSISTED wants. */
@@ -73,6 +82,9 @@ struct store_recovered {
     uint64_t vote;         /* 0: nobody */
     struct store_pos base; /* the log begins after it; {0, 0} if never compacted */
     struct store_pos last; /* the last entry; base if there is none */
+    /* {0, 0}: none. base <= snapshot <= last, and the log's entry at snapshot.index, if it is still
+     * there, has this term. */
+    struct store_pos snapshot;
 };
 
 /* Opens or creates the store in the directory of options->fs: locks it, checks whose it is,
@@ -187,6 +199,7 @@ struct store_status {
     uint64_t queued_writes; /* not yet durable */
     uint64_t segments;      /* of the log, without spares */
     uint64_t spares;        /* ready for use */
+    uint64_t log_bytes;     /* from the first entry after the base to the end of the log */
     bool full;
     bool failed;
 };
