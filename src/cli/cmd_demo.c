@@ -424,10 +424,10 @@ int cmd_demo(struct cli *cli, int argc, char **argv)
     };
     struct why why = {""};
     uint64_t until_us = clock_now_us(&d.clock) + duration_ms * 1000;
+    interrupt_watch();
     if (local_cluster_open(&options, &d.cluster, &why) != ERR_OK) {
         return cli_fail(cli, ERR_IO, why.text, NULL);
     }
-    interrupt_watch();
     story(&d, until_us);
     local_cluster_close(d.cluster);
     if (d.failed != NULL) {

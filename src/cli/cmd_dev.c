@@ -145,11 +145,11 @@ int cmd_dev(struct cli *cli, int argc, char **argv)
             return cli_fail(cli, bad, why.text, NULL);
         }
     }
+    interrupt_watch();
     enum err e = local_cluster_open(&options, &d.cluster, &why);
     if (e != ERR_OK) {
         return cli_fail(cli, e, why.text, "another place with --data-dir");
     }
-    interrupt_watch();
     if (!d.raw) {
         print_head(&d, data_dir != NULL);
     }

@@ -15,9 +15,15 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "cli/client.h"
 #include "cli/paths.h"
+#include "cli/view.h"
 
-enum { LINE_MAX_BYTES = 1 << 16 };
+enum {
+    LINE_MAX_BYTES = 1 << 16,
+    ASK_TIMEOUT_US = 200000,
+    END_TRIES = 2000, /* of a millisecond, for killed processes to be gone */
+};
 
 struct local_node {
     char id[16];
@@ -41,6 +47,9 @@ struct local_cluster {
     size_t said_count, said_capacity;
     char data_dir[PATH_MAX - 64];
     bool temporary;
+    bool stopping;
+    bool output_lost; /* nobody reads our stdout */
+    unsigned last;    /* while stopping: the node that leads; the number of nodes: none */
     struct local_node nodes[LOCAL_NODES_MAX];
 };
 
@@ -160,6 +169,8 @@ enum err local_cluster_open(const struct local_options *options, struct local_cl
     ASSERT(options->nodes >= 1 && options->nodes <= LOCAL_NODES_MAX);
     struct local_cluster *c = NEW(struct local_cluster);
     c->options = *options;
+    /* The nodes of guardians that were killed are ours then: their end can be waited for. */
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
     enum err e = make_data_dir(c, why);
     for (unsigned i = 0; i < options->nodes; i++) {
         struct local_node *n = &c->nodes[i];
@@ -185,6 +196,18 @@ enum err local_cluster_open(const struct local_options *options, struct local_cl
     return ERR_OK;
 }
 
+/* A node goes with its guardian, but not at once; and as long as it lives, it may write. */
+static void wait_for_the_end(void)
+{
+    pid_t pid = 0;
+    for (unsigned tries = 0; tries < END_TRIES && pid >= 0; tries++) {
+        pid = waitpid(-1, NULL, WNOHANG);
+        if (pid == 0) {
+            usleep(1000);
+        }
+    }
+}
+
 void local_cluster_close(struct local_cluster *c)
 {
     if (c == NULL) {
@@ -193,8 +216,7 @@ void local_cluster_close(struct local_cluster *c)
     for (unsigned i = 0; i < c->options.nodes; i++) {
         struct local_node *n = &c->nodes[i];
         if (n->guardian != 0) {
-            kill(n->guardian, SIGKILL); /* its node goes with it */
-            waitpid(n->guardian, NULL, 0);
+            kill(n->guardian, SIGKILL);
         }
         if (n->output >= 0) {
             close(n->output);
@@ -202,6 +224,7 @@ void local_cluster_close(struct local_cluster *c)
         buffer_close(&n->partial);
         free(n->config_path);
     }
+    wait_for_the_end();
     if (c->temporary) {
         paths_remove_tree(c->data_dir);
     }
@@ -284,12 +307,54 @@ void local_cluster_kill(struct local_cluster *c, unsigned node, bool guardian)
     }
 }
 
+/* The node that says, in the highest term, that it leads; the number of nodes: none does. */
+static unsigned find_leader(const struct local_cluster *c)
+{
+    unsigned leader = c->options.nodes;
+    uint64_t highest = 0;
+    for (unsigned i = 0; i < c->options.nodes; i++) {
+        struct buffer status = {0};
+        struct why why;
+        char role[32];
+        if (c->nodes[i].guardian != 0 && client_ask(c->nodes[i].client, "status", bytes_of(NULL, 0),
+                                                    ASK_TIMEOUT_US, &status, &why) == ERR_OK) {
+            struct bytes s = buffer_bytes(&status);
+            uint64_t term = view_u64(s, "term");
+            if (strcmp(view_text(s, "role", role, sizeof role), "leader") == 0 && term > highest) {
+                leader = i;
+                highest = term;
+            }
+        }
+        buffer_close(&status);
+    }
+    return leader;
+}
+
+static void ask_to_stop(const struct local_node *n)
+{
+    if (n->guardian != 0) {
+        kill(n->guardian, SIGTERM);
+    }
+}
+
 void local_cluster_stop(struct local_cluster *c)
 {
+    c->stopping = true;
+    c->last = find_leader(c);
     for (unsigned i = 0; i < c->options.nodes; i++) {
-        if (c->nodes[i].guardian != 0) {
-            kill(c->nodes[i].guardian, SIGTERM);
+        if (i != c->last) {
+            ask_to_stop(&c->nodes[i]);
         }
+    }
+}
+
+/* The others are gone: now the leader. */
+static void stop_the_last(struct local_cluster *c)
+{
+    if (c->stopping && c->last < c->options.nodes &&
+        local_cluster_running(c) == local_cluster_is_running(c, c->last)) {
+        ask_to_stop(&c->nodes[c->last]);
+        c->last = c->options.nodes;
     }
 }
 
@@ -356,37 +421,54 @@ static void pass_on_lines(struct local_cluster *c)
     c->said_count = 0;
 }
 
+static void guardian_ended(struct local_cluster *c, unsigned node, int status)
+{
+    struct local_node *n = &c->nodes[node];
+    n->guardian = 0;
+    if (n->output >= 0) {
+        read_output(c, node);
+        pass_on_lines(c);
+    }
+    c->options.ended(c->options.ctx, node, WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+}
+
 static void reap(struct local_cluster *c)
 {
-    for (unsigned i = 0; i < c->options.nodes; i++) {
-        struct local_node *n = &c->nodes[i];
-        int status;
-        if (n->guardian != 0 && waitpid(n->guardian, &status, WNOHANG) == n->guardian) {
-            n->guardian = 0;
-            if (n->output >= 0) {
-                read_output(c, i);
-                pass_on_lines(c);
-            }
-            c->options.ended(c->options.ctx, i, WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        unsigned i = 0;
+        while (i < c->options.nodes && c->nodes[i].guardian != pid) {
+            i++;
+        }
+        if (i < c->options.nodes) { /* else a node that its guardian left to us */
+            guardian_ended(c, i, status);
         }
     }
 }
 
 void local_cluster_pump(struct local_cluster *c, int max_ms)
 {
-    struct pollfd fds[LOCAL_NODES_MAX];
+    struct pollfd fds[LOCAL_NODES_MAX + 1];
     for (unsigned i = 0; i < c->options.nodes; i++) {
         fds[i] = (struct pollfd){.fd = c->nodes[i].output, .events = POLLIN};
     }
-    if (poll(fds, c->options.nodes, max_ms) > 0) {
+    struct pollfd *ours = &fds[c->options.nodes];
+    *ours = (struct pollfd){.fd = c->output_lost ? -1 : STDOUT_FILENO}; /* only for POLLERR */
+    if (poll(fds, c->options.nodes + 1, max_ms) > 0) {
         for (unsigned i = 0; i < c->options.nodes; i++) {
             if (fds[i].revents != 0) {
                 read_output(c, i);
             }
         }
         pass_on_lines(c);
+        if ((ours->revents & POLLERR) != 0) {
+            c->output_lost = true;
+            raise(SIGPIPE); /* as the next line would; that one may be long in coming */
+        }
     }
     reap(c);
+    stop_the_last(c);
 }
 
 /* ---- looking -------------------------------------------------------------------------------- */

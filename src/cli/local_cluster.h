@@ -35,16 +35,17 @@ bool local_cluster_parse_port(const char *text, unsigned *out);
 /* Writes the configurations; starts nothing. Errors: INVALID, IO. */
 enum err local_cluster_open(const struct local_options *options, struct local_cluster **out,
                             struct why *why);
-/* Kills what still runs. Accepts NULL. */
+/* Kills what still runs, and waits for its end. Accepts NULL. */
 void local_cluster_close(struct local_cluster *c);
 
 enum err local_cluster_start(struct local_cluster *c, unsigned node, struct why *why);
 /* SIGKILL the node, or the guardian first and then the node: as if the machine had died. */
 void local_cluster_kill(struct local_cluster *c, unsigned node, bool guardian);
-/* SIGTERM to all. */
+/* Begin to stop them all, the leader last: who hands leadership over to a node that is stopping too
+ * would wait for an election that nobody wins. local_cluster_pump() goes on with it. */
 void local_cluster_stop(struct local_cluster *c);
 /* Pass on what the nodes say, for at most max_ms. Returns early when something happened, or when a
- * signal came. */
+ * signal came. If nobody reads our stdout any more, that is one: SIGPIPE. */
 void local_cluster_pump(struct local_cluster *c, int max_ms);
 
 unsigned local_cluster_size(const struct local_cluster *c);

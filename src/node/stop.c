@@ -113,15 +113,24 @@ void transfer_aborted(struct node *n)
 
 /* ---- planned stop --------------------------------------------------------------------------- */
 
-static bool other_voters(const struct node *n)
+/* Is there a voter that leadership could be handed to? One whose link is down is not: when all
+ * nodes of a cluster are stopped, the last one has nobody left. */
+static bool has_successor(struct node *n)
 {
     const struct membership *members = members_now(n);
     for (uint32_t i = 0; i < members->count; i++) {
-        if (members->at[i].voter && members->at[i].id != n->id) {
+        const struct outlet *o = sender_outlet(n, members->at[i].id);
+        if (members->at[i].voter && o != NULL && o->up) {
             return true;
         }
     }
     return false;
+}
+
+/* Commands need others, and none is there: waiting would not get them committed. */
+static bool is_cut_off(struct node *n)
+{
+    return members_now(n)->count > 1 && !has_successor(n);
 }
 
 void node_shutdown(struct node *n, uint64_t deadline_us, void (*done)(void *ctx), void *ctx)
@@ -137,14 +146,14 @@ void node_shutdown(struct node *n, uint64_t deadline_us, void (*done)(void *ctx)
 
 static bool transfer_over(struct node *n)
 {
+    if (!has_successor(n)) {
+        return true;
+    }
     if (!node_is_leader(n)) {
         /* Wait for the next leader to be known: what is pending then reaches it. Who lost its
          * majority instead of handing over (all nodes stop at once) would wait for nobody. */
         return !n->transfer.active || n->leader != 0 ||
                n->news.last_reason == RAFT_STEP_DOWN_QUORUM_LOST;
-    }
-    if (!other_voters(n)) {
-        return true;
     }
     if (!n->transfer.active) {
         uint64_t now = node_now(n);
@@ -176,7 +185,8 @@ void stop_advance(struct node *n)
     if (s->stage == STOP_TRANSFER && transfer_over(n)) {
         s->stage = STOP_DRAIN;
     }
-    if (s->stage == STOP_DRAIN && n->proposals.count == 0 && n->reads.count == 0) {
+    bool drained = n->proposals.count == 0 && n->reads.count == 0;
+    if (s->stage == STOP_DRAIN && (drained || is_cut_off(n))) {
         s->stage = STOP_HOOKS;
         if (n->scripts != NULL) {
             script_host_shutdown_begin(n->scripts, s->deadline_us);

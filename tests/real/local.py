@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -71,6 +72,61 @@ class Dev(unittest.TestCase):
         self.assertFalse(os.path.exists(folder))
         for pid in children:
             self.assertFalse(os.path.exists(f"/proc/{pid}"))
+        self.ended_quietly(3)
+
+    def ended_quietly(self, nodes):
+        """Nobody misses anybody when all are stopped."""
+        output = self.output()
+        self.assertEqual(output.count(" stopped\n"), nodes, output)
+        self.assertNotIn(" warn ", output)
+        self.assertNotIn(" error ", output)
+        self.assertNotIn("quorum_lost", output)
+
+    def test_work_of_the_leader_ends_quietly_too(self):
+        script = os.path.join(self.folder, "work.lua")
+        with open(script, "w") as f:
+            f.write("""local mk = require "moonkeeper"
+                mk.while_leader("count", function(lead)
+                  while true do
+                    mk.kv.set("count", (mk.kv.get("count") or 0) + 1, { fence = lead.token })
+                  end
+                end)""")
+        self.start(script)
+        self.data()
+        there = ["-e", f"127.0.0.1:{self.port}"]
+        wait_until(lambda: moonkeeper("kv", "get", "count", *there).returncode == 0, 20, "work")
+        begin = time.monotonic()
+        self.process.send_signal(signal.SIGINT)
+        self.assertEqual(self.process.wait(20), 0)
+        self.assertLess(time.monotonic() - begin, 1.5)  # less than what a node waits for its hooks
+        self.ended_quietly(3)
+
+    def leaves_nothing(self, *signals):
+        self.start()
+        folder = self.data()
+        wait_until(lambda: self.status().returncode == 0, 20, "a leader")
+        for number in signals:
+            self.process.send_signal(number)
+        self.process.wait(20)
+        self.assertFalse(os.path.exists(folder))
+
+    def test_a_second_ctrl_c_ends_at_once_and_leaves_nothing(self):
+        self.leaves_nothing(signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGINT)
+
+    def test_a_closed_terminal_leaves_nothing(self):
+        self.leaves_nothing(signal.SIGHUP)
+
+    def test_sigterm_leaves_nothing(self):
+        self.leaves_nothing(signal.SIGTERM)
+
+    def test_a_reader_that_leaves_ends_it_even_if_nothing_is_said(self):
+        self.process = subprocess.Popen([BINARY, "dev", "--port", str(self.port), "--log-level", "error"],
+                                        stdout=subprocess.PIPE, env=environment(), text=True)
+        folder = re.search(r"data in (\S+)", self.process.stdout.readline())[1]
+        wait_until(lambda: self.status().returncode == 0, 20, "a leader")
+        self.process.stdout.close()
+        self.process.wait(20)
+        self.assertFalse(os.path.exists(folder))
 
     def children(self):
         with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as f:
