@@ -12,19 +12,14 @@ void feed_end(struct node *n)
 
 static void tell_gap(struct node *n, raft_index from, raft_index to)
 {
-    struct script_event *event = script_event_new("gap");
-    event->seq = ++n->news.seq;
-    event->time_ms = clock_wall_ms(n->ports.clock);
-    event->term = raft_current_term(n->raft);
     struct buffer fields = {0};
     write_map(&fields, 2);
     write_text(&fields, "from");
     write_u64(&fields, from);
     write_text(&fields, "to");
     write_u64(&fields, to);
-    event->fields = slice_copy(buffer_bytes(&fields));
+    news_event(n, "gap", raft_current_term(n->raft), buffer_bytes(&fields));
     buffer_close(&fields);
-    script_host_post(n->scripts, event);
 }
 
 void feed_resume(struct node *n, raft_index from, uint64_t number)

@@ -34,6 +34,15 @@ static void field_bool(struct node *n, const char *key, bool value)
 
 static void post(struct node *n, const char *name, raft_term term)
 {
+    news_event(n, name, term, buffer_bytes(&n->news.fields));
+}
+
+void news_event(struct node *n, const char *name, raft_term term, struct bytes fields)
+{
+    const struct node_observer *observer = &n->options.observer;
+    if (observer->event != NULL) {
+        observer->event(observer->ctx, name, term, fields);
+    }
     if (n->scripts == NULL) {
         return;
     }
@@ -41,7 +50,7 @@ static void post(struct node *n, const char *name, raft_term term)
     event->seq = ++n->news.seq;
     event->time_ms = clock_wall_ms(n->ports.clock);
     event->term = term;
-    event->fields = slice_copy(buffer_bytes(&n->news.fields));
+    event->fields = slice_copy(fields);
     script_host_post(n->scripts, event);
 }
 

@@ -63,6 +63,9 @@ struct node_observer {
     /* An entry was applied. duplicate: its session had it already, so it changed nothing. */
     void (*applied)(void *ctx, struct raft_pos pos, const struct entry *entry, enum err outcome,
                     bool duplicate);
+    /* What hooks are told, whether or not a script is there to hear it. fields: a MessagePack map.
+     * Commits are not among these events. */
+    void (*event)(void *ctx, const char *name, raft_term term, struct bytes fields);
 };
 
 struct node_options {

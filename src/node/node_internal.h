@@ -462,6 +462,8 @@ const char *members_address(const struct node *n, raft_id id);
 /* news.c */
 void news_note(struct node *n, const struct raft_note *note);
 void news_leader_ready(struct node *n, raft_index index);
+/* Tell hooks and the observer. fields: a MessagePack map. */
+void news_event(struct node *n, const char *name, raft_term term, struct bytes fields);
 /* Give the scripts the view as it is now. */
 void news_view(struct node *n);
 /* After a turn: the lease may have moved, which the view shows now and then. */

@@ -17,6 +17,7 @@ struct cluster {
     struct timeline *timeline;
     struct sim_net *net;
     struct safety *safety;
+    struct events *events;
     struct sim_clients *clients;
     raft_id ids[SIM_NET_HOSTS_MAX];
     char names[SIM_NET_HOSTS_MAX][16];
@@ -111,6 +112,7 @@ static void make_host(struct cluster *c, uint32_t i, const struct membership *me
         .round_delay = {.min_us = 0, .max_us = 50},
         .restart_min_us = 10 * MS,
         .restart_max_us = 1000 * MS,
+        .events = c->events,
     };
     c->hosts[i] = sim_process_new(c->world, c->net, &options, safety_watch(c->safety));
 }
@@ -138,6 +140,7 @@ struct cluster *cluster_new(const struct cluster_options *options)
                                .promised = options->promised,
                                .ctx = options->promised_ctx,
                            });
+    c->events = events_new(c->world);
     struct membership members = {0};
     name_hosts(c, &members);
     for (uint32_t i = 0; i < options->nodes; i++) {
@@ -157,6 +160,7 @@ void cluster_free(struct cluster *c)
     }
     sim_clients_free(c->clients);
     safety_free(c->safety);
+    events_free(c->events);
     sim_net_free(c->net);
     timeline_free(c->timeline);
     world_free(c->world);
@@ -367,6 +371,11 @@ struct sim_net *cluster_net(struct cluster *c)
 struct safety *cluster_safety(struct cluster *c)
 {
     return c->safety;
+}
+
+const struct events *cluster_events(const struct cluster *c)
+{
+    return c->events;
 }
 
 struct sim_clients *cluster_clients(struct cluster *c)

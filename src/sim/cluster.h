@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "sim/events.h"
 #include "sim/safety.h"
 #include "sim/sim_client.h"
 #include "sim/sim_net.h"
@@ -50,6 +51,8 @@ void cluster_free(struct cluster *c);
 struct world *cluster_world(struct cluster *c);
 struct sim_net *cluster_net(struct cluster *c);
 struct safety *cluster_safety(struct cluster *c);
+/* What nodes told their hooks, in order. */
+const struct events *cluster_events(const struct cluster *c);
 struct sim_clients *cluster_clients(struct cluster *c);
 struct sim_process *cluster_host(struct cluster *c, uint32_t host);
 uint32_t cluster_nodes(const struct cluster *c);

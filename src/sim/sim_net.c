@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "wire/raft_codec.h"
 
 enum { NONE = UINT32_MAX };
 
@@ -29,6 +30,9 @@ struct link {
     uint64_t last_arrival_us;
     uint32_t head, tail; /* frames in order */
     uint32_t due;        /* of these, how many would be there but for the cut */
+    struct sim_net_drop drops[SIM_NET_DROPS_MAX];
+    uint32_t drops_count;
+    struct sim_net_count sent[SIM_FRAME_COUNT];
 };
 
 struct net_host {
@@ -73,6 +77,49 @@ static uint64_t link_arg(const struct sim_net *net, uint32_t link)
 static bool link_arg_current(const struct sim_net *net, uint64_t arg)
 {
     return link_arg(net, (uint32_t)(arg & 0xff)) == arg;
+}
+
+/* ---- kinds of frames ------------------------------------------------------------------------- */
+
+enum sim_frame sim_frame_of(struct bytes frame)
+{
+    enum raft_message_type type = raft_frame_type(frame);
+    if (type != RAFT_MESSAGE_COUNT) {
+        return (enum sim_frame)(SIM_FRAME_RAFT + (unsigned)type);
+    }
+    return peer_frame_of(frame) == PEER_FRAME_RPC ? SIM_FRAME_RPC : SIM_FRAME_OTHER;
+}
+
+const char *sim_frame_name(enum sim_frame type)
+{
+    ASSERT(type < SIM_FRAME_COUNT);
+    if (type < SIM_FRAME_RPC) {
+        return raft_message_name((enum raft_message_type)(type - SIM_FRAME_RAFT));
+    }
+    return type == SIM_FRAME_RPC ? "rpc" : "other";
+}
+
+enum sim_frame sim_frame_by_name(const char *name)
+{
+    enum sim_frame type = SIM_FRAME_RAFT;
+    while (type < SIM_FRAME_COUNT && strcmp(sim_frame_name(type), name) != 0) {
+        type++;
+    }
+    return type;
+}
+
+static bool is_dropped(struct sim_net *net, struct link *l, enum sim_frame type)
+{
+    for (uint32_t i = 0; i < l->drops_count; i++) {
+        struct sim_net_drop *drop = &l->drops[i];
+        if ((drop->types >> type & 1) == 0 || drop->count == 0 ||
+            !rng_chance(&net->rng, drop->probability)) {
+            continue;
+        }
+        drop->count -= drop->count != UINT64_MAX;
+        return true;
+    }
+    return false;
 }
 
 /* ---- flights -------------------------------------------------------------------------------- */
@@ -424,6 +471,14 @@ void sim_net_send(struct sim_net *net, uint32_t from, uint32_t to, struct slice 
     net->stats.frames++;
     net->stats.bytes += frame.size;
     uint32_t link = link_index(from, to);
+    struct link *l = &net->links[link];
+    enum sim_frame type = sim_frame_of(slice_bytes(frame));
+    l->sent[type].frames++;
+    l->sent[type].bytes += frame.size;
+    if (is_dropped(net, l, type)) {
+        net->stats.lost++;
+        return;
+    }
     if (net->options.datagrams) {
         send_datagram(net, link, frame);
     } else {
@@ -494,9 +549,40 @@ void sim_net_heal(struct sim_net *net)
         for (uint32_t to = 0; to < net->options.hosts; to++) {
             if (from != to) {
                 sim_net_cut(net, from, to, false);
+                net->links[link_index(from, to)].drops_count = 0;
             }
         }
     }
+}
+
+void sim_net_reset(struct sim_net *net)
+{
+    sim_net_heal(net);
+    for (uint32_t i = 0; i < SIM_NET_HOSTS_MAX * SIM_NET_HOSTS_MAX; i++) {
+        net->links[i].rule = net->options.rule;
+    }
+}
+
+bool sim_net_drop(struct sim_net *net, uint32_t from, uint32_t to, const struct sim_net_drop *drop)
+{
+    struct link *l = &net->links[link_index(from, to)];
+    uint32_t i = 0;
+    while (i < l->drops_count && l->drops[i].types != drop->types && l->drops[i].count > 0) {
+        i++;
+    }
+    if (i == SIM_NET_DROPS_MAX) {
+        return false;
+    }
+    l->drops[i] = *drop;
+    l->drops_count += i == l->drops_count;
+    return true;
+}
+
+void sim_net_delay(struct sim_net *net, uint32_t from, uint32_t to, struct sim_span latency)
+{
+    struct sim_net_rule *rule = sim_net_rule(net, from, to);
+    rule->latency = latency;
+    rule->slow = 0;
 }
 
 struct sim_net_rule *sim_net_rule(struct sim_net *net, uint32_t from, uint32_t to)
@@ -507,6 +593,13 @@ struct sim_net_rule *sim_net_rule(struct sim_net *net, uint32_t from, uint32_t t
 bool sim_net_is_up(const struct sim_net *net, uint32_t from, uint32_t to)
 {
     return net->links[link_index(from, to)].up;
+}
+
+struct sim_net_count sim_net_sent(const struct sim_net *net, uint32_t from, uint32_t to,
+                                  enum sim_frame type)
+{
+    ASSERT(type < SIM_FRAME_COUNT);
+    return net->links[link_index(from, to)].sent[type];
 }
 
 const struct sim_net_stats *sim_net_stats(const struct sim_net *net)

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "raft/raft.h"
 #include "sim/world.h"
 
 enum { SIM_NET_HOSTS_MAX = 16, SIM_INCARNATION_BYTES = 16, SIM_HASH_BYTES = 32 };
@@ -81,10 +82,39 @@ void sim_net_certify(struct sim_net *net, uint32_t from, uint32_t to,
 
 void sim_net_cut(struct sim_net *net, uint32_t from, uint32_t to, bool cut);
 bool sim_net_is_cut(const struct sim_net *net, uint32_t from, uint32_t to);
-/* Undo all cuts. */
+/* Undo all cuts and drops. */
 void sim_net_heal(struct sim_net *net);
 /* The rule of one path, to be changed at will. */
 struct sim_net_rule *sim_net_rule(struct sim_net *net, uint32_t from, uint32_t to);
+
+/* Frames by what is in them: a Raft message of some type, a request or answer between nodes (RPC),
+ * or neither. */
+enum sim_frame {
+    SIM_FRAME_RAFT = 0, /* + enum raft_message_type */
+    SIM_FRAME_RPC = RAFT_MESSAGE_COUNT,
+    SIM_FRAME_OTHER,
+    SIM_FRAME_COUNT
+};
+enum { SIM_FRAMES_ALL = (1 << SIM_FRAME_COUNT) - 1 };
+enum sim_frame sim_frame_of(struct bytes frame);
+const char *sim_frame_name(enum sim_frame type); /* "append_reply", "rpc" */
+/* SIM_FRAME_COUNT if there is none of this name. */
+enum sim_frame sim_frame_by_name(const char *name);
+
+/* Frames that vanish on their way, without a trace and without harm to the connection. */
+struct sim_net_drop {
+    unsigned types;     /* a set of 1 << enum sim_frame */
+    double probability; /* of each such frame */
+    uint64_t count;     /* that are lost before the rule ends; UINT64_MAX: no end */
+};
+enum { SIM_NET_DROPS_MAX = 8 };
+/* Adds to the rules of one path. A rule for the same types replaces the one there was; of several
+ * that know a frame each may take it. False when there are SIM_NET_DROPS_MAX already. */
+bool sim_net_drop(struct sim_net *net, uint32_t from, uint32_t to, const struct sim_net_drop *drop);
+/* The latency of one path from now on; nothing takes longer, nothing overtakes. */
+void sim_net_delay(struct sim_net *net, uint32_t from, uint32_t to, struct sim_span latency);
+/* sim_net_heal(), and every path follows the rule that it began with. */
+void sim_net_reset(struct sim_net *net);
 bool sim_net_is_up(const struct sim_net *net, uint32_t from, uint32_t to);
 
 struct sim_net_stats {
@@ -97,5 +127,13 @@ struct sim_net_stats {
     uint64_t breaks;
 };
 const struct sim_net_stats *sim_net_stats(const struct sim_net *net);
+
+/* What was sent over one path, lost or not. */
+struct sim_net_count {
+    uint64_t frames;
+    uint64_t bytes;
+};
+struct sim_net_count sim_net_sent(const struct sim_net *net, uint32_t from, uint32_t to,
+                                  enum sim_frame type);
 
 #endif

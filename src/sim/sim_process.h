@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "node/node.h"
+#include "sim/events.h"
 #include "sim/sim_clock.h"
 #include "sim/sim_executor.h"
 #include "sim/sim_fs.h"
@@ -66,6 +67,7 @@ struct sim_process_options {
     struct sim_span death_time;  /* from death to the certificates */
     struct sim_span round_delay; /* from the first to the last event of a round */
     uint64_t restart_min_us, restart_max_us;
+    struct events *events; /* what its nodes tell hooks; borrowed; NULL: not recorded */
 };
 
 struct sim_process *sim_process_new(struct world *w, struct sim_net *net,

@@ -99,6 +99,14 @@ static void observe_applied(void *ctx, struct raft_pos pos, const struct entry *
     }
 }
 
+static void observe_event(void *ctx, const char *name, raft_term term, struct bytes fields)
+{
+    struct sim_process *p = ctx;
+    if (p->options.events != NULL) {
+        events_record(p->options.events, p->options.host, name, term, fields);
+    }
+}
+
 /* ---- to the node ----------------------------------------------------------------------------- */
 
 static void net_frame(void *ctx, uint32_t from, const uint8_t incarnation[SIM_HASH_BYTES],
@@ -184,5 +192,6 @@ struct node_observer sim_process_observer(struct sim_process *p)
         .ctx = p,
         .stepped = observe_step,
         .applied = observe_applied,
+        .event = observe_event,
     };
 }

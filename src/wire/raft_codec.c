@@ -393,11 +393,17 @@ enum peer_frame peer_frame_of(struct bytes frame)
     if (frame.size < 2 || (frame.data[0] & 0xf0) != 0x90) {
         return PEER_FRAME_UNKNOWN;
     }
-    uint8_t type = frame.data[1];
-    if (type <= 2) {
+    if (frame.data[1] <= 2) {
         return PEER_FRAME_RPC;
     }
-    return type >= RAFT_WIRE_TYPE_BASE && type < RAFT_WIRE_TYPE_BASE + RAFT_MESSAGE_COUNT
-               ? PEER_FRAME_RAFT
-               : PEER_FRAME_UNKNOWN;
+    return raft_frame_type(frame) != RAFT_MESSAGE_COUNT ? PEER_FRAME_RAFT : PEER_FRAME_UNKNOWN;
+}
+
+enum raft_message_type raft_frame_type(struct bytes frame)
+{
+    if (frame.size < 2 || (frame.data[0] & 0xf0) != 0x90 || frame.data[1] < RAFT_WIRE_TYPE_BASE ||
+        frame.data[1] >= RAFT_WIRE_TYPE_BASE + RAFT_MESSAGE_COUNT) {
+        return RAFT_MESSAGE_COUNT;
+    }
+    return (enum raft_message_type)(frame.data[1] - RAFT_WIRE_TYPE_BASE);
 }

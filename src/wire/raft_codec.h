@@ -55,5 +55,7 @@ void raft_decoded_close(struct raft_decoded *d);
 /* What a frame between nodes is: peers also forward requests to each other, as MessagePack-RPC. */
 enum peer_frame { PEER_FRAME_UNKNOWN, PEER_FRAME_RAFT, PEER_FRAME_RPC };
 enum peer_frame peer_frame_of(struct bytes frame);
+/* The type of a Raft message by its head alone; RAFT_MESSAGE_COUNT if it is something else. */
+enum raft_message_type raft_frame_type(struct bytes frame);
 
 #endif

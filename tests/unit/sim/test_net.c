@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "sim/sim_net.h"
+#include "wire/raft_codec.h"
 
 enum { HOSTS = 3, FRAMES = 500, SECOND = 1000000 };
 
@@ -29,6 +30,7 @@ static void on_frame(void *ctx, uint32_t from, const uint8_t incarnation[SIM_HAS
     struct host *h = ctx;
     assert_int_equal(incarnation[0], from);
     assert_int_equal(frame.size, sizeof(uint32_t));
+    assert_true(h->received_count < sizeof h->received / sizeof h->received[0]);
     memcpy(&h->received[h->received_count++], frame.data, frame.size);
 }
 
@@ -226,6 +228,76 @@ static void a_certificate_waits_for_a_cut_to_heal(void **state)
     close_fixture(&f);
 }
 
+/* A frame with the head of a Raft message; fixture's hosts read no further. */
+static void send_message(struct fixture *f, uint32_t from, uint32_t to, enum raft_message_type type)
+{
+    const uint8_t head[4] = {0x9b, (uint8_t)(RAFT_WIRE_TYPE_BASE + type)};
+    struct slice frame = slice_copy(bytes_of(head, sizeof head));
+    sim_net_send(f->net, from, to, frame);
+    slice_close(&frame);
+}
+
+static void a_drop_takes_its_type_on_its_path_and_so_many(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_fixture(&f, false, jittery);
+    const struct sim_net_drop three_votes = {
+        .types = 1u << (SIM_FRAME_RAFT + RAFT_MESSAGE_VOTE), .probability = 1, .count = 3};
+    assert_true(sim_net_drop(f.net, 0, 1, &three_votes));
+    for (uint32_t i = 0; i < 10; i++) {
+        send_message(&f, 0, 1, RAFT_MESSAGE_VOTE);
+        send_message(&f, 0, 1, RAFT_MESSAGE_APPEND);
+        send_message(&f, 1, 0, RAFT_MESSAGE_VOTE);
+        send_message(&f, 0, 2, RAFT_MESSAGE_VOTE);
+    }
+    run(&f, SECOND);
+    assert_int_equal(f.hosts[1].received_count, 10 + 7);
+    assert_int_equal(f.hosts[0].received_count, 10);
+    assert_int_equal(f.hosts[2].received_count, 10);
+    assert_int_equal(f.hosts[0].downs, 0);
+    struct sim_net_count votes =
+        sim_net_sent(f.net, 0, 1, (enum sim_frame)(SIM_FRAME_RAFT + RAFT_MESSAGE_VOTE));
+    assert_int_equal(votes.frames, 10);
+    assert_int_equal(votes.bytes, 40);
+    close_fixture(&f);
+}
+
+static void of_replies_alone_half_are_lost_until_all_is_healed(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_fixture(&f, true, jittery);
+    const struct sim_net_drop half = {
+        .types = 1u << sim_frame_by_name("append_reply"), .probability = 0.5, .count = UINT64_MAX};
+    assert_true(sim_net_drop(f.net, 0, 1, &half));
+    for (uint32_t i = 0; i < FRAMES; i++) {
+        send_message(&f, 0, 1, RAFT_MESSAGE_APPEND_REPLY);
+    }
+    run(&f, SECOND);
+    assert_in_range(f.hosts[1].received_count, FRAMES * 4 / 10, FRAMES * 6 / 10);
+    sim_net_heal(f.net);
+    f.hosts[1].received_count = 0;
+    for (uint32_t i = 0; i < FRAMES; i++) {
+        send_message(&f, 0, 1, RAFT_MESSAGE_APPEND_REPLY);
+    }
+    run(&f, SECOND);
+    assert_int_equal(f.hosts[1].received_count, FRAMES);
+    close_fixture(&f);
+}
+
+static void kinds_of_frames_have_names(void **state)
+{
+    (void)state;
+    for (enum sim_frame type = SIM_FRAME_RAFT; type < SIM_FRAME_COUNT; type++) {
+        assert_int_equal(sim_frame_by_name(sim_frame_name(type)), type);
+    }
+    assert_int_equal(sim_frame_by_name("no such thing"), SIM_FRAME_COUNT);
+    const uint8_t rpc[] = {0x94, 0, 1};
+    assert_int_equal(sim_frame_of(bytes_of(rpc, sizeof rpc)), SIM_FRAME_RPC);
+    assert_int_equal(sim_frame_of(bytes_of(rpc, 1)), SIM_FRAME_OTHER);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,6 +307,9 @@ int main(void)
         cmocka_unit_test(a_new_process_gets_no_frame_of_an_old_connection),
         cmocka_unit_test(datagrams_are_lost_doubled_and_overtaken),
         cmocka_unit_test(a_certificate_waits_for_a_cut_to_heal),
+        cmocka_unit_test(a_drop_takes_its_type_on_its_path_and_so_many),
+        cmocka_unit_test(of_replies_alone_half_are_lost_until_all_is_healed),
+        cmocka_unit_test(kinds_of_frames_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
