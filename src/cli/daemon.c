@@ -68,10 +68,14 @@ static void want_round_end(void *ctx)
 
 static void stopped(void *ctx, enum err err, const char *message)
 {
-    (void)err;
-    (void)message; /* the node has logged them */
+    (void)message; /* the node has logged it */
     struct daemon *d = ctx;
-    d->exit_status = GUARDIAN_EXIT_STORAGE;
+    if (err == ERR_WRONG_NODE) { /* its peers refuse it, and would again */
+        d->exit_status = EXIT_ERROR;
+        atomic_store(&d->host->page->next, GUARDIAN_ENDS);
+    } else {
+        d->exit_status = GUARDIAN_EXIT_STORAGE;
+    }
     loop_stop(d->loop);
 }
 
@@ -188,6 +192,12 @@ static enum err check_peer(void *ctx, const struct handshake *peer, struct why *
                        peer->node);
     }
     return e;
+}
+
+static void on_refused(void *ctx, uint64_t peer, enum err verdict)
+{
+    struct daemon *d = ctx;
+    node_refused(d->node, peer, verdict);
 }
 
 static void on_certificate(void *ctx, uint64_t dead, const uint8_t revealed[16])
@@ -319,6 +329,7 @@ static enum err open_links(struct daemon *d, struct why *why)
         .on_up = on_link_up,
         .on_down = on_link_down,
         .check_peer = check_peer,
+        .on_refused = on_refused,
         .on_certificate = on_certificate,
     };
     enum err e = links_open(d->loop, &options, &callbacks, d->log, &d->links, why);

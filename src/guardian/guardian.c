@@ -228,10 +228,13 @@ static void node_died(struct guardian *g, int status)
     certify(g);
     bool exited = WIFEXITED(status);
     int exit_status = exited ? WEXITSTATUS(status) : EXIT_FAILURE;
+    uint32_t next = atomic_load(&g->page->next);
     bool by_itself = exited && (exit_status == EXIT_SUCCESS ||
                                 exit_status == GUARDIAN_EXIT_STORAGE || !g->ever_ready);
-    if (by_itself || g->stops_asked > 0) {
+    if (by_itself || next == GUARDIAN_ENDS || g->stops_asked > 0) {
         end(g, exit_status);
+    } else if (next == GUARDIAN_WAITS) {
+        g->start_due_us = UINT64_MAX;
     } else {
         restart_later(g, status);
     }
@@ -279,6 +282,8 @@ static void handle_signals(struct guardian *g)
         case SIGHUP:
             if (g->node != 0) {
                 kill(g->node, SIGHUP);
+            } else {
+                g->start_due_us = 0; /* whatever it waits for: now */
             }
             break;
         }

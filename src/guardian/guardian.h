@@ -6,7 +6,8 @@
  *   - when it dies of anything: kills and reaps what its scripts left, *then* tells every peer (the
  *     death certificate), then starts it again with back-off;
  *   - kills children of scripts whose deadline has passed, even while the node is stopped;
- *   - passes signals on: TERM and INT ask for a planned stop, the second one ends at once.
+ *   - passes signals on: TERM and INT ask for a planned stop, the second one ends at once; HUP
+ *     reaches the node, or starts it at once while it does not run.
  * If the guardian dies, the node dies with it. Safety of the log depends on none of this. */
 #ifndef MK_GUARDIAN_GUARDIAN_H
 #define MK_GUARDIAN_GUARDIAN_H

@@ -236,12 +236,16 @@ static void greet(struct link_out *o)
 
 static enum err judge(struct link_out *o, struct slice frame, struct why *why)
 {
+    const struct links_callbacks *callbacks = &o->links->callbacks;
     struct handshake_answer answer;
     enum err e = handshake_answer_decode(slice_bytes(frame), &answer);
     if (e != ERR_OK) {
         return err_why(why, e, "it answers like no node of this version");
     }
     if (answer.verdict != ERR_OK) {
+        if (callbacks->on_refused != NULL && answer.self.node_id == o->peer) {
+            callbacks->on_refused(callbacks->ctx, o->peer, answer.verdict);
+        }
         return err_why(why, answer.verdict, "%s", answer.sentence);
     }
     if (answer.self.node_id != o->peer) {

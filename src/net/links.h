@@ -53,6 +53,9 @@ struct links_callbacks {
      * it) node id have been checked. Anything but ERR_OK refuses it; why goes to its log. NULL: all
      * may. */
     enum err (*check_peer)(void *ctx, const struct handshake *peer, struct why *why);
+    /* The peer itself, with the identity that it should have, does not let us in: its verdict, at
+     * every attempt. May be NULL. */
+    void (*on_refused)(void *ctx, uint64_t peer, enum err verdict);
     /* A guardian says that its node is dead. May be NULL. */
     void (*on_certificate)(void *ctx, uint64_t dead, const uint8_t revealed[16]);
 };

@@ -249,6 +249,7 @@ void node_link_up(struct node *n, raft_id peer)
         return;
     }
     outlet->up = true;
+    outlet->refuses = false;
     relay_introduce(n, peer);
     proposals_link_up(n, peer);
     n->view_stale = true;
@@ -269,6 +270,28 @@ void node_link_down(struct node *n, raft_id peer)
     node_turn(n, &event);
     n->view_stale = true;
     node_want_round(n);
+}
+
+void node_refused(struct node *n, raft_id peer, enum err verdict)
+{
+    struct outlet *outlet = sender_outlet(n, peer);
+    if (outlet == NULL) {
+        return;
+    }
+    outlet->refuses = verdict == ERR_WRONG_NODE;
+    uint32_t refusals = 0, peers = 0;
+    for (uint32_t i = 0; i < members_now(n)->count; i++) {
+        outlet = sender_outlet(n, members_now(n)->at[i].id);
+        peers += outlet != NULL;
+        refusals += outlet != NULL && outlet->refuses;
+    }
+    if (refusals > peers / 2) {
+        node_fail(n, ERR_WRONG_NODE,
+                  "most peers know this node by another data directory: its disk was wiped or "
+                  "replaced, so it may have forgotten votes and entries that it promised to keep; "
+                  "restore its old directory, or remove it from the cluster and add it under "
+                  "another id");
+    }
 }
 
 enum err node_check_peer(struct node *n, raft_id peer, const uint8_t storage_uuid[16])

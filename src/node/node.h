@@ -120,6 +120,9 @@ void node_link_up(struct node *n, raft_id peer);
 void node_link_down(struct node *n, raft_id peer);
 /* Is this peer who we know under that id? Errors: WRONG_NODE (another storage UUID), NOT_FOUND. */
 enum err node_check_peer(struct node *n, raft_id peer, const uint8_t storage_uuid[16]);
+/* The peer does not let this node in. When a majority of the peers holds that it came back with
+ * another storage (WRONG_NODE), the node ends (ports.stopped): it can never take part again. */
+void node_refused(struct node *n, raft_id peer, enum err verdict);
 /* A guardian says that its node's process is dead and reveals the incarnation. */
 void node_certificate(struct node *n, raft_id dead, const uint8_t revealed[16]);
 

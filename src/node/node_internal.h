@@ -44,6 +44,7 @@ struct held_append {
 struct outlet { /* to one peer */
     raft_id id;
     bool up;
+    bool refuses; /* us, whose storage is not the one it knows; as of its last answer */
     char client_address[MEMBER_ADDRESS_MAX + 1]; /* of its client listener; "" until it told us */
     STAILQ_HEAD(, held_append) held;
     uint32_t held_count;

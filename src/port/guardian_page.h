@@ -40,6 +40,13 @@ struct guardian_child {
     uint64_t start_time;           /* of the group's leader, in clock ticks since boot */
 };
 
+/* What the guardian does when its node has ended other than as planned. */
+enum guardian_next {
+    GUARDIAN_RESTARTS = 0,
+    GUARDIAN_ENDS,  /* too, with the node's exit status: another start would end the same way */
+    GUARDIAN_WAITS, /* for SIGHUP, which starts the node, or SIGTERM: for tests */
+};
+
 struct guardian_page {
     /* Written by the guardian before each start of the node. */
     uint8_t incarnation[16]; /* random; its SHA-256 is in the node's handshakes */
@@ -60,7 +67,8 @@ struct guardian_page {
     uint64_t node_id;
     char node[GUARDIAN_NAME_MAX];
     uint8_t storage_uuid[16];
-    _Atomic bool ready; /* the node is up: identity above is filled in, listeners are open */
+    _Atomic uint32_t next; /* enum guardian_next */
+    _Atomic bool ready;    /* the node is up: identity above is filled in, listeners are open */
 
     struct guardian_child children[GUARDIAN_CHILDREN_MAX];
 };

@@ -14,7 +14,7 @@ import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from cluster import Cluster, free_ports, wait_until  # noqa: E402
-from command import BINARY, environment, main, moonkeeper  # noqa: E402
+from command import BINARY, environment, failure, main, moonkeeper  # noqa: E402
 
 OK, ERROR, USAGE, NO_LEADER, UNREACHABLE, UNKNOWN, CONFLICT = range(7)
 
@@ -314,6 +314,39 @@ class Answers(unittest.TestCase):
         self.assertEqual(self.http_status("/kv/not-there"), 404)
         self.assertEqual(self.http_status("/nonsense"), 404)
         self.assertEqual(self.http_status("/follower?lag=few"), 400)
+
+
+class Wiped(unittest.TestCase):
+    """A node that comes back with an empty directory under its old name."""
+
+    def setUp(self):
+        self.cluster = Cluster(BINARY)
+        self.cluster.__enter__()
+
+    def tearDown(self):
+        self.cluster.__exit__(*failure(self))
+
+    def test_it_ends_with_the_recipe_once_most_of_its_peers_refused_it(self):
+        leader = self.cluster.wait_leader()
+        wiped, other = (x for x in self.cluster.nodes if x is not leader)
+        self.assertEqual(wiped.stop(), OK)
+        self.assertEqual(other.stop(), OK)
+        shutil.rmtree(wiped.data)
+        os.unlink(wiped.log)
+        wiped.start()
+
+        def said():
+            with open(wiped.log) as f:
+                return f.read()
+        wait_until(lambda: "handshake refused" in said(), 10, "a refusal")
+        self.assertIsNone(wiped.process.poll())  # one of two peers is no majority
+        other.start()
+        self.assertEqual(wiped.process.wait(20), ERROR)
+        errors = [line for line in said().splitlines() if "level=error" in line]
+        self.assertEqual(len(errors), 1, errors)
+        for part in ("err=wrong_node", "wiped", "restore its old directory", "another id"):
+            self.assertIn(part, errors[0])
+        self.cluster.wait_leader()
 
 
 class Alone(unittest.TestCase):

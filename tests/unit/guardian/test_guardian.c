@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "guardian/backoff.h"
 #include "guardian/children.h"
 #include "guardian/process.h"
 
@@ -192,6 +193,26 @@ static int ready_then_fails_once(void *ctx, const struct guardian_host *host)
     return start == 1 ? 1 : 0;
 }
 
+static int ready_then_has_no_future(void *ctx, const struct guardian_host *host)
+{
+    (void)ctx;
+    begin(host);
+    atomic_store(&host->page->next, GUARDIAN_ENDS);
+    become_ready(host);
+    return 1;
+}
+
+static int killed_once_and_not_to_be_restarted(void *ctx, const struct guardian_host *host)
+{
+    (void)ctx;
+    if (begin(host) == 1) {
+        atomic_store(&host->page->next, GUARDIAN_WAITS);
+        become_ready(host);
+        raise(SIGKILL);
+    }
+    return 0;
+}
+
 static int dies_with_a_family(void *ctx, const struct guardian_host *host)
 {
     (void)ctx;
@@ -280,6 +301,26 @@ static void a_node_that_was_ready_and_fails_is_started_again(void **state)
 {
     (void)state;
     assert_int_equal(status_of(run(ready_then_fails_once)), 0);
+    assert_int_equal(scene->starts, 2);
+}
+
+static void a_node_that_says_it_has_no_future_takes_its_guardian_with_it(void **state)
+{
+    (void)state;
+    assert_int_equal(status_of(run(ready_then_has_no_future)), 1);
+    assert_int_equal(scene->starts, 1);
+}
+
+static void a_guardian_that_is_to_wait_starts_the_node_when_it_is_told_to(void **state)
+{
+    (void)state;
+    pid_t guardian = run(killed_once_and_not_to_be_restarted);
+    EVENTUALLY(scene->node != 0);
+    EVENTUALLY(process_start_time(scene->node) == 0); /* reaped */
+    nanosleep(&(struct timespec){.tv_nsec = 20 * BACKOFF_FIRST_US * 1000L}, NULL);
+    assert_int_equal(scene->starts, 1);
+    kill(guardian, SIGHUP);
+    assert_int_equal(status_of(guardian), 0);
     assert_int_equal(scene->starts, 2);
 }
 
@@ -389,6 +430,8 @@ int main(void)
         TEST(a_node_that_cannot_start_is_not_tried_again),
         TEST(a_node_whose_disk_failed_is_not_started_again),
         TEST(a_node_that_was_ready_and_fails_is_started_again),
+        TEST(a_node_that_says_it_has_no_future_takes_its_guardian_with_it),
+        TEST(a_guardian_that_is_to_wait_starts_the_node_when_it_is_told_to),
         TEST(what_a_dead_node_left_is_gone_before_it_starts_again),
         TEST(a_deadline_holds_while_the_node_is_stopped),
         TEST(a_node_does_not_outlive_its_guardian),

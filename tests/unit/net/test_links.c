@@ -18,6 +18,8 @@ struct test_node {
     uint8_t revealed[16];
     uint64_t dead;
     enum err refuse; /* what check_peer answers */
+    unsigned refusals;
+    enum err refused; /* the last verdict on this node */
 };
 
 static struct loop *loop;
@@ -58,6 +60,14 @@ static enum err check_peer(void *ctx, const struct handshake *peer, struct why *
     return ERR_OK;
 }
 
+static void on_refused(void *ctx, uint64_t peer, enum err verdict)
+{
+    struct test_node *n = ctx;
+    n->refusals++;
+    n->last_peer = peer;
+    n->refused = verdict;
+}
+
 static void on_certificate(void *ctx, uint64_t dead, const uint8_t revealed[16])
 {
     struct test_node *n = ctx;
@@ -86,6 +96,7 @@ static void open_with(uint64_t id, const struct links_options *options)
                                               .on_up = on_up,
                                               .on_down = on_down,
                                               .check_peer = check_peer,
+                                              .on_refused = on_refused,
                                               .on_certificate = on_certificate};
     test_log_init(&n->log);
     struct why why = {0};
@@ -299,6 +310,9 @@ static void a_refusal_by_the_node_reaches_the_other_sides_log_and_can_end(void *
     run_until(loop, nodes[2].log.lines > 0);
     assert_non_null(strstr(nodes[2].log.last, "n2 had another disk before"));
     assert_int_equal(stats_of(2, 1).refused, ERR_WRONG_NODE);
+    assert_int_equal(nodes[2].refusals, 1);
+    assert_int_equal(nodes[2].last_peer, 1);
+    assert_int_equal(nodes[2].refused, ERR_WRONG_NODE);
     nodes[1].refuse = ERR_OK;
     run_until(loop, nodes[2].ups == 1);
     assert_int_equal(stats_of(2, 1).refused, ERR_OK);
@@ -314,6 +328,7 @@ static void a_dialler_judges_who_answers(void **state)
     run_until(loop, nodes[1].log.lines > 0);
     assert_non_null(strstr(nodes[1].log.last, "wrong_node"));
     assert_non_null(strstr(nodes[1].log.last, "n3 answers at"));
+    assert_int_equal(nodes[1].refusals, 0); /* our own judgement is no verdict on us */
     assert_int_equal(nodes[1].ups, 0);
 }
 
