@@ -149,6 +149,15 @@ void node_call(struct node *n, struct bytes method, struct bytes params, node_re
 void node_shutdown(struct node *n, uint64_t deadline_us, void (*done)(void *ctx), void *ctx);
 /* Tests: time out now. */
 void node_campaign(struct node *n);
+/* Tests: an opaque command into this leader's log, at once, behind what waits. It is a command for
+ * the machine NODE_OPAQUE_MACHINE, which there is none of: applying it changes nothing. at: its
+ * place. Errors: NOT_LEADER; BUSY, NO_SPACE (nothing was appended); TOO_LARGE. */
+#define NODE_OPAQUE_MACHINE "opaque"
+enum err node_submit(struct node *n, struct bytes command, struct raft_pos *at);
+/* The body of such an entry. */
+void node_opaque_body(struct bytes command, int64_t time_ms, struct buffer *out);
+/* The command in an opaque entry; data is NULL if it is another. */
+struct bytes node_opaque_command(const struct entry *e);
 
 /* ---- looking ---- */
 

@@ -9,6 +9,7 @@
  *     sessions.c     each command once
  *     proposals.c    commands on their way into the log, until they are answered;
  *                    pending.c (their table), own_session.c, offer.c (batches, forwarding)
+ *     opaque.c       entries that change nothing, for tests of the log
  *     reads.c        linearizable reads
  *     relay.c        requests between nodes
  *     api.c          the table of methods

@@ -157,14 +157,18 @@ struct target_vtable {
     void (*call)(struct target *t, uint32_t node, const char *method, struct bytes params,
                  node_reply_fn reply, void *ctx);
     /* Asking what only tests may:
+     *   "state"    [] -> {role, term, leader?, commit_index, last_applied, last_index}; "n2" leads
      *   "eval"     [source, arguments...] -> array of the results of the chunk, run as a task of an
      *              application of its own, with mk
      *   "log"      [index] -> {term, kind, bytes?} or nil (no such entry, or compacted)
      *   "vote"     [] -> {term, voted_for?} ("n2"); durable
      *   "campaign" [] -> nil: its election timeout passes now
      *   "submit"   [bytes] -> [index, term] at once: an opaque command is in this leader's log
+     *              (node_submit() in node/node.h)
      *   "applied"  [index] -> bytes of the opaque command that was applied at index; true: applied,
      *              but another entry; nil: not applied yet (or compacted)
+     * The simulation answers all but eval at once, also for a node that is paused; a real one that
+     * is paused does not answer: TIMEOUT, after a second.
      * Errors: UNREACHABLE, NOT_LEADER (submit), what eval raised as ERR_REJECTED. */
     void (*control)(struct target *t, uint32_t node, const char *method, struct bytes params,
                     node_reply_fn reply, void *ctx);
@@ -187,6 +191,8 @@ struct target_vtable {
     const char *(*failure)(struct target *t);
     /* Append the last lines_max lines of what happened: "   1.234567  n2  append ...". */
     void (*timeline)(struct target *t, uint32_t lines_max, struct buffer *out);
+    /* Tell each line of the timeline as it happens; NULL: to nobody. */
+    void (*set_live)(struct target *t, void (*live)(void *ctx, const char *line), void *ctx);
     /* Simulation: of all that happened; real processes: 0. */
     uint64_t (*trace_hash)(const struct target *t);
 
@@ -209,7 +215,7 @@ extern const char *const target_rules[];
 struct stage_vtable {
     /* All targets have been closed. */
     void (*free)(struct stage *s);
-    /* Since the stage was set up. */
+    /* Since the stage was set up: the clock of the test itself. */
     uint64_t (*now_us)(const struct stage *s);
     /* Let time go on to until_us at the latest; return as soon as a reply function was called, a
      * target failed, or stage_wake() was called. Returning early for no reason is allowed. */

@@ -97,8 +97,9 @@ static void make_host(struct cluster *c, uint32_t i, const struct membership *me
                 .raft = o->raft,
                 .segment_bytes = o->segment_bytes,
                 .cache_bytes_max = o->cache_bytes_max,
-                .kv_source = sim_client_machine,
-                .kv_source_size = strlen(sim_client_machine),
+                .kv_source = o->kv_source != NULL ? o->kv_source : sim_client_machine,
+                .kv_source_size =
+                    o->kv_source != NULL ? o->kv_source_size : strlen(sim_client_machine),
             },
         .clock =
             {
@@ -139,6 +140,9 @@ struct cluster *cluster_new(const struct cluster_options *options)
                                .leases = options->leases,
                                .promised = options->promised,
                                .ctx = options->promised_ctx,
+                               .refused = options->refused,
+                               .applied = options->applied,
+                               .told_ctx = options->told_ctx,
                            });
     c->events = events_new(c->world);
     struct membership members = {0};
@@ -330,6 +334,16 @@ void cluster_transfer(struct cluster *c, uint32_t host, uint32_t target)
     sim_process_call(c->hosts[host], bytes_of_string("transfer"), buffer_bytes(&params),
                      ignore_reply, NULL);
     buffer_close(&params);
+}
+
+void cluster_set_live(struct cluster *c, void (*live)(void *ctx, const char *line), void *ctx)
+{
+    timeline_set_live(c->timeline, live, ctx);
+}
+
+void cluster_timeline(struct cluster *c, uint32_t lines_max, struct buffer *out)
+{
+    timeline_print(c->timeline, lines_max, out);
 }
 
 void cluster_note(struct cluster *c, uint32_t host, const char *format, ...)

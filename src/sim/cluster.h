@@ -4,6 +4,7 @@
 #define MK_SIM_CLUSTER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "sim/events.h"
@@ -34,6 +35,14 @@ struct cluster_options {
     /* See struct safety_options. */
     void (*promised)(void *ctx, uint32_t host);
     void *promised_ctx;
+    /* The machine "kv" that the first leader installs; NULL: the one of the simulated clients. */
+    const char *kv_source;
+    size_t kv_source_size;
+    /* See struct safety_options. */
+    void (*refused)(void *ctx, uint32_t host, enum err err, const char *why);
+    void (*applied)(void *ctx, uint32_t host, struct raft_pos pos, const struct entry *entry,
+                    enum err outcome, bool duplicate);
+    void *told_ctx;
     /* Told each line of the timeline as it happens; NULL: none. */
     void (*live)(void *ctx, const char *line);
     void *live_ctx;
@@ -79,6 +88,10 @@ void cluster_isolate(struct cluster *c, uint32_t host);
 void cluster_heal(struct cluster *c);
 /* Ask a host for a leadership transfer to another; to CLUSTER_NOBODY: to whom it likes. */
 void cluster_transfer(struct cluster *c, uint32_t host, uint32_t target);
+/* Tell each line of the timeline as it happens, from now on; NULL: to nobody. */
+void cluster_set_live(struct cluster *c, void (*live)(void *ctx, const char *line), void *ctx);
+/* The last lines_max lines of the timeline. */
+void cluster_timeline(struct cluster *c, uint32_t lines_max, struct buffer *out);
 /* A line for the timeline. */
 void cluster_note(struct cluster *c, uint32_t host, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -126,6 +126,9 @@ static void on_refused(void *ctx, uint32_t host, enum err err, const char *why)
         safety_fail(s, host, "a crash leaves a disk that can be opened", "%s: %s", err_name(err),
                     why);
     }
+    if (s->options.refused != NULL) {
+        s->options.refused(s->options.told_ctx, host, err, why);
+    }
 }
 
 static void on_stepped(void *ctx, uint32_t host, const struct raft_event *event,
@@ -187,6 +190,9 @@ static void on_applied(void *ctx, uint32_t host, struct raft_pos pos, const stru
     }
     h->applied_time_ms = entry->time_ms;
     safety_log_applied(s, host, pos, entry, outcome, duplicate);
+    if (s->options.applied != NULL) {
+        s->options.applied(s->options.told_ctx, host, pos, entry, outcome, duplicate);
+    }
 }
 
 /* ---- what leaves a process ------------------------------------------------------------------ */

@@ -39,6 +39,11 @@ struct safety_options {
      * acted on from inside. May be NULL. */
     void (*promised)(void *ctx, uint32_t host);
     void *ctx;
+    /* Told what the checker was told (struct sim_watch), after it. May be NULL. */
+    void (*refused)(void *ctx, uint32_t host, enum err err, const char *why);
+    void (*applied)(void *ctx, uint32_t host, struct raft_pos pos, const struct entry *entry,
+                    enum err outcome, bool duplicate);
+    void *told_ctx;
 };
 
 struct safety *safety_new(struct world *w, struct timeline *timeline,

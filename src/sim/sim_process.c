@@ -99,10 +99,10 @@ void sim_process_end(struct sim_process *p, enum sim_end how)
     if (had_process) {
         end_process(p, how);
     }
-    if ((how == SIM_END_CRASH || how == SIM_END_FAILED) && had_process) {
-        sim_process_guardian_reaps(p, how == SIM_END_CRASH);
-    }
-    if (how == SIM_END_CRASH || how == SIM_END_FAILED) {
+    if (how == SIM_END_CRASH || how == SIM_END_KILLED || how == SIM_END_FAILED) {
+        if (had_process) {
+            sim_process_guardian_reaps(p, how == SIM_END_CRASH);
+        }
         return;
     }
     sim_process_guardian_ends(p);
@@ -177,8 +177,11 @@ bool sim_process_call(struct sim_process *p, struct bytes method, struct bytes p
 const char *sim_end_name(enum sim_end end)
 {
     static const char *const names[] = {
-        [SIM_END_CRASH] = "process crash", [SIM_END_GUARDIAN] = "process and guardian crash",
-        [SIM_END_HOST] = "host crash",     [SIM_END_STOPPED] = "planned stop",
+        [SIM_END_CRASH] = "process crash",
+        [SIM_END_KILLED] = "process crash, not to be restarted",
+        [SIM_END_GUARDIAN] = "process and guardian crash",
+        [SIM_END_HOST] = "host crash",
+        [SIM_END_STOPPED] = "planned stop",
         [SIM_END_FAILED] = "node gave up",
     };
     return names[end];

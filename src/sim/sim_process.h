@@ -27,6 +27,7 @@ struct sim_process;
 
 enum sim_end {
     SIM_END_CRASH,    /* the process died; its guardian certifies that and restarts it */
+    SIM_END_KILLED,   /* the same, but it is not restarted by itself */
     SIM_END_GUARDIAN, /* guardian and process died; the host lives */
     SIM_END_HOST,     /* the machine lost power */
     SIM_END_STOPPED,  /* a planned stop, through to its end */
@@ -78,6 +79,9 @@ void sim_process_free(struct sim_process *p);
 
 /* Start a guardian, which starts the node. The host must be down. */
 void sim_process_boot(struct sim_process *p);
+/* Its guardian starts the node again, after SIM_END_KILLED or FAILED; a new guardian does where
+ * there is none. The host must be down. */
+void sim_process_restart(struct sim_process *p);
 /* End it, in any way but STOPPED. Nothing happens if there is nothing left to end. Not from inside
  * the node: schedule it. */
 void sim_process_end(struct sim_process *p, enum sim_end how);

@@ -49,6 +49,17 @@ void sim_process_boot(struct sim_process *p)
     start_later(p, 0);
 }
 
+void sim_process_restart(struct sim_process *p)
+{
+    if (!p->guardian) {
+        sim_process_boot(p);
+        return;
+    }
+    ASSERT(p->node == NULL);
+    ASSERT(!p->restarting);
+    start_later(p, 0);
+}
+
 /* ---- deaths ---------------------------------------------------------------------------------- */
 
 static void certify(struct sim_process *p, uint32_t to)

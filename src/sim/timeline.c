@@ -41,6 +41,12 @@ struct timeline *timeline_new(void (*live)(void *ctx, const char *line), void *c
     return t;
 }
 
+void timeline_set_live(struct timeline *t, void (*live)(void *ctx, const char *line), void *ctx)
+{
+    t->live = live;
+    t->live_ctx = ctx;
+}
+
 void timeline_free(struct timeline *t)
 {
     if (t != NULL) {

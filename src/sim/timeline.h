@@ -32,6 +32,9 @@ enum { TIMELINE_NOTE_MAX = 160 };
 void timeline_note(struct timeline *t, struct timeline_at at, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* As in timeline_new(), from now on. */
+void timeline_set_live(struct timeline *t, void (*live)(void *ctx, const char *line), void *ctx);
+
 /* Append the last lines_max lines, oldest first. */
 void timeline_print(const struct timeline *t, uint32_t lines_max, struct buffer *out);
 

@@ -141,6 +141,11 @@ bool world_step(struct world *w, uint64_t until_us)
     return true;
 }
 
+uint64_t world_next_us(const struct world *w)
+{
+    return w->stopped || w->count == 0 ? UINT64_MAX : w->heap[0].time_us;
+}
+
 bool world_run_until(struct world *w, uint64_t time_us)
 {
     while (world_step(w, time_us)) {

@@ -38,6 +38,8 @@ void world_after(struct world *w, uint64_t delay_us, world_fn fn, void *ctx, uin
 /* Makes the next call, if it is due by until_us. False when there is none or the world has stopped.
  */
 bool world_step(struct world *w, uint64_t until_us);
+/* When the next call is due; UINT64_MAX: there is none. */
+uint64_t world_next_us(const struct world *w);
 /* Makes all calls due by time_us, and lets that be the time. False if the world stopped. */
 bool world_run_until(struct world *w, uint64_t time_us);
 /* No further call is made: something went wrong. */
