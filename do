@@ -12,6 +12,7 @@ Usage: ./do VERB
   test [REGEX]     build and run all tests (or those whose names match)
   lint             formatting, clang-tidy, luacheck, the order of the folders
   bench [--json]   compare with etcd on this machine
+  bench NAME [...] one of the benchmarks in tests/bench/, e.g. elections, simulator
   swarm [--seeds N]  random clusters in simulation, under all kinds of faults
   clean            remove what was built
   help             this
@@ -153,7 +154,26 @@ do_lint() {
     exec tests/lint/all.sh build
 }
 
+# One program of tests/bench/.
+do_bench_program() {
+    name=$1
+    shift
+    if [ ! -f "tests/bench/$name.c" ]; then
+        say "./do bench: there is no tests/bench/$name.c"
+        exit 2
+    fi
+    # shellcheck disable=SC2086
+    need $build_packages $test_packages
+    build_preset release -DMK_TESTS=ON
+    cmake --build build --parallel "$(jobs)" --target "bench_$name" >&2
+    exec "build/tests/bench/bench_$name" "$@"
+}
+
 do_bench() {
+    case ${1:--} in
+    -*) ;;
+    *) do_bench_program "$@" ;;
+    esac
     # shellcheck disable=SC2086
     need $build_packages $test_packages $bench_packages
     build_preset release -DMK_TESTS=ON
