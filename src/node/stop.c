@@ -107,8 +107,13 @@ void transfer_aborted(struct node *n)
     /* What the core refused meanwhile is offered again: no commit need come to remind of it. */
     n->proposals.blocked = false;
     node_want_round(n);
-    transfer_answer(n, ERR_TIMEOUT,
-                    "the other node did not take over in time; this one still leads");
+    if (node_is_leader(n)) {
+        transfer_answer(n, ERR_TIMEOUT,
+                        "the other node did not take over in time; this one still leads");
+    } else if (n->stop.stage == STOP_NONE) {
+        transfer_answer(n, ERR_TIMEOUT,
+                        "the other node did not take over in time; there is an election");
+    } /* else whoever is elected: transfer_leader_changed */
 }
 
 /* ---- planned stop --------------------------------------------------------------------------- */

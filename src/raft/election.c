@@ -57,6 +57,16 @@ static bool may_campaign(const struct raft *r)
            r->now_us >= own_word_until(r) && !r->installing.done;
 }
 
+void election_stand_again(struct raft *r)
+{
+    ASSERT(r->role == RAFT_FOLLOWER);
+    ASSERT(r->leader == 0);
+    r->transfer_campaign = false;
+    if (may_campaign(r)) {
+        election_campaign(r, r->options.prevote);
+    }
+}
+
 void election_timeout(struct raft *r)
 {
     ASSERT(r->role != RAFT_LEADER);

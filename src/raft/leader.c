@@ -330,6 +330,9 @@ void leader_timeout(struct raft *r)
     }
     if (r->lead.transfer_target != 0 && r->now_us >= r->lead.transfer_due_us) {
         transfer_abort(r);
+        if (r->role != RAFT_LEADER) {
+            return;
+        }
     }
     if (r->now_us >= r->lead.heartbeat_due_us) {
         leader_broadcast(r);

@@ -153,6 +153,8 @@ void election_hurry(struct raft *r, uint64_t wait_us);
 void election_timeout(struct raft *r);
 /* A candidate by request: TimeoutNow, or a test. */
 void election_campaign(struct raft *r, bool prevote);
+/* A leader that has just stepped down campaigns for the next term at once, if it may. */
+void election_stand_again(struct raft *r);
 void election_receive_vote(struct raft *r, const struct raft_message *m);
 void election_receive_reply(struct raft *r, const struct raft_message *m);
 /* The term and vote became durable: the candidate counts itself. */
@@ -238,6 +240,8 @@ enum err transfer_start(struct raft *r, raft_id target);
 void transfer_advance(struct raft *r);
 /* TimeoutNow may have been lost: send it again. */
 void transfer_repeat(struct raft *r);
+/* Give it up. Once TimeoutNow was sent, a leader that works under leases steps down with it, and
+ * stands for the next term, with a lease of its own. */
 void transfer_abort(struct raft *r);
 void transfer_receive_timeout_now(struct raft *r, const struct raft_message *m);
 

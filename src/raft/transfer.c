@@ -51,7 +51,9 @@ void transfer_advance(struct raft *r)
         transfer_abort(r);
         return;
     }
-    if (r->lead.transfer_sent || target->progress.match != r->trail.last) {
+    /* For one that would not hear of it, the lease is not given up. */
+    bool silent = r->now_us - target->heard_us >= r->options.election_min_us;
+    if (r->lead.transfer_sent || silent || target->progress.match != r->trail.last) {
         return;
     }
     r->lead.transfer_sent = true;
@@ -67,10 +69,23 @@ void transfer_repeat(struct raft *r)
     transfer_advance(r);
 }
 
+/* A leader without a lease can commit and read, but what may only run under a lease runs nowhere
+ * until the next term: so that term begins now. This node asks for it first, as the others'
+ * promises, which are to itself, do not hold them back; the target of the transfer, should it have
+ * heard TimeoutNow after all, may still be quicker. */
+static void renew_lease(struct raft *r)
+{
+    raft_become_follower(r, r->term, RAFT_STEP_DOWN_TRANSFER);
+    election_stand_again(r);
+}
+
 void transfer_abort(struct raft *r)
 {
     outbox_note(r, RAFT_NOTE_TRANSFER_ABORTED)->transfer.target = r->lead.transfer_target;
     r->lead.transfer_target = 0;
+    if (r->lead.lease_given_up && r->options.lease) {
+        renew_lease(r);
+    }
 }
 
 void transfer_receive_timeout_now(struct raft *r, const struct raft_message *m)

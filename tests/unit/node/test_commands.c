@@ -264,6 +264,74 @@ static void a_transfer_to_who_does_not_answer_is_given_up(void **ctx)
     rig_end(c);
 }
 
+static bool has_lease(struct cluster *c, uint32_t host)
+{
+    return raft_lease_until(node_raft(sim_process_node(cluster_host(c, host)))) != 0;
+}
+
+/* The leader has given its lease up, for good in its term, to one that does not take over. Until
+ * there is a term with a lease, which comes at once, reads are answered through ReadIndex. */
+static void a_transfer_that_fails_leaves_no_leader_without_a_lease(void **ctx)
+{
+    (void)ctx;
+    uint32_t leader;
+    struct cluster *c = start_counting(3, &leader);
+    raft_term term = cluster_term(c);
+    sim_process_pause(cluster_host(c, after(leader)));
+    char params[32];
+    snprintf(params, sizeof params, "[\"n%u\"]", after(leader) + 1);
+    struct answer transfer, read;
+    uint64_t began_us = world_now_us(cluster_world(c));
+    rig_ask(c, leader, "transfer", params, &transfer);
+    assert_true(cluster_run(c, 5 * MS));
+    assert_false(has_lease(c, leader));
+    do {
+        rig_ask(c, leader, "query", "[\"counter\",\"get\",null,{\"read\":\"lease\"}]", &read);
+        rig_await(c, &read, 30 * MS);
+        assert_answer(read, "0");
+    } while (!has_lease(c, leader) && world_now_us(cluster_world(c)) - began_us < SECOND);
+    assert_true(world_now_us(cluster_world(c)) - began_us <
+                200 * MS); /* 150 of them for the target */
+    assert_refused(transfer, ERR_TIMEOUT);
+    assert_int_equal(cluster_leader(c), leader);
+    assert_int_equal(cluster_term(c), term + 1);
+    sim_process_resume(cluster_host(c, after(leader)));
+    assert_true(cluster_run(c, SECOND));
+    assert_int_equal(cluster_leader(c), leader);
+    rig_end(c);
+}
+
+/* If the first of its choice does not take over, it leads again, and asks the other. */
+static void stop_with_one_successor(uint32_t nth)
+{
+    uint32_t leader;
+    struct cluster *c = start_counting(3, &leader);
+    uint32_t willing = nth == 0 ? after(leader) : after(after(leader));
+    sim_process_stop(cluster_host(c, leader));
+    for (uint32_t i = 0; i < 3; i++) { /* which of the two it likes better is its own affair */
+        if (i != leader) {
+            sim_process_pause(cluster_host(c, i));
+        }
+    }
+    assert_true(cluster_run(c, 10 * MS));
+    sim_process_resume(cluster_host(c, willing));
+    uint64_t end_us = world_now_us(cluster_world(c)) + 2 * SECOND;
+    while (!sim_process_down(cluster_host(c, leader)) && world_now_us(cluster_world(c)) < end_us) {
+        assert_true(cluster_run(c, MS));
+    }
+    assert_true(sim_process_down(cluster_host(c, leader)));
+    assert_int_equal(cluster_leader(c), willing);
+    sim_process_resume(cluster_host(c, 3 - leader - willing));
+    rig_end(c);
+}
+
+static void a_planned_stop_hands_over_in_the_end(void **ctx)
+{
+    (void)ctx;
+    stop_with_one_successor(0);
+    stop_with_one_successor(1);
+}
+
 static void a_planned_stop_ends(void **ctx)
 {
     (void)ctx;
@@ -336,6 +404,8 @@ int main(void)
         cmocka_unit_test(a_barrier_is_answered_once_that_index_is_applied_here),
         cmocka_unit_test(a_transfer_answers_with_who_leads),
         cmocka_unit_test(a_transfer_to_who_does_not_answer_is_given_up),
+        cmocka_unit_test(a_transfer_that_fails_leaves_no_leader_without_a_lease),
+        cmocka_unit_test(a_planned_stop_hands_over_in_the_end),
         cmocka_unit_test(a_planned_stop_ends),
         cmocka_unit_test(a_follower_far_behind_is_served_from_disk),
     };
