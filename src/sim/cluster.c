@@ -3,10 +3,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "script/embed.h"
+#include "sim/linearizability.h"
 #include "wire/writer.h"
 
 enum { REPORT_LINES = 50, LOOK_EVERY_US = 1000, MS = 1000 };
@@ -81,6 +82,8 @@ static void name_hosts(struct cluster *c, struct membership *members)
 static void make_host(struct cluster *c, uint32_t i, const struct membership *members)
 {
     const struct cluster_options *o = &c->options;
+    const struct bytes kv = embed_find("moonkeeper/machines/kv.sm.lua");
+    ASSERT(kv.size > 0);
     struct rng rng;
     rng_seed(&rng, world_draw_seed(c->world));
     struct sim_process_options options = {
@@ -97,9 +100,8 @@ static void make_host(struct cluster *c, uint32_t i, const struct membership *me
                 .raft = o->raft,
                 .segment_bytes = o->segment_bytes,
                 .cache_bytes_max = o->cache_bytes_max,
-                .kv_source = o->kv_source != NULL ? o->kv_source : sim_client_machine,
-                .kv_source_size =
-                    o->kv_source != NULL ? o->kv_source_size : strlen(sim_client_machine),
+                .kv_source = o->kv_source != NULL ? o->kv_source : (const char *)kv.data,
+                .kv_source_size = o->kv_source != NULL ? o->kv_source_size : kv.size,
             },
         .clock =
             {
@@ -368,6 +370,19 @@ void cluster_report(struct cluster *c, struct buffer *out)
     buffer_add_format(out, "\nviolated: %s\nseed %llu, %.6f s, n%u: %s\n", v->rule,
                       (unsigned long long)c->options.seed, (double)v->time_us / 1e6, v->host + 1,
                       v->text);
+}
+
+bool cluster_check_history(struct cluster *c)
+{
+    struct lin_verdict verdict = {0};
+    enum err e = linearizable_check(sim_clients_history(c->clients), &lin_kv, NULL, &verdict);
+    ASSERT(e == ERR_OK);
+    if (verdict.answer == LIN_ILLEGAL) {
+        safety_fail(c->safety, 0, "linearizable history", "%s", buffer_text(&verdict.words));
+    }
+    bool legal = verdict.answer == LIN_LEGAL;
+    lin_verdict_close(&verdict);
+    return legal;
 }
 
 /* ---- looking -------------------------------------------------------------------------------- */

@@ -35,7 +35,7 @@ struct cluster_options {
     /* See struct safety_options. */
     void (*promised)(void *ctx, uint32_t host);
     void *promised_ctx;
-    /* The machine "kv" that the first leader installs; NULL: the one of the simulated clients. */
+    /* The machine "kv" that the first leader installs; NULL: the one that ships. */
     const char *kv_source;
     size_t kv_source_size;
     /* See struct safety_options. */
@@ -95,6 +95,10 @@ void cluster_timeline(struct cluster *c, uint32_t lines_max, struct buffer *out)
 /* A line for the timeline. */
 void cluster_note(struct cluster *c, uint32_t host, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Is what the clients saw linearizable? The order of the log is no witness here. False: it is not,
+ * and that is reported as a violation; or the checker gave up, which is none. */
+bool cluster_check_history(struct cluster *c);
 
 /* What was violated, and what had happened before: text for people. Nothing if all is well. */
 void cluster_report(struct cluster *c, struct buffer *out);

@@ -70,7 +70,7 @@ void safety_forget_leases(struct safety *s);
 /* What is committed, as far as any node has seen. */
 raft_index safety_committed(const struct safety *s);
 /* The index at which the command that carries this value took effect; 0: not yet. A command of the
- * simulated clients is [name, [key, value]], each value unique. */
+ * simulated clients is ["set", {key =, value =}], each value unique. */
 raft_index safety_command_index(const struct safety *s, struct bytes value);
 
 struct safety_stats {

@@ -182,15 +182,22 @@ void safety_log_handled(struct safety *s, uint32_t host)
 
 /* ---- applied -------------------------------------------------------------------------------- */
 
-/* The value in [name, [key, value]]; empty if the payload is something else. */
+/* The value in ["set", {key =, value =}]; empty if the payload is something else. */
 static struct bytes command_value(struct bytes payload)
 {
+    struct bytes value = {0};
     struct reader r = reader_of(payload);
     read_array_of(&r, 2);
     read_skip(&r);
-    read_array_of(&r, 2);
-    read_skip(&r);
-    struct bytes value = read_str_or_bin(&r, payload.size);
+    uint32_t fields = reader_peek(&r) == WIRE_MAP ? read_map(&r) : 0;
+    for (uint32_t i = 0; i < fields && r.err == ERR_OK; i++) {
+        struct bytes field = read_str(&r, payload.size);
+        if (bytes_equal(field, bytes_of_string("value"))) {
+            value = read_str_or_bin(&r, payload.size);
+        } else {
+            read_skip(&r);
+        }
+    }
     return reader_end(&r) == ERR_OK ? value : (struct bytes){0};
 }
 

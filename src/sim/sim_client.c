@@ -9,12 +9,17 @@
 #include "wire/reader.h"
 #include "wire/writer.h"
 
-enum { VALUE_MAX = 64, KEY_BYTES = 16, REGISTERS_MAX = 64 };
+enum { VALUE_MAX = 64, KEY_BYTES = 16, REGISTERS_MAX = 64, NAME_BYTES = 16 };
 
-const char sim_client_machine[] = "return { name = 'kv', version = 1,\n"
-                                  "  init = function(st) st.r = {} end,\n"
-                                  "  apply = { set = function(st, a) st.r[a[1]] = a[2] end },\n"
-                                  "  query = { get = function(st, a) return st.r[a[1]] end } }\n";
+/* The operation that a client waits for. */
+struct operation {
+    uint32_t number; /* in the history */
+    uint32_t key;
+    bool is_get;
+    uint64_t invoked_us;
+    raft_index floor; /* the newest state of the register that was known to anybody at the start */
+    raft_index index; /* of the state that was set or seen; 0: never set */
+};
 
 struct client {
     struct sim_clients *all;
@@ -24,9 +29,9 @@ struct client {
     uint32_t attempts;
     uint32_t host; /* that answered last */
     /* The operation under way. */
-    size_t operation; /* in the history */
+    struct operation operation;
     bool keyed;
-    bool lease;
+    const char *read; /* how a get is to be served */
     uint64_t sequence;
     char value[VALUE_MAX];
     uint8_t key[KEY_BYTES];
@@ -36,7 +41,7 @@ struct client {
 struct attempt {
     struct client *client;
     uint64_t number;
-    size_t operation;
+    uint32_t operation;
 };
 
 struct sim_clients {
@@ -50,8 +55,7 @@ struct sim_clients {
     struct client *clients;
     uint64_t attempts;
     raft_index newest[REGISTERS_MAX]; /* of each register, as complete operations have shown */
-    struct sim_operation *history;
-    size_t history_count, history_capacity;
+    struct history *history;          /* what the clients saw */
     struct buffer params;
     struct sim_clients_stats stats;
 };
@@ -62,17 +66,41 @@ static void try_somewhere(struct client *c);
 
 /* ---- one operation -------------------------------------------------------------------------- */
 
+static void register_name(const struct operation *o, char name[NAME_BYTES])
+{
+    snprintf(name, NAME_BYTES, "r%u", o->key);
+}
+
+static void note_begin(struct client *c, struct operation *o)
+{
+    char name[NAME_BYTES];
+    register_name(o, name);
+    enum err e = history_invoke(c->all->history,
+                                &(struct history_call){
+                                    .client = c->number,
+                                    .function = o->is_get ? HISTORY_READ : HISTORY_WRITE,
+                                    .key = bytes_of_string(name),
+                                    .value = bytes_of_string(c->value),
+                                    .place = o->invoked_us,
+                                },
+                                &o->number);
+    ASSERT(e == ERR_OK);
+}
+
+static const char *draw_read(struct sim_clients *all, const struct operation *o)
+{
+    bool lease = o->is_get && rng_chance(&all->rng, all->options.lease_gets);
+    if (all->options.local_gets > 0 && rng_chance(&all->rng, all->options.local_gets)) {
+        return "local";
+    }
+    return lease ? "lease" : "linearizable";
+}
+
 static void begin(struct client *c)
 {
     struct sim_clients *all = c->all;
-    if (all->history_count == all->history_capacity) {
-        all->history_capacity = all->history_capacity == 0 ? 1024 : all->history_capacity * 2;
-        all->history = alloc_resize(all->history, all->history_capacity, sizeof *all->history);
-    }
-    c->operation = all->history_count++;
-    struct sim_operation *o = &all->history[c->operation];
-    *o = (struct sim_operation){
-        .client = c->number,
+    struct operation *o = &c->operation;
+    *o = (struct operation){
         .key = (uint32_t)rng_range(&all->rng, 0, all->options.registers),
         .is_get = rng_chance(&all->rng, all->options.gets),
         .invoked_us = world_now_us(all->world),
@@ -81,7 +109,7 @@ static void begin(struct client *c)
     c->busy = true;
     c->attempts = 0;
     c->sequence++;
-    c->lease = o->is_get && rng_chance(&all->rng, all->options.lease_gets);
+    c->read = draw_read(all, o);
     c->keyed = !o->is_get && rng_chance(&all->rng, all->options.keyed);
     snprintf(c->value, sizeof c->value, "c%u.%llu.%0*u", c->number, (unsigned long long)c->sequence,
              (int)all->options.value_bytes, 0u);
@@ -89,18 +117,20 @@ static void begin(struct client *c)
         uint64_t word = rng_next(&all->rng);
         memcpy(c->key + i, &word, sizeof word);
     }
+    note_begin(c, o);
     try_somewhere(c);
 }
 
-static void end(struct client *c, enum sim_outcome outcome)
+/* value: what a get has returned. */
+static void end(struct client *c, enum history_outcome outcome, struct bytes value)
 {
     struct sim_clients *all = c->all;
-    struct sim_operation *o = &all->history[c->operation];
-    o->outcome = outcome;
-    o->returned_us = world_now_us(all->world);
+    const struct operation *o = &c->operation;
+    enum err e = history_return(all->history, o->number, outcome, value, world_now_us(all->world));
+    ASSERT(e == ERR_OK);
     c->busy = false;
     c->attempt = 0;
-    if (outcome == SIM_UNKNOWN) {
+    if (outcome == HISTORY_UNKNOWN) {
         all->stats.unknown++;
     } else if (o->is_get) {
         all->stats.gets_done++;
@@ -112,22 +142,24 @@ static void end(struct client *c, enum sim_outcome outcome)
 
 /* ---- asking --------------------------------------------------------------------------------- */
 
-static void encode_params(struct client *c, const struct sim_operation *o)
+static void encode_params(struct client *c, const struct operation *o)
 {
     struct buffer *b = &c->all->params;
-    char name[16];
-    snprintf(name, sizeof name, "r%u", o->key);
+    char name[NAME_BYTES];
+    register_name(o, name);
     buffer_clear(b);
     write_array(b, 4);
     write_text(b, "kv");
     write_text(b, o->is_get ? "get" : "set");
-    write_array(b, o->is_get ? 1 : 2);
+    write_map(b, o->is_get ? 1 : 2);
+    write_text(b, "key");
     write_text(b, name);
     if (o->is_get) {
         write_map(b, 2);
         write_text(b, "read");
-        write_text(b, c->lease ? "lease" : "linearizable");
+        write_text(b, c->read);
     } else {
+        write_text(b, "value");
         write_text(b, c->value);
         write_map(b, c->keyed ? 2 : 1);
         if (c->keyed) {
@@ -139,9 +171,12 @@ static void encode_params(struct client *c, const struct sim_operation *o)
     write_u64(b, c->all->options.patience.max_us / 1000 + 1);
 }
 
-static void check_done(struct client *c, const struct sim_operation *o)
+static void check_done(struct client *c, const struct operation *o)
 {
     struct sim_clients *all = c->all;
+    if (all->options.unwitnessed) {
+        return;
+    }
     if (o->index < o->floor || (!o->is_get && o->index == o->floor)) {
         safety_fail(all->safety, c->host, "linearizable",
                     "client %u %s register %u at entry %llu, but entry %llu was known before it "
@@ -157,7 +192,7 @@ static void check_done(struct client *c, const struct sim_operation *o)
 
 static void set_answered(struct client *c)
 {
-    struct sim_operation *o = &c->all->history[c->operation];
+    struct operation *o = &c->operation;
     o->index = safety_command_index(c->all->safety, bytes_of_string(c->value));
     if (o->index == 0) {
         safety_fail(c->all->safety, c->host, "acknowledged means applied",
@@ -165,24 +200,39 @@ static void set_answered(struct client *c)
                     c->value);
     }
     check_done(c, o);
-    end(c, SIM_DONE);
+    end(c, HISTORY_OK, (struct bytes){0});
+}
+
+/* The value in {value =, version =}; no data if it is nil, or something else. */
+static struct bytes value_of(struct bytes result)
+{
+    struct bytes value = {0};
+    struct reader r = reader_of(result);
+    uint32_t fields = reader_peek(&r) == WIRE_MAP ? read_map(&r) : 0;
+    for (uint32_t i = 0; i < fields; i++) {
+        if (bytes_equal(read_str(&r, result.size), bytes_of_string("value"))) {
+            value = read_str_or_bin(&r, result.size);
+        } else {
+            read_skip(&r);
+        }
+    }
+    return value;
 }
 
 static void get_answered(struct client *c, struct bytes result)
 {
-    struct sim_operation *o = &c->all->history[c->operation];
-    struct reader r = reader_of(result);
-    if (reader_peek(&r) != WIRE_NIL) {
-        struct bytes value = read_str_or_bin(&r, result.size);
+    struct operation *o = &c->operation;
+    struct bytes value = value_of(result);
+    if (value.data != NULL) {
         o->index = safety_command_index(c->all->safety, value);
-        if (reader_end(&r) != ERR_OK || o->index == 0) {
+        if (o->index == 0) {
             safety_fail(c->all->safety, c->host, "linearizable",
                         "client %u reads %.*s, which no node has applied", c->number,
                         (int)value.size, (const char *)value.data);
         }
     }
     check_done(c, o);
-    end(c, SIM_DONE);
+    end(c, HISTORY_OK, value);
 }
 
 static void answered(void *ctx, const struct node_reply *reply)
@@ -192,11 +242,11 @@ static void answered(void *ctx, const struct node_reply *reply)
     struct client *c = attempt.client;
     struct sim_clients *all = c->all;
     const bool late = attempt.number != c->attempt;
-    if (!c->busy || attempt.operation != c->operation || (late && reply->err != ERR_OK)) {
+    if (!c->busy || attempt.operation != c->operation.number || (late && reply->err != ERR_OK)) {
         return;
     }
     world_mix(all->world, attempt.number, (uint64_t)reply->err);
-    if (reply->err == ERR_OK && all->history[c->operation].is_get) {
+    if (reply->err == ERR_OK && c->operation.is_get) {
         get_answered(c, reply->result);
     } else if (reply->err == ERR_OK) {
         set_answered(c);
@@ -211,7 +261,7 @@ static void answered(void *ctx, const struct node_reply *reply)
 static void try_somewhere(struct client *c)
 {
     struct sim_clients *all = c->all;
-    const struct sim_operation *o = &all->history[c->operation];
+    const struct operation *o = &c->operation;
     if (c->attempts > 0 || rng_chance(&all->rng, 0.2)) {
         c->host = (uint32_t)rng_range(&all->rng, 0, all->hosts_count);
     }
@@ -220,7 +270,7 @@ static void try_somewhere(struct client *c)
     all->stats.attempts++;
     encode_params(c, o);
     struct attempt *attempt = NEW(struct attempt);
-    *attempt = (struct attempt){.client = c, .number = c->attempt, .operation = c->operation};
+    *attempt = (struct attempt){.client = c, .number = c->attempt, .operation = o->number};
     struct bytes method = bytes_of_string(o->is_get ? "query" : "propose");
     if (!sim_process_call(all->hosts[c->host], method, buffer_bytes(&all->params), answered,
                           attempt)) {
@@ -236,12 +286,12 @@ static void on_impatient(void *ctx, uint64_t number)
     if (!c->busy || number != c->attempt) {
         return;
     }
-    const struct sim_operation *o = &c->all->history[c->operation];
+    const struct operation *o = &c->operation;
     bool again = (o->is_get || c->keyed) && c->attempts < c->all->options.attempts_max;
     if (again) {
         try_somewhere(c);
     } else {
-        end(c, SIM_UNKNOWN);
+        end(c, HISTORY_UNKNOWN, (struct bytes){0});
     }
 }
 
@@ -269,6 +319,7 @@ struct sim_clients *sim_clients_new(struct world *w, struct safety *safety,
     all->hosts_count = hosts_count;
     all->options = *options;
     rng_seed(&all->rng, world_draw_seed(w));
+    all->history = history_new("us");
     all->clients = alloc_zeroed(options->clients, sizeof *all->clients);
     for (uint32_t i = 0; i < options->clients; i++) {
         all->clients[i] = (struct client){.all = all, .number = i};
@@ -280,7 +331,7 @@ void sim_clients_free(struct sim_clients *c)
 {
     if (c != NULL) {
         free(c->clients);
-        free(c->history);
+        history_free(c->history);
         buffer_close(&c->params);
         free(c);
     }
@@ -308,8 +359,7 @@ const struct sim_clients_stats *sim_clients_stats(const struct sim_clients *c)
     return &c->stats;
 }
 
-const struct sim_operation *sim_clients_history(const struct sim_clients *c, size_t *count)
+const struct history *sim_clients_history(const struct sim_clients *c)
 {
-    *count = c->history_count;
     return c->history;
 }

@@ -6,21 +6,19 @@
  *   - a get returns what was set last, as of some moment between its beginning and its end: never a
  *     value older than one that was set, or read, before it began.
  *
- * With the order of the log as the witness this is linearizability. The history is kept for
- * checkers that need no witness. */
+ * With the order of the log as the witness this is linearizability. The history is kept for the
+ * checker that needs no witness (sim/linearizability.h). The registers are keys of the replicated
+ * machine that ships as mk.kv. */
 #ifndef MK_SIM_SIM_CLIENT_H
 #define MK_SIM_SIM_CLIENT_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
+#include "sim/history.h"
 #include "sim/safety.h"
 #include "sim/sim_process.h"
 #include "sim/world.h"
-
-/* The replicated machine that the clients use: [key, value] registers. Lua source. */
-extern const char sim_client_machine[];
 
 struct sim_clients_options {
     uint32_t clients;
@@ -29,21 +27,12 @@ struct sim_clients_options {
     struct sim_span patience; /* before a client turns to another node */
     double gets;              /* share of operations that are gets */
     double lease_gets;        /* share of the gets that may be served by a lease */
-    double keyed; /* share of the sets that carry a key of their own and may be repeated */
+    double local_gets; /* share served by any node from what it has: no right answers. For tests of
+                          the checkers. */
+    bool unwitnessed;  /* do not hold answers against the order of the log */
+    double keyed;      /* share of the sets that carry a key of their own and may be repeated */
     uint32_t attempts_max;
     uint32_t value_bytes; /* padding of values */
-};
-
-enum sim_outcome { SIM_PENDING, SIM_DONE, SIM_UNKNOWN };
-
-struct sim_operation {
-    uint32_t client;
-    uint32_t key;
-    bool is_get;
-    enum sim_outcome outcome;
-    uint64_t invoked_us, returned_us;
-    raft_index floor; /* the newest state of the register that was known to anybody at the start */
-    raft_index index; /* DONE: of the state that was set or seen; 0: never set */
 };
 
 struct sim_clients;
@@ -62,7 +51,7 @@ struct sim_clients_stats {
     uint64_t sets_done, gets_done, unknown, attempts;
 };
 const struct sim_clients_stats *sim_clients_stats(const struct sim_clients *c);
-/* All operations so far, by time of invocation. Borrowed. */
-const struct sim_operation *sim_clients_history(const struct sim_clients *c, size_t *count);
+/* What the clients have seen so far; places are microseconds of true time. Borrowed. */
+const struct history *sim_clients_history(const struct sim_clients *c);
 
 #endif

@@ -33,7 +33,7 @@ static void draw_raft(struct rng *rng, struct raft_options *raft)
     raft->window_bytes = (uint32_t)PICK(rng, 2000, 64 << 10, 1 << 20);
     raft->append_entries_max = (uint32_t)PICK(rng, 1, 16, 256);
     raft->append_bytes_max = (uint32_t)PICK(rng, 1000, 256 << 10);
-    raft->uncommitted_bytes_max = (uint32_t)PICK(rng, 4000, 4 << 20);
+    raft->uncommitted_bytes_max = (uint32_t)PICK(rng, 8000, 4 << 20);
     raft->prevote = rng_chance(rng, 0.75);
     raft->check_quorum = rng_chance(rng, 0.75);
     raft->lease = rng_chance(rng, 0.75);
@@ -242,6 +242,8 @@ void swarm_run(const struct swarm_options *options, struct swarm_result *result,
     if (sound) {
         run_liveness(c, &d, result);
     }
+    bool undisputed = safety_violation(cluster_safety(c)) == NULL;
+    bool judged = undisputed && cluster_check_history(c);
     const struct sim_clients_stats *clients = sim_clients_stats(cluster_clients(c));
     result->ok = safety_violation(cluster_safety(c)) == NULL;
     result->trace_hash = world_trace_hash(cluster_world(c));
@@ -250,6 +252,7 @@ void swarm_run(const struct swarm_options *options, struct swarm_result *result,
     result->sets = clients->sets_done;
     result->gets = clients->gets_done;
     result->unknown = clients->unknown;
+    result->history_judged = judged;
     result->safety = *safety_stats(cluster_safety(c));
     result->net = *sim_net_stats(cluster_net(c));
     if (!result->ok) {

@@ -33,6 +33,7 @@ struct swarm_result {
     uint64_t calls; /* of the world */
     uint64_t faults;
     uint64_t sets, gets, unknown;
+    bool history_judged; /* linearizable without a witness; false: that was too hard to tell */
     struct safety_stats safety;
     struct sim_net_stats net;
     uint64_t recovery_us; /* from the healing to the first commit */

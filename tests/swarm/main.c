@@ -118,7 +118,7 @@ static void work(const struct arguments *a, uint64_t worker, uint64_t first, int
 }
 
 struct totals {
-    uint64_t finished, violations;
+    uint64_t finished, violations, unjudged;
     uint64_t hash; /* of all runs, whatever their order */
     uint64_t faults, elections, sets, gets, frames, calls;
     double simulated_s;
@@ -130,6 +130,7 @@ static void add(struct totals *t, const struct report *report)
     const struct swarm_result *r = &report->result;
     t->finished++;
     t->violations += !r->ok;
+    t->unjudged += r->ok && !r->history_judged;
     t->hash += r->trace_hash;
     t->faults += r->faults;
     t->elections += r->safety.elections;
@@ -230,9 +231,9 @@ static int run_many(const struct arguments *a)
     printf("swarm: %" PRIu64 " of %" PRIu64 " seeds from %" PRIu64 ", %" PRIu64
            " violations, %d crashes; hash %016" PRIx64 "; %.0f s simulated, %" PRIu64
            " faults, %" PRIu64 " elections, %" PRIu64 " sets, %" PRIu64 " gets, %" PRIu64
-           " frames, slowest recovery %.2f s\n",
+           " frames, %" PRIu64 " histories too hard to judge, slowest recovery %.2f s\n",
            t.finished, a->seeds, a->start, t.violations, crashes, t.hash, t.simulated_s, t.faults,
-           t.elections, t.sets, t.gets, t.frames, (double)t.recovery_max_us / 1e6);
+           t.elections, t.sets, t.gets, t.frames, t.unjudged, (double)t.recovery_max_us / 1e6);
     fprintf(stderr, "swarm: %.1f s, %.1f ms a seed on %" PRIu64 " jobs\n", took_s,
             took_s * 1000 * (double)a->jobs / (double)(t.finished > 0 ? t.finished : 1), a->jobs);
     return ok ? 0 : 1;
