@@ -87,7 +87,8 @@ static void frames_of_a_broken_peer_change_nothing(void **ctx)
     }
     assert_true(cluster_run(c, SECOND));
     assert_int_equal(cluster_leader(c), leader);
-    assert_int_equal(rig_call(c, leader, "propose", "[\"kv\",\"set\",[\"a\",\"v1\"]]").err, ERR_OK);
+    assert_int_equal(
+        rig_call(c, leader, "propose", "[\"kv\",\"set\",{\"key\":\"a\",\"value\":1}]").err, ERR_OK);
     rig_end(c);
 }
 
@@ -103,7 +104,8 @@ static void no_more_calls_wait_than_were_allowed(void **ctx)
     static struct answer a[PENDING_MAX + EXCESS];
     for (int i = 0; i < PENDING_MAX + EXCESS; i++) { /* all with one key: they count as well */
         rig_ask(c, leader, "propose",
-                "[\"kv\",\"set\",[\"a\",\"x\"],{\"id\":1,\"timeout_ms\":100}]", &a[i]);
+                "[\"kv\",\"set\",{\"key\":\"a\",\"value\":1},{\"id\":1,\"timeout_ms\":100}]",
+                &a[i]);
     }
     assert_true(cluster_run(c, 50 * MS));
     for (int i = 0; i < EXCESS; i++) {
