@@ -156,20 +156,24 @@ struct target_vtable {
      * the parameters of node/api.c. Errors: UNREACHABLE (it does not run, or died meanwhile). */
     void (*call)(struct target *t, uint32_t node, const char *method, struct bytes params,
                  node_reply_fn reply, void *ctx);
+    /* clang-format off */
     /* Asking what only tests may:
-     *   "state"    [] -> {role, term, leader?, commit_index, last_applied, last_index}; "n2" leads
+     *   "state"    [] -> {role, term, leader?, ready, commit_index, last_applied, last_index}; leader is
+     *              a number; ready: it leads, and a no-op of its own is committed
      *   "eval"     [source, arguments...] -> array of the results of the chunk, run as a task of an
      *              application of its own, with mk
-     *   "log"      [index] -> {term, kind, bytes?} or nil (no such entry, or compacted)
-     *   "vote"     [] -> {term, voted_for?} ("n2"); durable
+     *   "log"      [index] -> {term, kind?, bytes?} or nil (no such entry, or compacted); kind and bytes
+     *              (of an opaque command) as long as the node has the entry in memory
+     *   "vote"     [] -> {term, voted_for?}, a number; as it is durable or is being written
      *   "campaign" [] -> nil: its election timeout passes now
      *   "submit"   [bytes] -> [index, term] at once: an opaque command is in this leader's log
      *              (node_submit() in node/node.h)
-     *   "applied"  [index] -> bytes of the opaque command that was applied at index; true: applied,
-     *              but another entry; nil: not applied yet (or compacted)
-     * The simulation answers all but eval at once, also for a node that is paused; a real one that
-     * is paused does not answer: TIMEOUT, after a second.
+     *   "applied"  [index] -> bytes of the opaque command that was applied at index; true: applied, but
+     *              another entry; nil: not applied yet
+     * The simulation answers all but eval at once, also for a node that is paused (but campaign and
+     * submit); a real one that is paused does not answer: TIMEOUT, after a second.
      * Errors: UNREACHABLE, NOT_LEADER (submit), what eval raised as ERR_REJECTED. */
+    /* clang-format on */
     void (*control)(struct target *t, uint32_t node, const char *method, struct bytes params,
                     node_reply_fn reply, void *ctx);
 

@@ -110,6 +110,11 @@ static void perform(struct sim_process *p, struct happening *h)
         world_mix_bytes(p->world, slice_bytes(h->frame));
     }
     dispatch(p, h);
+    sim_process_disturbed(p);
+}
+
+void sim_process_disturbed(struct sim_process *p)
+{
     if (p->round_wanted && !p->round_scheduled) {
         p->round_scheduled = true;
         world_after(p->world, sim_span_draw(p->options.round_delay, &p->rng), on_round, p,
