@@ -259,6 +259,8 @@ static void stop(struct guardian *g)
     g->stops_asked++;
     if (g->stops_asked == 1) {
         notify_systemd("STOPPING=1");
+    } else if (g->stops_asked == 2) {
+        log_warn(g->options->log, "stopping at once: asked a second time");
     }
     if (g->node == 0) {
         end(g, EXIT_SUCCESS); /* between two starts */

@@ -14,6 +14,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "net/wrong_port.h"
 
 /* When the connection goes, the request goes: from then on request is NULL, and the call only waits
  * for its owner to end it. */
@@ -268,6 +269,34 @@ static void set_default(uint32_t *option, uint32_t value)
     }
 }
 
+/* What begins like no request would be waited for until it has a whole line, and MessagePack has no
+ * lines: end this one. evhttp then refuses it, as HTTP has it. */
+static void refuse_strangers(struct evbuffer *in, const struct evbuffer_cb_info *info, void *ctx)
+{
+    struct bufferevent *stream = ctx;
+    uint8_t first[4];
+    ev_ssize_t size = evbuffer_copyout(in, first, sizeof first);
+    if (info->n_added == 0 || size < 1) {
+        return;
+    }
+    evbuffer_remove_cb(in, refuse_strangers, stream);
+    if (first[0] < 'A' || first[0] > 'Z') {
+        wrong_port_tell(bufferevent_getfd(stream), bytes_of(first, (size_t)size),
+                        "this is the HTTP port of a moonkeeper node; clients have a port of their "
+                        "own");
+        evbuffer_add(in, "\r\n\r\n", 4);
+    }
+}
+
+static struct bufferevent *new_stream(struct event_base *base, void *ctx)
+{
+    (void)ctx;
+    struct bufferevent *stream = bufferevent_socket_new(base, -1, 0);
+    ASSERT(stream != NULL);
+    evbuffer_add_cb(bufferevent_get_input(stream), refuse_strangers, stream);
+    return stream;
+}
+
 static struct evhttp *new_http(struct loop *loop, struct http_server *s)
 {
     struct evhttp *http = evhttp_new(loop_base(loop));
@@ -282,6 +311,7 @@ static struct evhttp *new_http(struct loop *loop, struct http_server *s)
     evhttp_set_timeout(http, (int)s->options.timeout_s);
     evhttp_set_default_content_type(http, NULL);
     evhttp_set_gencb(http, on_request, s);
+    evhttp_set_bevcb(http, new_stream, NULL);
     return http;
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "net/wrong_port.h"
 
 enum { CERTIFICATE_BYTES = 16, PONGS_MAX = 64 };
 
@@ -180,7 +181,15 @@ static void on_readable(evutil_socket_t fd, short what, void *ctx)
                                                                 : HANDSHAKE_BYTES_MAX;
     enum err e = frame_reader_read(&i->reader, fd, i->links->scratch, limit, take_frame, i);
     if (e == ERR_TOO_LARGE) {
-        complain(i, "connection closed: oversized frame", e, err_message(e));
+        struct bytes head = bytes_of(i->reader.head, sizeof i->reader.head);
+        bool stranger = !i->greeted; /* its first bytes are no length */
+        complain(i, "connection closed: oversized frame", e,
+                 stranger ? wrong_port_guess(head, err_message(e)) : err_message(e));
+        if (stranger) {
+            wrong_port_tell(fd, head,
+                            "this is the port of a moonkeeper node for other nodes; clients and "
+                            "HTTP have ports of their own");
+        }
     }
     if (e != ERR_OK) {
         link_in_close(i);

@@ -34,6 +34,14 @@ struct event *links_event(struct links *l, int fd, short what, event_callback_fn
 enum err links_judge(const struct links *l, const struct handshake *peer, struct why *why)
 {
     const struct handshake *self = &l->options.self;
+    if (peer->cluster_id != self->cluster_id && strcmp(peer->cluster, self->cluster) == 0) {
+        return err_why(
+            why, ERR_WRONG_CLUSTER,
+            "%s and %s are both in a cluster \"%s\", but it was formed of other members: "
+            "compare the ids under members in their configurations; they must be the "
+            "same on all nodes",
+            peer->node, self->node, self->cluster);
+    }
     if (peer->cluster_id != self->cluster_id) {
         return err_why(why, ERR_WRONG_CLUSTER,
                        "%s is in cluster \"%s\" (%016" PRIx64 "), %s is in \"%s\" (%016" PRIx64 ")",

@@ -11,6 +11,8 @@
 #include "base/assert.h"
 #include "net/loop.h"
 #include "net/socket.h"
+#include "net/wrong_port.h"
+#include "wire/reader.h"
 
 enum { READ_BYTES = 64 * 1024, MESSAGE_BYTES_MAX = 256 << 20 };
 
@@ -23,6 +25,7 @@ struct rpc_client {
     struct buffer in;
     size_t in_used; /* bytes of in that belong to messages already handed out */
     struct rpc_scan scan;
+    bool wrong_port; /* what answers there is no client port: it has executed nothing */
 };
 
 /* ---- waiting ---- */
@@ -161,6 +164,35 @@ static enum err receive_bytes(struct rpc_client *c, uint64_t deadline_us, struct
     }
 }
 
+/* Whatever answers there has not taken the request for one. */
+static enum err not_a_client_port(struct rpc_client *c, struct bytes answer, struct why *why)
+{
+    static const char http[] = "HTTP/";
+    c->wrong_port = true;
+    bool speaks_http =
+        answer.size >= sizeof http - 1 && memcmp(answer.data, http, sizeof http - 1) == 0;
+    return err_why(why, ERR_UNREACHABLE,
+                   speaks_http ? "%s is an HTTP port, not a client port"
+                               : "%s does not answer in MessagePack-RPC: it is not a client port",
+                   c->address);
+}
+
+/* The port of a node told us that it is another one. */
+static enum err told_of_the_port(struct rpc_client *c, const struct rpc_message *m, struct why *why)
+{
+    struct reader r = reader_of(m->params);
+    read_array_of(&r, 1);
+    struct bytes sentence = read_str(&r, 200);
+    c->wrong_port = true;
+    return err_why(why, ERR_UNREACHABLE, "%s is not a client port: %.*s", c->address,
+                   r.err == ERR_OK ? (int)sentence.size : 0, (const char *)sentence.data);
+}
+
+static bool tells_of_the_port(const struct rpc_message *m)
+{
+    return m->type == RPC_NOTIFY && bytes_equal(m->method, bytes_of_string(WRONG_PORT_METHOD));
+}
+
 static enum err receive_until(struct rpc_client *c, uint64_t deadline_us, struct rpc_message *out,
                               struct why *why)
 {
@@ -176,11 +208,10 @@ static enum err receive_until(struct rpc_client *c, uint64_t deadline_us, struct
             c->in_used += size;
         }
         if (e == ERR_OK) {
-            return ERR_OK;
+            return tells_of_the_port(out) ? told_of_the_port(c, out, why) : ERR_OK;
         }
         if (e != ERR_TRUNCATED) {
-            return err_why(why, e, "%s does not answer in MessagePack-RPC; is it the client port?",
-                           c->address);
+            return not_a_client_port(c, rest, why);
         }
         buffer_consume(&c->in, c->in_used); /* the views handed out end here */
         c->in_used = 0;
@@ -235,7 +266,7 @@ enum err rpc_client_call(struct rpc_client *c, const char *method, struct bytes 
     do {
         e = receive_until(c, deadline_us, &m, why);
         if (e != ERR_OK) {
-            return e == ERR_UNREACHABLE ? ERR_OUTCOME_UNKNOWN : e;
+            return e == ERR_UNREACHABLE && !c->wrong_port ? ERR_OUTCOME_UNKNOWN : e;
         }
     } while (m.type != RPC_RESPONSE || m.msgid != msgid);
     return judge(&m, out, why);

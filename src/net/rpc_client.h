@@ -25,8 +25,8 @@ struct rpc_outcome {
 
 /* Send a request and wait for its response. params: an encoded array, empty bytes for [].
  * Errors: those that the server answered with (ERR_INVALID for a code that is not known here; see
- * out->error), UNREACHABLE before anything was sent, OUTCOME_UNKNOWN when the connection broke
- * after that, TIMEOUT (the outcome is not known either). */
+ * out->error), UNREACHABLE before anything was sent or if that is no client port, OUTCOME_UNKNOWN
+ * when the connection broke after that, TIMEOUT (the outcome is not known either). */
 enum err rpc_client_call(struct rpc_client *c, const char *method, struct bytes params,
                          uint64_t timeout_us, struct rpc_outcome *out, struct why *why);
 

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "net/rpc_server_internal.h"
+#include "net/wrong_port.h"
 
 enum { BUFFER_KEEP_BYTES = 64 * 1024 };
 
@@ -93,18 +94,6 @@ void rpc_connection_close(struct rpc_connection *c)
 
 /* ---- in ---- */
 
-/* People mistake ports: say so where the first byte gives it away. */
-static const char *guess(struct bytes input)
-{
-    if (input.size >= 2 && input.data[0] == 0x16 && input.data[1] == 0x03) {
-        return "it speaks TLS";
-    }
-    if (input.size >= 1 && input.data[0] >= 'A' && input.data[0] <= 'Z') {
-        return "it may speak HTTP, which has a port of its own";
-    }
-    return "not MessagePack-RPC";
-}
-
 static void refuse(struct rpc_connection *c, enum err e, struct bytes input)
 {
     struct rpc_server *s = c->server;
@@ -112,9 +101,14 @@ static void refuse(struct rpc_connection *c, enum err e, struct bytes input)
         char text[ADDRESS_TEXT_MAX];
         log_warn(s->log, "client connection closed", log_text("err", err_name(e)),
                  log_text("client", socket_address_text(&c->from, text)),
-                 log_text("reason", e == ERR_TOO_LARGE ? "oversized message" : guess(input)),
+                 log_text("reason", e == ERR_TOO_LARGE
+                                        ? "oversized message"
+                                        : wrong_port_guess(input, "not MessagePack-RPC")),
                  log_u64("not_logged", s->quiet.mentioned));
     }
+    wrong_port_tell(c->fd, input,
+                    "this is the client port of a moonkeeper node, which speaks MessagePack-RPC; "
+                    "HTTP has a port of its own");
     rpc_connection_close(c);
 }
 
@@ -133,7 +127,7 @@ static void pause_reading(struct rpc_connection *c)
 void rpc_connection_resume(struct rpc_connection *c)
 {
     const struct rpc_server_options *o = &c->server->options;
-    if (!c->paused || c->closed || c->server->draining) {
+    if (!c->paused || c->closed || c->ended || c->server->draining) {
         return;
     }
     /* Not before half of it is free: turning reading on and off costs system calls. */
@@ -193,6 +187,33 @@ static void keep_rest(struct rpc_connection *c, struct bytes input, size_t used)
     }
 }
 
+/* The client says no more. It may still listen: what it has asked is answered before the connection
+ * is closed. Who left altogether is found out by the first answer. */
+static void take_end(struct rpc_connection *c)
+{
+    c->ended = true;
+    event_del(c->readable);
+    c->busy++;
+    struct rpc_call *next;
+    for (struct rpc_call *call = LIST_FIRST(&c->calls); call != NULL; call = next) {
+        next = LIST_NEXT(call, entry);
+        if (call->on_disconnect != NULL) { /* it may go on for ever */
+            call->on_disconnect(call->ctx, call);
+        }
+    }
+    c->busy--;
+    rpc_connection_close_if_served(c);
+}
+
+void rpc_connection_close_if_served(struct rpc_connection *c)
+{
+    if (c->ended && !c->closed && c->in_flight == 0 && rpc_connection_unsent(c) == 0) {
+        rpc_connection_close(c);
+    } else {
+        rpc_connection_free_if_unused(c);
+    }
+}
+
 void rpc_connection_intake(struct rpc_connection *c)
 {
     struct bytes input = buffer_bytes(&c->in);
@@ -203,7 +224,11 @@ void rpc_connection_intake(struct rpc_connection *c)
         if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
             return;
         }
-        if (got <= 0) {
+        if (got == 0) {
+            take_end(c);
+            return;
+        }
+        if (got < 0) {
             rpc_connection_close(c);
             return;
         }
@@ -271,4 +296,5 @@ void rpc_connection_flush(struct rpc_connection *c)
         event_add(c->writable, NULL);
     }
     rpc_connection_resume(c);
+    rpc_connection_close_if_served(c);
 }

@@ -59,7 +59,7 @@ static void end_call(struct rpc_call *call)
         free(call);
     }
     rpc_connection_resume(c);
-    rpc_connection_free_if_unused(c);
+    rpc_connection_close_if_served(c);
 }
 
 /* Is there somebody to answer to? */

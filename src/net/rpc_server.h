@@ -59,9 +59,11 @@ void rpc_fail(struct rpc_call *call, enum err e, const char *message, const char
               struct bytes data);
 
 bool rpc_call_is_notification(const struct rpc_call *call);
-/* Is the connection still there? */
+/* Is the connection still there? A client that said it will send no more may be gone or wait for its
+ * answers: that counts as there. */
 bool rpc_call_connected(const struct rpc_call *call);
-/* cb is called when the connection goes before the call is answered (answer it then, or later). */
+/* cb is called when the connection goes, or the client says that it sends no more, before the call
+ * is answered (answer it then, or later). */
 void rpc_call_on_disconnect(struct rpc_call *call, void (*cb)(void *ctx, struct rpc_call *call),
                             void *ctx);
 /* Send the client a notification on the call's connection (a watch). False if it is gone or takes

@@ -38,6 +38,7 @@ struct rpc_connection {
 
     int fd;
     bool closed;
+    bool ended;   /* the client says no more, and may wait for answers */
     bool ready;   /* on server->ready: has something to say */
     bool dirty;   /* on server->dirty: has output for the end of this round */
     bool blocked; /* waits for the descriptor to take more */
@@ -90,6 +91,8 @@ void rpc_connection_mark_dirty(struct rpc_connection *c);
 /* Read it again if it was paused and there is room. */
 void rpc_connection_resume(struct rpc_connection *c);
 void rpc_connection_close(struct rpc_connection *c);
+/* Close it if its client says no more and has all its answers; and free it if it is unused. */
+void rpc_connection_close_if_served(struct rpc_connection *c);
 void rpc_connection_free_if_unused(struct rpc_connection *c);
 static inline size_t rpc_connection_unsent(const struct rpc_connection *c)
 {

@@ -206,8 +206,6 @@ enum err node_open(const struct node_options *options, const struct node_ports *
     n->commit_index = recovered.base.index;
     start_core(n, &recovered, &recovery);
     free(recovery.entries);
-    log_info(ports->log, "recovered", log_u64("term", recovered.term),
-             log_u64("last_index", recovered.last.index), log_bool("fresh", recovered.fresh));
     *out = n;
     return ERR_OK;
 }

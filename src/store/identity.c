@@ -117,6 +117,14 @@ enum err identity_write(const struct store_options *options, const uint8_t uuid[
 static enum err compare(const struct identity *found, const struct identity *expected,
                         const char *path, struct why *why)
 {
+    if (found->cluster_id != expected->cluster_id &&
+        strcmp(found->cluster_name, expected->cluster_name) == 0) {
+        return err_why(why, ERR_WRONG_CLUSTER,
+                       "%s belongs to a cluster \"%s\" that was formed of other members than this "
+                       "node's configuration lists: restore the ids under members as they were at "
+                       "the first start, or give the new cluster another data directory",
+                       path, found->cluster_name);
+    }
     if (found->cluster_id != expected->cluster_id) {
         return err_why(why, ERR_WRONG_CLUSTER,
                        "%s belongs to cluster \"%s\" (%016" PRIx64

@@ -2,6 +2,8 @@
 #include "check.h"
 
 #include "net/http_server.h"
+#include "wire/reader.h"
+#include "wire/rpc.h"
 
 static struct loop *loop;
 static struct http_server *server;
@@ -230,6 +232,25 @@ static void garbage_does_no_harm(void **state)
     buffer_close(&in);
 }
 
+static void who_speaks_messagepack_is_told_of_the_port_at_once(void **state)
+{
+    (void)state;
+    struct buffer in = {0};
+    int fd = connect_raw(http_server_address(server)->port);
+    static const char request[] = "\x94\x00\x01\xa6status\x90"; /* without a line's end */
+    run_until(loop, send(fd, request, sizeof request - 1, MSG_NOSIGNAL) > 0);
+    run_until(loop, is_closed(fd, &in));
+    struct rpc_message m;
+    struct rpc_scan scan = {0};
+    size_t size;
+    assert_int_equal(rpc_scan(&scan, buffer_bytes(&in), in.size, READER_DEPTH_MAX, &size), ERR_OK);
+    assert_int_equal(rpc_decode(bytes_of(in.data, size), &m), ERR_OK);
+    assert_true(bytes_equal(m.method, bytes_of_string("wrong_port")));
+    assert_non_null(memmem(m.params.data, m.params.size, "this is the HTTP port", 21));
+    close(fd);
+    buffer_close(&in);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -243,6 +264,7 @@ int main(void)
         TEST(a_stream_sends_pieces_and_hears_of_its_end),
         TEST(a_stream_that_nobody_reads_takes_no_more),
         TEST(what_is_too_large_or_malformed_is_refused),
+        TEST(who_speaks_messagepack_is_told_of_the_port_at_once),
         TEST(garbage_does_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

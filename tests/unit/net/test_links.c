@@ -278,6 +278,19 @@ static void a_peer_that_dials_us_is_dialled_at_once(void **state)
     run_until(loop, nodes[1].ups == 1 && nodes[2].ups == 1);
 }
 
+static void a_cluster_of_the_same_name_and_other_members_is_told_so(void **state)
+{
+    (void)state;
+    open_node(1);
+    struct links_options o = options_of(2);
+    o.self.cluster_id = 100;
+    open_with(2, &o);
+    dial(2, 1, port_of(1));
+    run_until(loop, nodes[2].log.lines > 0 && nodes[1].log.lines > 0);
+    assert_non_null(strstr(nodes[2].log.last, "formed of other members"));
+    assert_non_null(strstr(nodes[1].log.last, "formed of other members"));
+}
+
 static void another_cluster_is_refused_with_both_names(void **state)
 {
     (void)state;
@@ -758,6 +771,7 @@ int main(void)
         TEST(a_node_that_is_not_there_yet_is_reached_when_it_is),
         TEST(a_restarted_node_is_lost_and_found_again),
         TEST(a_peer_that_dials_us_is_dialled_at_once),
+        TEST(a_cluster_of_the_same_name_and_other_members_is_told_so),
         TEST(another_cluster_is_refused_with_both_names),
         TEST(a_refusal_by_the_node_reaches_the_other_sides_log_and_can_end),
         TEST(a_dialler_judges_who_answers),

@@ -186,6 +186,8 @@ static void a_call_outlives_its_connection(void **state)
     request(&c, 1, "keep");
     request(&c, 2, "keep");
     run_until(loop, kept_count == 2);
+    const struct linger reset = {.l_onoff = 1}; /* a mere end would leave it half open */
+    setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     close_client(&c);
     run_until(loop, !rpc_call_connected(kept[0]));
     assert_int_equal(rpc_server_connections(server), 0);
@@ -422,6 +424,55 @@ static void garbage_is_closed_and_logged_once(void **state)
     request(&good, 1, "echo");
     run_until(loop, received(&good));
     close_client(&good);
+}
+
+static void who_speaks_http_is_told_of_the_port(void **state)
+{
+    (void)state;
+    open_server((struct rpc_server_options){0});
+    struct client c = open_client();
+    send_raw(c.fd, "GET /status HTTP/1.1\r\n\r\n", 24);
+    run_until(loop, is_closed(c.fd, &c.in));
+    assert_non_null(strstr(buffer_text(&c.in), "HTTP/1.1 400 "));
+    assert_non_null(strstr(buffer_text(&c.in), "this is the client port"));
+    close_client(&c);
+}
+
+static void who_says_no_more_still_gets_all_answers(void **state)
+{
+    (void)state;
+    open_server((struct rpc_server_options){0});
+    struct client c = open_client();
+    request(&c, 1, "keep");
+    request(&c, 2, "echo");
+    shutdown(c.fd, SHUT_WR);
+    run_until(loop, received(&c));
+    assert_int_equal(c.last.msgid, 2);
+    run_until(loop, kept_count == 1);
+    run_for(loop, 5000);
+    assert_int_equal(rpc_server_connections(server), 1);
+    rpc_reply(kept[--kept_count], (struct bytes){0});
+    run_until(loop, received(&c));
+    assert_int_equal(c.last.msgid, 1);
+    run_until(loop, is_closed(c.fd, NULL));
+    assert_int_equal(rpc_server_connections(server), 0);
+    close_client(&c);
+}
+
+static void who_says_no_more_and_asked_nothing_is_closed(void **state)
+{
+    (void)state;
+    open_server((struct rpc_server_options){0});
+    struct client c = open_client();
+    shutdown(c.fd, SHUT_WR);
+    run_until(loop, is_closed(c.fd, NULL));
+    assert_int_equal(rpc_server_connections(server), 0);
+    close_client(&c);
+    c = open_client(); /* half a request is no question */
+    send_raw(c.fd, "\x94\x00", 2);
+    shutdown(c.fd, SHUT_WR);
+    run_until(loop, is_closed(c.fd, NULL));
+    close_client(&c);
 }
 
 static void garbage_after_good_requests_does_not_take_their_answers_back(void **state)
@@ -685,6 +736,9 @@ int main(void)
         TEST(an_oversized_message_ends_the_connection),
         TEST(a_message_as_large_as_allowed_passes),
         TEST(garbage_is_closed_and_logged_once),
+        TEST(who_speaks_http_is_told_of_the_port),
+        TEST(who_says_no_more_still_gets_all_answers),
+        TEST(who_says_no_more_and_asked_nothing_is_closed),
         TEST(garbage_after_good_requests_does_not_take_their_answers_back),
         TEST(clients_beyond_the_limit_are_closed),
         TEST(idle_clients_are_closed_but_not_those_that_wait),
