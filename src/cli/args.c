@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/nearest.h"
 #include "cli/cli.h"
 
@@ -216,6 +217,80 @@ static int finish_common(struct parser *p)
         cli->colour = cli->colour_err = always;
     }
     return EXIT_OK;
+}
+
+/* ---- words ---------------------------------------------------------------------------------- */
+
+static const struct flag *flag_of_all_verbs(const struct parser *p, const char *text)
+{
+    return text[1] == '-' ? find_flag(p, text + 2, strcspn(text + 2, "="))
+                          : find_letter(p, text[1]);
+}
+
+static bool takes_next_word(const struct flag *f, const char *text)
+{
+    bool has_value = text[1] == '-' ? strchr(text, '=') != NULL : text[2] != 0;
+    return f->value_name != NULL && !has_value;
+}
+
+const char *cli_word_first(int argc, char **argv)
+{
+    struct cli nobody = {0};
+    struct parser p = {.cli = &nobody};
+    add_common_flags(&p);
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (argv[i][0] != '-' || argv[i][1] == 0) {
+            char *word = argv[i];
+            memmove(argv + 2, argv + 1, (size_t)(i - 1) * sizeof *argv);
+            argv[1] = word;
+            return word;
+        }
+        const struct flag *f = flag_of_all_verbs(&p, argv[i]);
+        if (f == NULL) {
+            return NULL; /* whose value is the next word? */
+        }
+        i += takes_next_word(f, argv[i]);
+    }
+    return NULL;
+}
+
+int cli_run_action(struct cli *cli, int argc, char **argv, const struct usage *usage,
+                   const struct cli_action *actions, size_t count)
+{
+    enum { ACTIONS_MAX = 16 };
+    const char *names[ACTIONS_MAX], *word = cli_word_first(argc, argv);
+    ASSERT(count <= ACTIONS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        names[i] = actions[i].name;
+        if (word != NULL && strcmp(word, actions[i].name) == 0) {
+            cli->verb = actions[i].full;
+            return actions[i].run(cli, argc - 1, argv + 1);
+        }
+    }
+    int exit_code;
+    if (cli_parse(cli, argc, argv, usage, &exit_code) < 0) {
+        return exit_code;
+    }
+    const char *nearest = nearest_name(argv[0], names, count);
+    return nearest != NULL ? cli_misuse(cli, "%s knows no \"%s\"; did you mean %s %s?", cli->verb,
+                                        argv[0], cli->verb, nearest)
+                           : cli_misuse(cli, "%s knows no \"%s\"; usage: moonkeeper %s", cli->verb,
+                                        argv[0], usage->synopsis);
+}
+
+int cli_argument(const struct cli *cli, const char *argument, struct buffer *out)
+{
+    if (strcmp(argument, "-") != 0) {
+        buffer_add_bytes(out, bytes_of_string(argument));
+        return EXIT_OK;
+    }
+    size_t got;
+    do {
+        uint8_t *place = buffer_reserve(out, BUFSIZ);
+        got = fread(place, 1, BUFSIZ, stdin);
+        out->size += got;
+    } while (got > 0);
+    return ferror(stdin) == 0 ? EXIT_OK : cli_fail(cli, ERR_IO, "cannot read stdin", NULL);
 }
 
 static int count_is_wrong(const struct parser *p, int count)

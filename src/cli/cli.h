@@ -68,6 +68,24 @@ bool cli_parse_duration(const char *text, uint64_t *out_ms);
 /* MOONKEEPER_<KEY>, or NULL. An empty one counts as none. key: "data_dir". */
 const char *cli_environment(const char *key);
 
+/* The text of an argument that is "-" for what stdin has: whole, as it is. Errors: IO, reported. */
+int cli_argument(const struct cli *cli, const char *argument, struct buffer *out);
+
+/* Moves the first word that is no flag to argv[1], so that `-o json kv get a` is `kv -o json get
+ * a`. Returns it; NULL: there is none, or before it a flag that not all verbs have. */
+const char *cli_word_first(int argc, char **argv);
+
+/* A word that says what a verb is to do: kv put. */
+struct cli_action {
+    const char *name;
+    const char *full; /* "kv put", for messages */
+    int (*run)(struct cli *cli, int argc, char **argv);
+};
+/* Runs the action that argv names; usage is for --help of the verb alone. An unknown one is a
+ * mistake, and the nearest is named. */
+int cli_run_action(struct cli *cli, int argc, char **argv, const struct usage *usage,
+                   const struct cli_action *actions, size_t count);
+
 /* ---- failing -------------------------------------------------------------------------------- */
 
 /* The exit code that stands for an error. */

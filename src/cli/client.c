@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/json.h"
 #include "cli/view.h"
 #include "net/address.h"
 #include "net/loop.h"
 #include "net/rpc_client.h"
+#include "script/json.h"
 #include "wire/writer.h"
 
 enum {
@@ -67,18 +67,48 @@ static const char *advice(enum err e, const char *method)
     }
 }
 
+/* Takes the next of "a:1,b:2" off *rest. False: there is none. */
+static bool next_endpoint(const char **rest, char address[ADDRESS_TEXT_MAX])
+{
+    size_t size = strcspn(*rest, ",");
+    snprintf(address, ADDRESS_TEXT_MAX, "%.*s", (int)size, *rest);
+    *rest += size + ((*rest)[size] == ',');
+    return size > 0;
+}
+
+int client_check_endpoints(const struct cli *cli)
+{
+    const char *rest = cli->endpoints != NULL ? cli->endpoints : CLIENT_DEFAULT_ENDPOINT;
+    do {
+        char address[ADDRESS_TEXT_MAX];
+        struct address parsed;
+        struct why why = {""};
+        if (!next_endpoint(&rest, address)) {
+            return cli_misuse(cli,
+                              "--endpoints is \"%s\"; it must be HOST:PORT, or several separated "
+                              "by commas",
+                              cli->endpoints);
+        }
+        if (address_parse(address, DEFAULT_PORT, &parsed, &why) != ERR_OK) {
+            return cli_misuse(cli, "--endpoints: %s", why.text);
+        }
+    } while (*rest != 0);
+    return EXIT_OK;
+}
+
 int client_request(const struct cli *cli, const char *method, struct bytes params,
                    struct buffer *out)
 {
+    int exit_code = client_check_endpoints(cli);
+    if (exit_code != EXIT_OK) {
+        return exit_code;
+    }
     const char *rest = cli->endpoints != NULL ? cli->endpoints : CLIENT_DEFAULT_ENDPOINT;
     struct why why = {""}, first = {""};
     enum err e = ERR_UNREACHABLE;
     unsigned tried = 0;
-    while (*rest != 0 && e == ERR_UNREACHABLE) {
-        char address[ADDRESS_TEXT_MAX];
-        size_t size = strcspn(rest, ",");
-        snprintf(address, sizeof address, "%.*s", (int)size, rest);
-        rest += size + (rest[size] == ',');
+    char address[ADDRESS_TEXT_MAX];
+    while (e == ERR_UNREACHABLE && *rest != 0 && next_endpoint(&rest, address)) {
         e = client_ask(address, method, params, cli->timeout_ms * 1000, out, &why);
         if (tried++ == 0) {
             first = why;
@@ -86,9 +116,6 @@ int client_request(const struct cli *cli, const char *method, struct bytes param
     }
     if (e == ERR_OK) {
         return EXIT_OK;
-    }
-    if (e == ERR_INVALID && tried == 1 && why.text[0] == 0) {
-        return cli_misuse(cli, "--endpoints must be HOST:PORT, or several separated by commas");
     }
     return cli_fail(cli, e, e == ERR_UNREACHABLE ? first.text : why.text, advice(e, method));
 }
@@ -115,8 +142,9 @@ int client_print(const struct cli *cli, struct bytes value)
     }
     struct buffer text = {0};
     static const uint8_t nil = 0xc0;
-    enum err e = json_add_value(&text, value.size > 0 ? value : bytes_of(&nil, 1),
-                                cli->output != OUTPUT_SIMPLE);
+    const struct json_style style = {.indent = cli->output != OUTPUT_SIMPLE ? 2 : 0,
+                                     .lenient = true};
+    enum err e = json_from_msgpack(value.size > 0 ? value : bytes_of(&nil, 1), &style, &text, NULL);
     if (e == ERR_OK) {
         puts(buffer_text(&text));
     }

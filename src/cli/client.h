@@ -13,6 +13,8 @@
 enum err client_ask(const char *address, const char *method, struct bytes params,
                     uint64_t timeout_us, struct buffer *out, struct why *why);
 
+/* EXIT_OK if --endpoints makes sense; else it is reported. */
+int client_check_endpoints(const struct cli *cli);
 /* A request to the first endpoint that can be reached. A failure is reported on stderr. Returns the
  * exit code. */
 int client_request(const struct cli *cli, const char *method, struct bytes params,

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/json.h"
+#include "script/json.h"
 #include "sim/history_file.h"
 #include "sim/linearizability.h"
 

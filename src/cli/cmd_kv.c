@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/nearest.h"
 #include "cli/cli.h"
 #include "cli/client.h"
-#include "cli/json.h"
 #include "cli/table.h"
 #include "cli/view.h"
+#include "script/json.h"
+#include "wire/reader.h"
 #include "wire/writer.h"
 
 /* ---- requests ------------------------------------------------------------------------------- */
@@ -109,6 +109,21 @@ static int change(struct cli *cli, struct buffer *params, const char *done)
     return exit_code;
 }
 
+/* VALUE, as text or as JSON. */
+static int add_value(const struct cli *cli, const char *argument, bool json, struct buffer *params)
+{
+    struct buffer text = {0};
+    struct why why = {""};
+    int exit_code = cli_argument(cli, argument, &text);
+    if (exit_code == EXIT_OK && !json) {
+        write_str(params, buffer_bytes(&text));
+    } else if (exit_code == EXIT_OK && json_to_msgpack(buffer_bytes(&text), params, &why)) {
+        exit_code = cli_misuse(cli, "VALUE: %s", why.text);
+    }
+    buffer_close(&text);
+    return exit_code;
+}
+
 static int kv_put(struct cli *cli, int argc, char **argv)
 {
     const char *if_version = NULL;
@@ -120,7 +135,8 @@ static int kv_put(struct cli *cli, int argc, char **argv)
     };
     const struct usage usage = {
         .synopsis = "kv put KEY VALUE",
-        .about = "Set KEY to the text VALUE. Exits with 6 when --if-version does not hold.",
+        .about = "Set KEY to the text VALUE; to what stdin has if VALUE is -. Exits with 6 when\n"
+                 "--if-version does not hold.",
         .flags = flags,
         .flags_count = sizeof flags / sizeof flags[0],
         .arguments_min = 2,
@@ -129,7 +145,6 @@ static int kv_put(struct cli *cli, int argc, char **argv)
     int exit_code;
     uint64_t version = 0;
     struct buffer params = {0};
-    struct why why = {""};
     if (cli_parse(cli, argc, argv, &usage, &exit_code) < 0) {
         return exit_code;
     }
@@ -139,16 +154,13 @@ static int kv_put(struct cli *cli, int argc, char **argv)
     begin(&params, "set", 2 + (if_version != NULL));
     add_text(&params, "key", argv[0]);
     write_text(&params, "value");
-    if (!json) {
-        write_text(&params, argv[1]);
-    } else if (json_to_value(argv[1], &params, &why) != ERR_OK) {
-        buffer_close(&params);
-        return cli_misuse(cli, "VALUE: %s", why.text);
-    }
-    if (if_version != NULL) {
+    exit_code = add_value(cli, argv[1], json, &params);
+    if (exit_code == EXIT_OK && if_version != NULL) {
         add_u64(&params, "if_version", version);
     }
-    exit_code = change(cli, &params, "ok");
+    if (exit_code == EXIT_OK) {
+        exit_code = change(cli, &params, "ok");
+    }
     buffer_close(&params);
     return exit_code;
 }
@@ -188,7 +200,7 @@ static void add_items(const struct cli *cli, struct table *t, struct bytes items
         }
         view_as_text(value, text, sizeof text);
         if (text[0] == 0) {
-            json_add_value(&json, value, false);
+            json_from_msgpack(value, &(struct json_style){.lenient = true}, &json, NULL);
             snprintf(text, sizeof text, "%s", buffer_text(&json));
         }
         table_cell(t, TABLE_PLAIN, "%s", key);
@@ -310,42 +322,19 @@ static int kv_list(struct cli *cli, int argc, char **argv)
 
 /* ---- the verb ------------------------------------------------------------------------------- */
 
-static const struct {
-    const char *name;
-    const char *full; /* for messages */
-    cli_verb_fn *run;
-} actions[] = {
-    {"get", "kv get", kv_get},
-    {"put", "kv put", kv_put},
-    {"del", "kv del", kv_del},
-    {"list", "kv list", kv_list},
-};
-enum { ACTIONS = sizeof actions / sizeof actions[0] };
-
 int cmd_kv(struct cli *cli, int argc, char **argv)
 {
+    static const struct cli_action actions[] = {
+        {"get", "kv get", kv_get},
+        {"put", "kv put", kv_put},
+        {"del", "kv del", kv_del},
+        {"list", "kv list", kv_list},
+    };
     const struct usage usage = {
         .synopsis = "kv get|put|del|list ...",
         .about = "Work with the shipped key-value machine. See moonkeeper kv get --help etc.",
         .arguments_min = 1,
         .arguments_max = 64,
     };
-    for (size_t i = 0; i < ACTIONS; i++) {
-        if (argc > 1 && strcmp(argv[1], actions[i].name) == 0) {
-            cli->verb = actions[i].full;
-            return actions[i].run(cli, argc - 1, argv + 1);
-        }
-    }
-    int exit_code;
-    if (cli_parse(cli, argc, argv, &usage, &exit_code) < 0) {
-        return exit_code;
-    }
-    const char *names[ACTIONS];
-    for (size_t i = 0; i < ACTIONS; i++) {
-        names[i] = actions[i].name;
-    }
-    const char *nearest = nearest_name(argv[0], names, ACTIONS);
-    return nearest != NULL
-               ? cli_misuse(cli, "kv knows no \"%s\"; did you mean kv %s?", argv[0], nearest)
-               : cli_misuse(cli, "kv knows get, put, del and list, not \"%s\"", argv[0]);
+    return cli_run_action(cli, argc, argv, &usage, actions, sizeof actions / sizeof actions[0]);
 }

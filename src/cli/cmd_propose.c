@@ -4,22 +4,27 @@
 
 #include "cli/cli.h"
 #include "cli/client.h"
-#include "cli/json.h"
+#include "script/json.h"
 #include "wire/writer.h"
 
 /* [machine, name, args: the optional third argument is JSON. */
 static int begin_params(const struct cli *cli, int count, char **argv, struct buffer *params)
 {
     struct why why = {""};
+    struct buffer text = {0};
     write_array(params, 4);
     write_text(params, argv[0]);
     write_text(params, argv[1]);
     if (count < 3) {
         write_nil(params);
-    } else if (json_to_value(argv[2], params, &why) != ERR_OK) {
-        return cli_misuse(cli, "ARGS: %s; for example '{\"key\":\"a\"}'", why.text);
+        return EXIT_OK;
     }
-    return EXIT_OK;
+    int exit_code = cli_argument(cli, argv[2], &text);
+    if (exit_code == EXIT_OK && json_to_msgpack(buffer_bytes(&text), params, &why) != ERR_OK) {
+        exit_code = cli_misuse(cli, "ARGS: %s; for example '{\"key\":\"a\"}'", why.text);
+    }
+    buffer_close(&text);
+    return exit_code;
 }
 
 int cmd_propose(struct cli *cli, int argc, char **argv)
@@ -34,7 +39,7 @@ int cmd_propose(struct cli *cli, int argc, char **argv)
     const struct usage usage = {
         .synopsis = "propose MACHINE COMMAND [ARGS]",
         .about = "Have a state machine carry out a command, on all nodes, once a majority has it.\n"
-                 "ARGS is JSON. Prints what the command returned.",
+                 "ARGS is JSON; what stdin has if it is -. Prints what the command returned.",
         .flags = flags,
         .flags_count = sizeof flags / sizeof flags[0],
         .arguments_min = 2,
@@ -77,7 +82,7 @@ int cmd_query(struct cli *cli, int argc, char **argv)
     };
     const struct usage usage = {
         .synopsis = "query MACHINE NAME [ARGS]",
-        .about = "Ask a state machine. ARGS is JSON. Prints the answer.",
+        .about = "Ask a state machine. ARGS is JSON; what stdin has if it is -. Prints the answer.",
         .flags = flags,
         .flags_count = sizeof flags / sizeof flags[0],
         .arguments_min = 2,

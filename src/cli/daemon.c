@@ -137,6 +137,7 @@ static void on_terminate(void *ctx)
     if (d->stops_asked == 1) {
         begin_shutdown(d);
     } else {
+        log_warn(d->log, "stopping at once: asked a second time");
         loop_stop(d->loop);
     }
 }

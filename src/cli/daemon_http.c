@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "cli/json.h"
 #include "cli/view.h"
 #include "net/http_server.h"
+#include "script/json.h"
 #include "wire/writer.h"
 
 struct daemon_http {
@@ -58,7 +58,8 @@ static void reply_value(struct http_call *call, struct bytes value)
 {
     static const uint8_t nil = 0xc0;
     struct buffer text = {0};
-    enum err e = json_add_value(&text, value.size > 0 ? value : bytes_of(&nil, 1), true);
+    const struct json_style style = {.indent = 2, .lenient = true};
+    enum err e = json_from_msgpack(value.size > 0 ? value : bytes_of(&nil, 1), &style, &text, NULL);
     buffer_add_u8(&text, '\n');
     if (e == ERR_OK) {
         http_reply(call, 200, json_type, buffer_bytes(&text));
@@ -263,10 +264,9 @@ static void write_member(struct buffer *out, struct bytes map, const char *key)
 static void post_propose(struct daemon_http *h, struct http_call *call,
                          const struct http_request *request)
 {
-    struct buffer text = {0}, body = {0}, params = {0};
+    struct buffer body = {0}, params = {0};
     struct why why = {""};
-    buffer_add_bytes(&text, request->body);
-    if (json_to_value(buffer_text(&text), &body, &why) != ERR_OK) {
+    if (json_to_msgpack(request->body, &body, &why) != ERR_OK) {
         http_fail(call, 400, ERR_INVALID, why.text);
     } else {
         write_array(&params, 4);
@@ -276,7 +276,6 @@ static void post_propose(struct daemon_http *h, struct http_call *call,
         write_member(&params, buffer_bytes(&body), "options");
         call_node(h, call, "propose", &params);
     }
-    buffer_close(&text);
     buffer_close(&body);
     buffer_close(&params);
 }

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
-#include "cli/json.h"
+#include "script/json.h"
 
 int cli_exit_code(enum err e)
 {

@@ -46,6 +46,19 @@ int cli_unknown_verb(struct cli *cli, const char *word)
                            : cli_misuse(cli, "there is no such verb; see moonkeeper help");
 }
 
+/* Only flags, or one that a verb does not share with all others. */
+static int without_verb(struct cli *cli, int argc, char **argv)
+{
+    const struct usage usage = {
+        .synopsis = "VERB [flags]", .about = "See moonkeeper help.", .arguments_max = argc};
+    int exit_code;
+    cli->verb = "VERB";
+    if (cli_parse(cli, argc, argv, &usage, &exit_code) < 0) {
+        return exit_code;
+    }
+    return cli_misuse(cli, "which verb? see moonkeeper help");
+}
+
 int main(int argc, char **argv)
 {
     struct cli cli = {
@@ -62,6 +75,9 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--version") == 0) {
         argv[1][0] = 0;
         return cmd_version(&cli, 1, argv + 1);
+    }
+    if (cli_word_first(argc, argv) == NULL) {
+        return without_verb(&cli, argc, argv);
     }
     for (size_t i = 0; i < cli_verbs_count; i++) {
         if (strcmp(argv[1], cli_verbs[i].name) == 0) {

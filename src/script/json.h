@@ -8,6 +8,8 @@
 #ifndef MK_SCRIPT_JSON_H
 #define MK_SCRIPT_JSON_H
 
+#include <stdbool.h>
+
 #include "base/bytes.h"
 #include "base/err.h"
 
@@ -23,12 +25,18 @@ enum err json_to_msgpack(struct bytes text, struct buffer *out, struct why *why)
 
 struct json_style {
     unsigned indent; /* spaces per level; 0: all on one line, without blanks */
+    /* Show what JSON has no form for as near as can be, for people: binary strings as {"base64":
+     * ...}, other bytes that are not UTF-8 as U+FFFD, keys as their JSON text, the rest as null. */
+    bool lenient;
 };
 
 /* Append value as JSON. style may be NULL.
  * Errors: INVALID: malformed, or what JSON has no form for (NaN and infinities, binary strings,
- * keys that are no strings, extensions); out is then as before. */
+ * keys that are no strings, extensions) and style is not lenient; out is then as before. */
 enum err json_from_msgpack(struct bytes value, const struct json_style *style, struct buffer *out,
                            struct why *why);
+
+/* Append text as a JSON string. Bytes that are not UTF-8 become U+FFFD. */
+void json_add_text(struct buffer *out, struct bytes text);
 
 #endif

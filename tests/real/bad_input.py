@@ -188,7 +188,7 @@ class Words(unittest.TestCase):
         self.refused(USAGE, "status", "--timeout", says=["needs a value"])
         self.refused(USAGE, "status", "--timeout", "soon", says=["500ms"])
         self.refused(USAGE, "status", "-o", "xml", says=["table, json or simple"])
-        self.refused(USAGE, "propose", "kv", "set", "{", says=["not JSON"])
+        self.refused(USAGE, "propose", "kv", "set", "{", says=["ARGS: JSON, line 1, column 1"])
         self.refused(USAGE, "start", says=["-c FILE"])
         self.refused(USAGE)
 
@@ -200,6 +200,18 @@ class Words(unittest.TestCase):
         done = self.refused(UNREACHABLE, "kv", "get", "a", "-o", "json",
                             env={"MOONKEEPER_ENDPOINTS": f"127.0.0.1:{port}"})
         self.assertEqual(json.loads(done.stderr)["error"]["code"], "unreachable")
+
+    def test_endpoints_that_make_no_sense(self):
+        for bad in ("127.0.0.1:70000", "127.0.0.1:http", ",", "a,,b"):
+            self.refused(USAGE, "status", "-e", bad, says=["--endpoints"])
+
+    def test_flags_of_all_verbs_may_stand_before_the_verb(self):
+        port = free_ports(1)[0]
+        done = self.refused(UNREACHABLE, "-o", "json", "-e", f"127.0.0.1:{port}", "kv", "get", "a")
+        self.assertEqual(json.loads(done.stderr)["error"]["code"], "unreachable")
+        self.refused(UNREACHABLE, "kv", "-e", f"127.0.0.1:{port}", "get", "a")
+        self.refused(USAGE, "-o", "json", says=["which verb?"])
+        self.refused(USAGE, "--timout", "1s", "status", says=["did you mean --timeout?"])
 
     def test_every_verb_explains_itself(self):
         for verb in ("start", "dev", "demo", "status", "kv", "propose", "query", "members",
@@ -297,6 +309,28 @@ class Answers(unittest.TestCase):
         self.assertEqual(self.call(OK, "transfer", target).stdout, f"{target} leads now\n")
         wait_until(lambda: (self.cluster.leader() or leader) != leader, 10, "another leader")
 
+
+    def test_a_value_may_come_from_stdin(self):
+        for args, text, expected in ((["-"], "from\nstdin\n", "from\nstdin\n"), (["--json", "-"], "[1]", [1])):
+            done = subprocess.run([BINARY, "kv", "put", "stdin", *args, "-e",
+                                   f"127.0.0.1:{self.cluster.nodes[0].client}"], input=text, text=True,
+                                  stdout=subprocess.PIPE, timeout=30, env=environment())
+            self.assertEqual(done.returncode, OK)
+            got = json.loads(self.call(OK, "-o", "json", "kv", "get", "stdin").stdout)
+            self.assertEqual(got["value"], expected)
+
+    def test_another_port_of_a_node_says_which_it_is_at_once(self):
+        node = self.cluster.nodes[0]
+        for port, says in ((node.http, "this is the HTTP port"), (node.peer, "for other nodes")):
+            done = moonkeeper("kv", "put", "a", "b", "-e", f"127.0.0.1:{port}", timeout=3)
+            self.assertEqual(done.returncode, UNREACHABLE, done.stderr)
+            self.assertIn("is not a client port", done.stderr)
+            self.assertIn(says, done.stderr)
+        for port, says in ((node.client, "this is the client port"), (node.peer, "for other nodes")):
+            with self.assertRaises(urllib.error.HTTPError) as refusal:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=3)
+            with refusal.exception as answer:
+                self.assertIn(says, answer.read().decode())
 
     def http_status(self, path):
         url = f"http://127.0.0.1:{self.cluster.nodes[0].http}{path}"

@@ -146,6 +146,33 @@ static void indented_text_is_for_people(void **ctx)
     buffer_close(&text);
 }
 
+static void what_json_cannot_say_is_shown_to_people(void **ctx)
+{
+    (void)ctx;
+    const struct json_style style = {.lenient = true};
+    struct buffer value = {0}, text = {0};
+    write_array(&value, 6);
+    write_f64(&value, __builtin_nan(""));
+    write_bin(&value, bytes_of("\xff\x00\x01\x02", 4));
+    write_bin(&value, bytes_of_string("text"));
+    write_str(&value, bytes_of("a\xffz\x1b", 4));
+    write_map(&value, 2);
+    write_u64(&value, 1);
+    write_bool(&value, true);
+    write_bin(&value, bytes_of("\xfe", 1));
+    write_nil(&value);
+    buffer_add(&value, "\xd4\x05\x00", 3); /* an extension */
+    assert_int_equal(json_from_msgpack(buffer_bytes(&value), &style, &text, NULL), ERR_OK);
+    assert_string_equal(buffer_text(&text), "[null,{\"base64\":\"/wABAg==\"},\"text\","
+                                            "\"a\\ufffdz\\u001b\","
+                                            "{\"1\":true,\"\\ufffd\":null},null]");
+    value.size--;
+    buffer_clear(&text);
+    assert_int_equal(json_from_msgpack(buffer_bytes(&value), &style, &text, NULL), ERR_INVALID);
+    buffer_close(&value);
+    buffer_close(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +180,7 @@ int main(void)
         cmocka_unit_test(errors_say_where),
         cmocka_unit_test(a_bomb_is_refused_before_memory_is_taken),
         cmocka_unit_test(what_json_cannot_say_is_refused),
+        cmocka_unit_test(what_json_cannot_say_is_shown_to_people),
         cmocka_unit_test(indented_text_is_for_people),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
