@@ -91,6 +91,17 @@ static bool majority_granted(const struct raft *r)
     return granted > membership_voters(r) / 2;
 }
 
+/* So many refused, counting the dead node of the certificate, that the rest is no majority. */
+static bool majority_out_of_reach(const struct raft *r)
+{
+    uint32_t left = r->self_voter;
+    for (uint32_t i = 0; i < r->peers_count; i++) {
+        const struct peer *peer = &r->peers[i];
+        left += peer->voter && !peer->refused && peer->id != r->certificate.dead;
+    }
+    return left <= membership_voters(r) / 2;
+}
+
 static void request_votes(struct raft *r, bool prevote)
 {
     for (uint32_t i = 0; i < r->peers_count; i++) {
@@ -116,6 +127,7 @@ void election_campaign(struct raft *r, bool prevote)
     r->attempt += !second_half;
     for (uint32_t i = 0; i < r->peers_count; i++) {
         r->peers[i].granted = false;
+        r->peers[i].refused = false;
     }
     prevote = prevote && !sole_voter(r);
     if (prevote) {
@@ -141,12 +153,33 @@ static void win(struct raft *r)
     }
 }
 
+/* After a death that is certified, several survivors campaign at once, and now and then they split
+ * the vote in spite of all. There is no leader to wait for: who knows that it has lost tries again
+ * after a moment, which doubles each time. */
+static void retry_soon(struct raft *r)
+{
+    enum { SPREAD_US = 10000, DOUBLINGS_MAX = 4 };
+    if (r->role != RAFT_CANDIDATE || r->certificate.dead == 0 || !majority_out_of_reach(r)) {
+        return;
+    }
+    uint32_t doublings = r->attempt < DOUBLINGS_MAX ? r->attempt : DOUBLINGS_MAX;
+    uint64_t due_us = r->now_us + rng_range(&r->rng, 0, (uint64_t)SPREAD_US << doublings);
+    if (due_us < r->election_due_us) {
+        campaign_at(r, due_us);
+    }
+}
+
 void election_receive_reply(struct raft *r, const struct raft_message *m)
 {
     bool prevote = m->vote_reply.prevote;
     bool waiting = prevote ? r->role == RAFT_PRE_CANDIDATE && m->term == r->term + 1
                            : r->role == RAFT_CANDIDATE && m->term == r->term;
-    if (!waiting || !m->vote_reply.granted) {
+    if (!waiting) {
+        return;
+    }
+    if (!m->vote_reply.granted) {
+        raft_peer(r, m->from)->refused = true;
+        retry_soon(r);
         return;
     }
     raft_peer(r, m->from)->granted = true;

@@ -23,6 +23,7 @@ struct peer {
     raft_id id;
     bool voter;
     bool granted; /* candidate: it gave its vote (pre-candidate: its pre-vote) */
+    bool refused; /* likewise */
     /* Leader only. */
     struct progress progress;
     bool snapshot_asked;     /* the node was told that it needs a snapshot */
