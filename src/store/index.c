@@ -60,6 +60,34 @@ void wal_index_base(struct wal *w, struct store_pos base)
     }
 }
 
+void wal_index_restart(struct wal *w, struct store_pos base)
+{
+    ASSERT(base.index > w->base.index);
+    for (size_t i = 0; i < w->segments_count; i++) {
+        w->segments[i].count = 0;
+    }
+    w->runs_count = 0;
+    w->base = base;
+    w->last = base;
+}
+
+uint64_t wal_index_bytes(const struct wal *w)
+{
+    uint64_t bytes = 0;
+    for (size_t i = w->segments_count; i-- > 0;) {
+        const struct wal_segment *s = &w->segments[i];
+        if (s->count == 0) {
+            continue;
+        }
+        if (s->first_index + s->count - 1 <= w->base.index) {
+            break;
+        }
+        uint64_t below = s->first_index <= w->base.index ? w->base.index + 1 - s->first_index : 0;
+        bytes += s->end_bytes - s->offsets[below];
+    }
+    return bytes;
+}
+
 uint64_t wal_index_term(const struct wal *w, uint64_t index)
 {
     if (index == w->base.index) {

@@ -57,6 +57,12 @@ static bool apply(struct wal *w, const struct record *r, uint64_t at)
         }
         wal_index_base(w, (struct store_pos){.index = r->index, .term = r->term});
         return true;
+    case RECORD_RESTART:
+        if (r->index <= w->base.index || r->term == 0 || r->term > w->term) {
+            return false;
+        }
+        wal_index_restart(w, (struct store_pos){.index = r->index, .term = r->term});
+        return true;
     case RECORD_START:
         return true;
     case RECORD_KIND_END:

@@ -1,12 +1,12 @@
 #include "store/segment.h"
 
-#include <endian.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
 
 #include "base/assert.h"
+#include "store/little_endian.h"
 
 /* The header: magic, version, checksum of the rest, then the fields in the order of the struct. */
 static const char magic[7] = {'M', 'K', '-', 'W', 'A', 'L', '\n'};
@@ -19,20 +19,6 @@ enum {
 };
 
 enum { RECORD_ENDS_BATCH = 1 };
-
-static uint8_t *put_u64(uint8_t *to, uint64_t value)
-{
-    value = htole64(value);
-    memcpy(to, &value, sizeof value);
-    return to + sizeof value;
-}
-
-static const uint8_t *get_u64(const uint8_t *from, uint64_t *value)
-{
-    memcpy(value, from, sizeof *value);
-    *value = le64toh(*value);
-    return from + sizeof *value;
-}
 
 void segment_header_encode(const struct segment_header *h, uint8_t out[SEGMENT_HEADER_BYTES])
 {

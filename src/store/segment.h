@@ -44,6 +44,7 @@ enum record_kind {
     RECORD_TRUNCATE,   /* entries >= index are dropped */
     RECORD_BASE,       /* entries <= index (of this term) are no longer needed */
     RECORD_START,      /* a recovery ended here: an unfinished batch before it is void */
+    RECORD_RESTART,    /* all entries are dropped; the log begins after this one: a snapshot's */
     RECORD_KIND_END,
 };
 

@@ -93,7 +93,7 @@ void store_piece(struct store *s, struct store_piece *piece);
 struct store_receive {
     struct store_pos last; /* of the snapshot that the chunk is of */
     uint64_t offset_bytes; /* 0: begins anew and drops what came in before */
-    struct slice bytes;    /* the store takes a reference of its own */
+    struct slice bytes;    /* the caller keeps it until done() */
     bool end;              /* the last chunk: the whole is verified */
     void (*done)(struct store_receive *chunk);
     void *ctx;

@@ -1,92 +1,23 @@
 /* The loop's side of the store: what waits, what is under way, and the jobs that carry it to the
  * disk thread. The disk thread touches the wal and what a job carries, nothing else. */
-#include "store/store.h"
-
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "store/identity.h"
-#include "store/peers.h"
 #include "store/small_file.h"
-#include "store/wal.h"
-
-/* Writes in order, with references to their entries' bodies. */
-struct write_list {
-    struct wal_write *writes;
-    size_t count;
-    size_t capacity;
-    struct store_entry *entries; /* of all writes, in order */
-    size_t entries_count;
-    size_t entries_capacity;
-};
-
-/* What a job left of the wal, for the loop to look at while the next one runs. */
-struct wal_summary {
-    uint64_t segments;
-    uint64_t spares;
-    bool upkeep_wanted;
-};
-
-/* How a job ended. */
-struct outcome {
-    enum err err;
-    struct why why;
-    struct wal_summary wal;
-};
-
-struct batch_job {
-    struct executor_job job;
-    struct store *store;
-    bool running;
-    struct write_list list;
-    size_t next;    /* the writes before it are durable */
-    size_t done;    /* result: how many from next on became so */
-    uint64_t bytes; /* result: of these, on the disk */
-    struct outcome outcome;
-};
-
-struct upkeep_job {
-    struct executor_job job;
-    struct store *store;
-    bool running;
-    struct outcome outcome;
-};
-
-struct peers_job {
-    struct executor_job job;
-    struct store *store;
-    bool running;
-    struct buffer text;
-    struct outcome outcome;
-};
-
-struct store {
-    struct store_options options;
-    struct fs_file *lock;
-    struct wal wal; /* the disk thread's, once store_open() has returned */
-    struct peers peers;
-    struct write_list waiting;
-    struct batch_job batch;
-    struct upkeep_job upkeep;
-    struct peers_job peers_job;
-    uint64_t reads_running;
-    uint64_t last_seq;  /* of the last write taken */
-    uint64_t compacted; /* base.index, once all is written */
-    bool upkeep_wanted;
-    struct store_status status;
-};
+#include "store/store_internal.h"
 
 /* ---- lists of writes ------------------------------------------------------------------------ */
 
-static void list_add(struct write_list *l, const struct store_write *write, struct store_pos base)
+static void list_add(struct write_list *l, const struct wal_write *queued)
 {
+    const struct store_write *write = &queued->content;
     if (l->count == l->capacity) {
         l->capacity = l->capacity == 0 ? 16 : l->capacity * 2;
         l->writes = alloc_resize(l->writes, l->capacity, sizeof *l->writes);
     }
-    l->writes[l->count++] = (struct wal_write){.content = *write, .base = base};
+    l->writes[l->count++] = *queued;
     size_t needed = l->entries_count + write->count;
     if (needed > l->entries_capacity) {
         l->entries_capacity = needed > 2 * l->entries_capacity ? needed : 2 * l->entries_capacity;
@@ -129,18 +60,21 @@ static void list_close(struct write_list *l)
 
 /* ---- what happens when a job is done -------------------------------------------------------- */
 
-static void fail(struct store *s, const struct outcome *outcome)
+void store_fail(struct store *s, enum err err, const struct why *why)
 {
     if (s->status.failed) {
         return;
     }
     s->status.failed = true;
     log_error(s->options.log, "the disk failed: nothing more is acknowledged",
-              log_text("err", err_name(outcome->err)), log_text("reason", outcome->why.text));
-    s->options.failed(s->options.ctx, outcome->err, &outcome->why);
+              log_text("err", err_name(err)), log_text("reason", why->text));
+    s->options.failed(s->options.ctx, err, why);
+    if (s->snapshots.install != NULL) {
+        snapshot_installed(s, ERR_IO, why);
+    }
 }
 
-static void set_full(struct store *s, bool full, const char *reason)
+void store_set_full(struct store *s, bool full, const char *reason)
 {
     if (full == s->status.full) {
         return;
@@ -154,21 +88,23 @@ static void set_full(struct store *s, bool full, const char *reason)
     }
 }
 
-static void summarise(struct wal *w, struct wal_summary *out)
+void store_summarise(struct wal *w, struct wal_summary *out)
 {
     *out = (struct wal_summary){.segments = w->segments_count,
                                 .spares = w->spares_count,
+                                .log_bytes = wal_index_bytes(w),
                                 .upkeep_wanted = wal_upkeep_wanted(w)};
 }
 
-static void take_summary(struct store *s, const struct wal_summary *wal)
+void store_take_summary(struct store *s, const struct wal_summary *wal)
 {
     s->status.segments = wal->segments;
     s->status.spares = wal->spares;
+    s->status.log_bytes = wal->log_bytes;
     s->upkeep_wanted = wal->upkeep_wanted;
 }
 
-static void start_upkeep(struct store *s)
+void store_start_upkeep(struct store *s)
 {
     if (s->upkeep_wanted && !s->upkeep.running && !s->status.failed) {
         s->upkeep.running = true;
@@ -204,13 +140,29 @@ static void start_batch(struct store *s)
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
+/* The log is restarted after a snapshot only when that has its name for good. */
+static enum err publish_before_restart(struct batch_job *b)
+{
+    const struct wal_write *next = &b->list.writes[b->next];
+    if (next->restart.index == 0 || b->published) {
+        return ERR_OK;
+    }
+    enum err err = snapshot_publish_incoming(b->store->options.fs, next->restart, &b->outcome.why);
+    b->published = err == ERR_OK;
+    return err;
+}
+
 static void batch_run(struct executor_job *job)
 {
     struct batch_job *b = (struct batch_job *)job;
     struct wal *w = &b->store->wal;
-    b->outcome.err = wal_append(w, b->list.writes + b->next, b->list.count - b->next, &b->done,
-                                &b->bytes, &b->outcome.why);
-    summarise(w, &b->outcome.wal);
+    b->done = 0;
+    b->outcome.err = publish_before_restart(b);
+    if (b->outcome.err == ERR_OK) {
+        b->outcome.err = wal_append(w, b->list.writes + b->next, b->list.count - b->next, &b->done,
+                                    &b->bytes, &b->outcome.why);
+    }
+    store_summarise(w, &b->outcome.wal);
 }
 
 /* The last of the writes just done that somebody waits for. */
@@ -229,16 +181,16 @@ static void batch_done(struct executor_job *job)
     struct batch_job *b = (struct batch_job *)job;
     struct store *s = b->store;
     b->running = false;
-    take_summary(s, &b->outcome.wal);
+    store_take_summary(s, &b->outcome.wal);
     if (s->status.failed) {
         return;
     }
     if (b->outcome.err == ERR_NO_SPACE) {
-        set_full(s, true, b->outcome.why.text);
+        store_set_full(s, true, b->outcome.why.text);
         return; /* the same again at the next write or poll */
     }
     if (b->outcome.err != ERR_OK) {
-        fail(s, &b->outcome);
+        store_fail(s, b->outcome.err, &b->outcome.why);
         return;
     }
     s->status.batches++;
@@ -256,19 +208,23 @@ static void batch_done(struct executor_job *job)
         }
     }
     b->next += b->done;
+    bool restarted = b->published; /* a restart is a batch by itself */
+    b->published = false;
     start_batch(s); /* the disk first: the report may take its time */
-    start_upkeep(s);
-    if (seq > 0) {
+    store_start_upkeep(s);
+    if (restarted) {
+        snapshot_installed(s, ERR_OK, &b->outcome.why);
+    } else if (seq > 0) {
         s->options.durable(s->options.ctx, seq, last);
     }
 }
 
-static void queue_write(struct store *s, const struct store_write *write, struct store_pos base)
+static void queue_write(struct store *s, const struct wal_write *write)
 {
     if (s->status.failed) {
         return;
     }
-    list_add(&s->waiting, write, base);
+    list_add(&s->waiting, write);
     s->status.queued_writes++;
     start_batch(s);
 }
@@ -282,7 +238,7 @@ void store_write(struct store *s, const struct store_write *write)
         ASSERT(write->entries[i].body.size <= STORE_ENTRY_BYTES_MAX);
     }
     s->last_seq = write->write_seq;
-    queue_write(s, write, (struct store_pos){0});
+    queue_write(s, &(struct wal_write){.content = *write});
 }
 
 bool store_accepts_entries(const struct store *s)
@@ -297,8 +253,18 @@ void store_compact(struct store *s, struct store_pos upto)
     }
     ASSERT(upto.term > 0);
     s->compacted = upto.index;
-    const struct store_write nothing_else = {0};
-    queue_write(s, &nothing_else, upto);
+    queue_write(s, &(struct wal_write){.base = upto});
+}
+
+void store_install(struct store *s, struct store_install *install)
+{
+    const struct store_snapshot *incoming = store_incoming(s);
+    ASSERT(incoming != NULL);
+    ASSERT(s->snapshots.install == NULL);
+    ASSERT(incoming->last.index > s->compacted);
+    s->compacted = incoming->last.index;
+    s->snapshots.install = install;
+    queue_write(s, &(struct wal_write){.restart = incoming->last});
 }
 
 /* ---- upkeep --------------------------------------------------------------------------------- */
@@ -309,7 +275,7 @@ static void upkeep_run(struct executor_job *job)
     struct wal *w = &u->store->wal;
     bool more;
     u->outcome.err = wal_upkeep(w, &more, &u->outcome.why);
-    summarise(w, &u->outcome.wal);
+    store_summarise(w, &u->outcome.wal);
 }
 
 static void upkeep_done(struct executor_job *job)
@@ -317,15 +283,15 @@ static void upkeep_done(struct executor_job *job)
     struct upkeep_job *u = (struct upkeep_job *)job;
     struct store *s = u->store;
     u->running = false;
-    take_summary(s, &u->outcome.wal);
+    store_take_summary(s, &u->outcome.wal);
     if (u->outcome.err == ERR_NO_SPACE) {
-        set_full(s, true, u->outcome.why.text);
+        store_set_full(s, true, u->outcome.why.text);
     } else if (u->outcome.err != ERR_OK) {
-        fail(s, &u->outcome);
+        store_fail(s, u->outcome.err, &u->outcome.why);
     } else {
-        set_full(s, s->status.spares == 0, "");
+        store_set_full(s, s->status.spares == 0, "");
         start_batch(s); /* perhaps one had no space */
-        start_upkeep(s);
+        store_start_upkeep(s);
     }
 }
 
@@ -358,7 +324,7 @@ static void peers_done(struct executor_job *job)
     if (p->outcome.err == ERR_NO_SPACE) {
         s->peers.dirty = true; /* again at the next poll */
     } else if (p->outcome.err != ERR_OK) {
-        fail(s, &p->outcome);
+        store_fail(s, p->outcome.err, &p->outcome.why);
     } else {
         start_peers(s);
     }
@@ -428,7 +394,7 @@ void store_poll(struct store *s)
     if (s->status.full) {
         s->upkeep_wanted = true;
     }
-    start_upkeep(s);
+    store_start_upkeep(s);
     start_batch(s);
     start_peers(s);
 }
@@ -436,7 +402,8 @@ void store_poll(struct store *s)
 bool store_idle(const struct store *s)
 {
     return s->waiting.count == 0 && s->batch.next == s->batch.list.count && !s->batch.running &&
-           !s->upkeep.running && !s->peers_job.running && !s->peers.dirty && s->reads_running == 0;
+           !s->upkeep.running && !s->peers_job.running && !s->peers.dirty &&
+           s->reads_running == 0 && snapshots_idle(s);
 }
 
 void store_status(const struct store *s, struct store_status *out)
@@ -444,166 +411,23 @@ void store_status(const struct store *s, struct store_status *out)
     *out = s->status;
 }
 
-/* ---- opening and closing -------------------------------------------------------------------- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
-static enum err take_lock(struct store *s, struct why *why)
+void store_init_jobs(struct store *s)
 {
-    const struct fs_port *fs = s->options.fs;
-    enum err err = fs->v->open(fs->ctx, "lock", FS_WRITE | FS_CREATE, &s->lock);
-    if (err == ERR_OK) {
-        err = fs->v->lock(s->lock);
-    }
-    if (err == ERR_LOCKED) {
-        return err_why(why, err,
-                       "the data directory %s is in use by another process: stop that one, or give "
-                       "this node a directory of its own",
-                       fs->v->path(fs->ctx));
-    }
-    if (err != ERR_OK) {
-        err_why(why, err, "cannot lock the data directory %s (can this user write there?): %s",
-                fs->v->path(fs->ctx), err_message(err));
-    }
-    return err;
-}
-
-/* A directory without identity: new, or its first start was cut short, or it has lost it. */
-static enum err set_up(struct store *s, struct store_recovered *recovered, struct why *why)
-{
-    const struct fs_port *fs = s->options.fs;
-    entropy_fill(s->options.entropy, recovered->uuid, sizeof recovered->uuid);
-    wal_init(&s->wal, &s->options, recovered->uuid);
-    enum err err = fs->v->make_dir(fs->ctx, "wal");
-    if (err == ERR_OK) {
-        err = fs->v->sync_dir(fs->ctx, ".");
-    }
-    if (err != ERR_OK) {
-        return err_why(why, err, "setting up the data directory %s failed: %s",
-                       fs->v->path(fs->ctx), err_message(err));
-    }
-    bool used;
-    err = wal_discard_unused(&s->wal, &used, why);
-    if (err == ERR_OK && used) {
-        err = err_why(why, ERR_CORRUPT,
-                      "%s/identity is missing, but there is a log: restore it, or bring the node "
-                      "back as a new member with an empty data directory",
-                      fs->v->path(fs->ctx));
-    }
-    if (err == ERR_OK) {
-        err = wal_create(&s->wal, why);
-    }
-    if (err == ERR_OK) {
-        err = identity_write(&s->options, recovered->uuid, why);
-    }
-    recovered->fresh = err == ERR_OK;
-    return err;
-}
-
-static enum err deliver(const struct store *s, struct why *why)
-{
-    enum { BYTES_AT_ONCE = 1 << 20 };
-    const struct wal *w = &s->wal;
-    uint64_t index = w->base.index + 1;
-    while (s->options.entry != NULL && index <= w->last.index) {
-        struct store_read part = {0};
-        enum err err =
-            wal_read(w, index, w->last.index + 1, BYTES_AT_ONCE, &part.entries, &part.count, why);
-        if (err != ERR_OK) {
-            return err;
-        }
-        for (uint32_t i = 0; i < part.count; i++) {
-            s->options.entry(s->options.ctx, index++, part.entries[i].term, part.entries[i].body);
-        }
-        store_read_close(&part);
-    }
-    return ERR_OK;
-}
-
-static enum err recover(struct store *s, struct store_recovered *recovered, struct why *why)
-{
-    const struct fs_port *fs = s->options.fs;
-    enum err err = identity_check(&s->options, recovered->uuid, why);
-    if (err == ERR_NOT_FOUND) {
-        err = set_up(s, recovered, why);
-    } else if (err == ERR_OK && (err = peers_read(&s->peers, fs, why)) == ERR_OK) {
-        wal_init(&s->wal, &s->options, recovered->uuid);
-        err = wal_recover(&s->wal, why);
-        if (err == ERR_OK && (err = fs->v->sync_dir(fs->ctx, ".")) != ERR_OK) {
-            err_why(why, err, "syncing the data directory %s failed", fs->v->path(fs->ctx));
-        }
-    }
-    recovered->term = s->wal.term;
-    recovered->vote = s->wal.vote;
-    recovered->base = s->wal.base;
-    recovered->last = s->wal.last;
-    return err == ERR_OK ? deliver(s, why) : err;
-}
-
-/* The reserve for term and vote: without it the node starts, but takes no entries. */
-static enum err reserve(struct store *s, struct why *why)
-{
-    enum err err = ERR_OK;
-    if (s->wal.spares_count == 0) {
-        bool more;
-        struct why reason = {{0}};
-        err = wal_upkeep(&s->wal, &more, &reason);
-        if (err == ERR_NO_SPACE) {
-            set_full(s, true, reason.text);
-            err = ERR_OK;
-        }
-        if (err != ERR_OK) {
-            err_why(why, err, "%s", reason.text);
-        }
-    }
-    struct wal_summary wal;
-    summarise(&s->wal, &wal);
-    take_summary(s, &wal);
-    return err;
-}
-
-enum err store_open(const struct store_options *options, struct store **out,
-                    struct store_recovered *recovered, struct why *why)
-{
-    struct store *s = NEW(struct store);
-    s->options = *options;
     s->batch.store = s;
     s->batch.job = (struct executor_job){.run = batch_run, .done = batch_done};
     s->upkeep.store = s;
     s->upkeep.job = (struct executor_job){.run = upkeep_run, .done = upkeep_done};
     s->peers_job.store = s;
     s->peers_job.job = (struct executor_job){.run = peers_run, .done = peers_done};
-    *recovered = (struct store_recovered){0};
-    enum err err = take_lock(s, why);
-    if (err == ERR_OK) {
-        err = recover(s, recovered, why);
-    }
-    if (err == ERR_OK) {
-        err = reserve(s, why);
-    }
-    if (err != ERR_OK) {
-        store_close(s);
-        return err;
-    }
-    s->compacted = recovered->base.index;
-    log_info(s->options.log, "store opened", log_bool("fresh", recovered->fresh),
-             log_u64("term", recovered->term), log_u64("base", recovered->base.index),
-             log_u64("last", recovered->last.index));
-    start_upkeep(s);
-    *out = s;
-    return ERR_OK;
+    snapshots_init(s);
 }
 
-void store_close(struct store *s)
+void store_close_jobs(struct store *s)
 {
-    if (s == NULL) {
-        return;
-    }
-    wal_close(&s->wal);
-    peers_close(&s->peers);
     list_close(&s->waiting);
     list_close(&s->batch.list);
     buffer_close(&s->peers_job.text);
-    if (s->lock != NULL) {
-        s->options.fs->v->close(s->lock);
-    }
-    free(s);
+    snapshots_close(s);
 }

@@ -52,6 +52,7 @@ static uint64_t write_bytes(const struct wal_write *write)
     uint64_t bytes = content->hard_state ? record_bytes(0) : 0;
     bytes += content->truncate_from > 0 ? record_bytes(0) : 0;
     bytes += write->base.index > 0 ? record_bytes(0) : 0;
+    bytes += write->restart.index > 0 ? record_bytes(0) : 0;
     for (uint32_t i = 0; i < content->count; i++) {
         bytes += record_bytes(content->entries[i].body.size);
     }
@@ -59,7 +60,7 @@ static uint64_t write_bytes(const struct wal_write *write)
 }
 
 /* How many of the writes make the next batch, and its size: what is left of the segment, or, of a
- * new one (*rotate), as much as there is for it. A write is never split. */
+ * new one (*rotate), as much as there is for it. A write is never split; a restart is alone. */
 static size_t choose(const struct wal *w, const struct wal_write *writes, size_t writes_count,
                      uint64_t room, uint64_t *bytes, bool *rotate)
 {
@@ -71,7 +72,8 @@ static size_t choose(const struct wal *w, const struct wal_write *writes, size_t
     uint64_t limit = room < BATCH_BYTES_MAX ? room : BATCH_BYTES_MAX;
     size_t count = 1;
     *bytes = first;
-    while (count < writes_count) {
+    while (count < writes_count && writes[0].restart.index == 0 &&
+           writes[count].restart.index == 0) {
         uint64_t next = write_bytes(&writes[count]);
         if (next > limit || *bytes > limit - next) {
             break;
@@ -172,6 +174,13 @@ static void add_write(struct batch *b, const struct wal_write *write)
                        .kind = RECORD_BASE, .index = write->base.index, .term = write->base.term},
                    none);
     }
+    if (write->restart.index > 0) {
+        add_record(b,
+                   (struct record){.kind = RECORD_RESTART,
+                                   .index = write->restart.index,
+                                   .term = write->restart.term},
+                   none);
+    }
 }
 
 static void encode(struct batch *b, const struct wal_write *writes, size_t count, uint64_t bytes)
@@ -210,6 +219,10 @@ static void apply(struct wal *w, const struct wal_write *write, uint64_t *offset
     }
     if (write->base.index > 0) {
         wal_index_base(w, write->base);
+        *offset += record_bytes(0);
+    }
+    if (write->restart.index > 0) {
+        wal_index_restart(w, write->restart);
         *offset += record_bytes(0);
     }
 }

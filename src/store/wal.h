@@ -85,6 +85,9 @@ static inline struct wal_segment *wal_active(struct wal *w)
 struct wal_write {
     struct store_write content;
     struct store_pos base; /* {0, 0}: none; else a record says that the log begins after it */
+    /* {0, 0}: none; else nothing but that the log is empty and begins after it, whatever it held.
+     * A batch by itself. */
+    struct store_pos restart;
 };
 
 /* Writes and syncs one batch: the first so many of these writes as go together, at least one.
@@ -101,6 +104,10 @@ void wal_index_add(struct wal *w, uint64_t term, uint64_t offset_bytes);
 void wal_index_truncate(struct wal *w, uint64_t from);
 /* The log begins after base. */
 void wal_index_base(struct wal *w, struct store_pos base);
+/* All entries are dropped; the log begins after base, which may be beyond what was the last. */
+void wal_index_restart(struct wal *w, struct store_pos base);
+/* From the first entry after the base to the end of the log. */
+uint64_t wal_index_bytes(const struct wal *w);
 /* Term at index <= last.index; 0 if unknown. */
 uint64_t wal_index_term(const struct wal *w, uint64_t index);
 /* The segment in which the entry stands. NULL: none. */

@@ -20,6 +20,8 @@
 #include "base/rng.h"
 #include "net/posix_fs.h"
 #include "sim/sim_fs.h"
+#include "state/state.h"
+#include "store/snapshot.h"
 #include "store/store.h"
 
 struct rig {
@@ -39,6 +41,11 @@ struct rig {
     struct store_recovered recovered;
     struct store_entry *entries; /* recovered; entries[i] is of index base + 1 + i */
     size_t entries_count;
+
+    struct state *restored;         /* from the snapshot that was recovered; NULL: none was */
+    struct store_snapshot snapshot; /* which that was; about is not copied */
+    char about[64];
+    enum err pair_err; /* what the callback answers */
 
     uint64_t durable_seq;
     struct store_pos durable_last;
@@ -91,6 +98,56 @@ static inline void rig_failed(void *ctx, enum err err, const struct why *why)
     r->why = *why;
 }
 
+/* ---- snapshots, for stores that have them --------------------------------------------------- */
+
+static inline enum err rig_snapshot(void *ctx, const struct store_snapshot *snapshot,
+                                    struct why *why)
+{
+    struct rig *r = ctx;
+    (void)why;
+    assert_null(r->restored);
+    assert_int_equal(r->entries_count, 0);
+    r->snapshot = *snapshot;
+    assert_true(snapshot->about.size < sizeof r->about);
+    memcpy(r->about, snapshot->about.data, snapshot->about.size);
+    r->about[snapshot->about.size] = 0;
+    r->restored = state_new();
+    state_restore_begin(r->restored);
+    return ERR_OK;
+}
+
+static inline enum err rig_pair(void *ctx, struct bytes key, struct bytes value)
+{
+    struct rig *r = ctx;
+    return r->pair_err != ERR_OK ? r->pair_err : state_restore_add(r->restored, key, value);
+}
+
+static inline enum err rig_snapshot_end(void *ctx, struct why *why)
+{
+    struct rig *r = ctx;
+    (void)why;
+    return state_restore_end(r->restored, &r->snapshot.hash);
+}
+
+static inline void rig_with_snapshots(struct rig *r)
+{
+    r->options.snapshot = rig_snapshot;
+    r->options.pair = rig_pair;
+    r->options.snapshot_end = rig_snapshot_end;
+}
+
+static inline void rig_forget_restored(struct rig *r)
+{
+    if (r->restored != NULL) {
+        if (r->pair_err != ERR_OK) {
+            state_restore_cancel(r->restored);
+        }
+        state_free(r->restored);
+    }
+    r->restored = NULL;
+    r->snapshot = (struct store_snapshot){0};
+}
+
 static inline void rig_init(struct rig *r, uint64_t seed, bool real)
 {
     *r = (struct rig){0};
@@ -134,6 +191,7 @@ static inline void rig_forget(struct rig *r)
 static inline enum err rig_open(struct rig *r)
 {
     rig_forget(r);
+    rig_forget_restored(r);
     r->recovered.base = (struct store_pos){0};
     r->durable_seq = 0;
     r->durable_last = (struct store_pos){0};
@@ -206,6 +264,7 @@ static inline void rig_close(struct rig *r)
 {
     rig_drop(r);
     rig_forget(r);
+    rig_forget_restored(r);
     sim_fs_free(r->sim);
     if (r->posix != NULL) {
         posix_fs_close(r->posix);
