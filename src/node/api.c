@@ -30,13 +30,12 @@ enum {
 
 struct call {
     struct node *n;
-    node_reply_fn reply;
-    void *ctx;
+    const struct node_caller *caller;
 };
 
 static void answer(const struct call *c, const struct node_reply *r)
 {
-    node_answer_later(c->n, c->reply, c->ctx, r);
+    node_answer_later(c->n, c->caller->reply, c->caller->ctx, r);
 }
 
 static void fail(const struct call *c, enum err err, const char *message)
@@ -250,8 +249,8 @@ static void call_propose(const struct call *c, struct params *p)
                                            .key = o.keyed ? o.key : NULL,
                                            .timeout_us = o.timeout_us,
                                            .forward = o.forward,
-                                           .reply = c->reply,
-                                           .ctx = c->ctx});
+                                           .reply = c->caller->reply,
+                                           .ctx = c->caller->ctx});
     buffer_close(&payload);
 }
 
@@ -275,8 +274,7 @@ static void call_query(const struct call *c, struct params *p)
                                            .level = o.level,
                                            .query = buffer_bytes(&query),
                                            .timeout_us = o.timeout_us,
-                                           .reply = c->reply,
-                                           .ctx = c->ctx});
+                                           .caller = *c->caller});
     buffer_close(&query);
 }
 
@@ -299,8 +297,8 @@ static void call_load(const struct call *c, struct params *p)
                                            .payload = source,
                                            .timeout_us = o.timeout_us,
                                            .forward = o.forward,
-                                           .reply = c->reply,
-                                           .ctx = c->ctx});
+                                           .reply = c->caller->reply,
+                                           .ctx = c->caller->ctx});
 }
 
 static void call_read(const struct call *c, struct params *p, enum read_kind kind)
@@ -314,11 +312,9 @@ static void call_read(const struct call *c, struct params *p, enum read_kind kin
         fail(c, ERR_INVALID, "takes [timeout_ms, \"linearizable\" or \"lease\"]");
         return;
     }
-    reads_add(c->n, &(struct read_request){.kind = kind,
-                                           .level = o.level,
-                                           .timeout_us = timeout_us,
-                                           .reply = c->reply,
-                                           .ctx = c->ctx});
+    reads_add(c->n,
+              &(struct read_request){
+                  .kind = kind, .level = o.level, .timeout_us = timeout_us, .caller = *c->caller});
 }
 
 static void call_read_index(const struct call *c, struct params *p)
@@ -372,7 +368,7 @@ static void call_transfer(const struct call *c, struct params *p)
         return;
     }
     if (node_is_leader(n)) {
-        transfer_begin(n, target, timeout_us, c->reply, c->ctx);
+        transfer_begin(n, target, timeout_us, c->caller->reply, c->caller->ctx);
         return;
     }
     const struct outlet *o = sender_outlet(n, raft_leader(n->raft));
@@ -388,7 +384,8 @@ static void call_transfer(const struct call *c, struct params *p)
         write_nil(&params);
     }
     write_u64(&params, timeout_us / 1000);
-    relay_request(n, o->id, "transfer", buffer_bytes(&params), timeout_us, c->reply, c->ctx);
+    relay_request(n, o->id, "transfer", buffer_bytes(&params), timeout_us, c->caller->reply,
+                  c->caller->ctx);
     buffer_close(&params);
 }
 
@@ -420,7 +417,13 @@ static const struct {
 void node_call(struct node *n, struct bytes method, struct bytes params, node_reply_fn reply,
                void *ctx)
 {
-    struct call c = {.n = n, .reply = reply, .ctx = ctx};
+    node_call_from(n, method, params, &(struct node_caller){.reply = reply, .ctx = ctx});
+}
+
+void node_call_from(struct node *n, struct bytes method, struct bytes params,
+                    const struct node_caller *caller)
+{
+    struct call c = {.n = n, .caller = caller};
     struct params p = {.r = reader_of(params)};
     p.left = params.size > 0 ? read_array(&p.r) : 0;
     if (p.r.err != ERR_OK) {

@@ -137,6 +137,18 @@ struct node_reply {
 /* Called exactly once for each node_call, never from inside it. Borrowed arguments. */
 typedef void (*node_reply_fn)(void *ctx, const struct node_reply *reply);
 
+/* Who asks, for node_call_from(). */
+struct node_caller {
+    node_reply_fn reply;
+    void *ctx;
+    /* May an answer that may be large come now? Asked before a query is run; while it may not, the
+     * query waits, beyond its timeout too. NULL: always. */
+    bool (*takes)(void *ctx);
+};
+void node_call_from(struct node *n, struct bytes method, struct bytes params,
+                    const struct node_caller *caller);
+/* What takes() said may have changed. */
+void node_takes_again(struct node *n);
 /* method and params (a MessagePack array) are borrowed; unknown methods answer ERR_NOT_FOUND. The
  * methods are listed in api.c and in this folder's README. */
 void node_call(struct node *n, struct bytes method, struct bytes params, node_reply_fn reply,

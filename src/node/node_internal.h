@@ -26,6 +26,7 @@
 #include <sys/queue.h>
 
 #include "base/rng.h"
+#include "base/wheel.h"
 #include "node/log_cache.h"
 #include "node/node.h"
 #include "node/sessions.h"
@@ -79,7 +80,7 @@ struct pending {
     uint64_t seq;
     struct slice content; /* the machine's name, then the payload */
     size_t machine_size;
-    uint64_t deadline_us;
+    struct wheel_timer deadline;
     uint64_t sent_us;
     uint32_t sends; /* 0: it cannot have been committed */
     node_reply_fn reply;
@@ -118,13 +119,16 @@ struct proposals {
     uint64_t ring_low;
     struct keyed_pending *keyed;
     struct pending_list queued; /* not with any leader */
-    struct pending_list sent;   /* in the leader's log or on their way there */
-    uint32_t count;             /* calls that wait for an answer */
+    struct pending_list sent;   /* in the leader's log or on their way there, oldest first */
+    struct wheel deadlines;
+    uint32_t count; /* calls that wait for an answer */
+    uint64_t bytes; /* of their contents */
     STAILQ_HEAD(, forwarded) forwarded;
     uint32_t forwarded_count;
-    bool install_kv; /* propose the shipped kv machine first */
-    bool blocked;    /* the core said busy: wait until something is committed */
-    uint64_t scan_us;
+    uint64_t forwarded_bytes;
+    bool install_kv;      /* propose the shipped kv machine first */
+    bool blocked;         /* the core said busy: wait until something is committed */
+    uint64_t patience_us; /* what was forwarded and not applied for so long is sent again */
     struct batch batch;
 };
 
@@ -138,26 +142,26 @@ enum read_kind {
     READ_INDEX,   /* answered with the index at once */
 };
 
+struct read_batch;
+TAILQ_HEAD(read_queue, read_batch);
+
 struct pending_read {
-    TAILQ_ENTRY(pending_read) link;
+    TAILQ_ENTRY(pending_read) link; /* of its batch */
+    struct read_batch *batch;
     enum read_kind kind;
-    enum read_level level;
     struct slice query; /* [machine, name, args] */
-    uint64_t deadline_us;
-    uint64_t token;   /* of the batch it was asked for with; 0: waits for the next */
-    raft_index index; /* to be served once this is applied; 0: not known yet */
-    node_reply_fn reply;
-    void *ctx;
+    struct wheel_timer deadline;
+    struct node_caller caller;
 };
-TAILQ_HEAD(read_list, pending_read);
 
 struct reads {
-    struct read_list waiting; /* no index yet */
-    struct read_list indexed; /* wait for apply */
+    struct read_queue fresh, asked, indexed, ready, held; /* reads.c says what they are */
+    struct wheel deadlines;
     uint32_t count;
+    uint64_t query_bytes;
     uint64_t next_token;
     uint64_t asked_token; /* the leader was asked for this one and has not answered; 0: none */
-    uint64_t scan_us;
+    uint64_t ask_us;      /* when fresh ones are looked at again, whatever happens */
 };
 
 /* ---- relay.c ---- */
@@ -393,9 +397,8 @@ struct pending *pending_find(struct proposals *p, const uint8_t *session, uint64
 /* Answer x, and those that share its key, and free them. */
 void pending_answer(struct node *n, struct pending *x, const struct node_reply *reply);
 void pending_answer_error(struct node *n, struct pending *x, enum err err);
-/* Answer with err those of x and of the calls that share its key whose time is over. x is freed if
- * that was all of them. */
-void pending_expire(struct node *n, struct pending *x, uint64_t now_us, enum err err);
+/* Answer with err this call alone, not the others that share its key. */
+void pending_answer_late(struct node *n, struct pending *x, enum err err);
 
 /* own_session.c */
 /* The session is about to be used: take one, or another if this may have expired. */
@@ -420,8 +423,7 @@ struct read_request {
     enum read_level level;
     struct bytes query; /* READ_QUERY: [machine, name, args] */
     uint64_t timeout_us;
-    node_reply_fn reply;
-    void *ctx;
+    struct node_caller caller;
 };
 void reads_init(struct node *n);
 void reads_close(struct node *n);

@@ -130,6 +130,7 @@ void offer_drop_forwarded(struct proposals *p, uint32_t count)
         struct forwarded *f = STAILQ_FIRST(&p->forwarded);
         STAILQ_REMOVE_HEAD(&p->forwarded, link);
         p->forwarded_count--;
+        p->forwarded_bytes -= f->body.size;
         slice_close(&f->body);
         free(f);
     }

@@ -80,56 +80,70 @@ static void table_remove(struct proposals *p, struct pending *x)
     }
 }
 
+/* The end of one call. */
+static void end(struct node *n, struct pending *x, const struct node_reply *reply)
+{
+    struct proposals *p = &n->proposals;
+    wheel_clear(&p->deadlines, &x->deadline);
+    p->count--;
+    p->bytes -= x->content.size;
+    node_answer(n, x->reply, x->ctx, reply);
+    slice_close(&x->content);
+    free(x);
+}
+
 void pending_answer(struct node *n, struct pending *x, const struct node_reply *reply)
 {
     list_remove(&n->proposals, x);
     table_remove(&n->proposals, x);
     while (x != NULL) {
         struct pending *next = x->next_same_key;
-        n->proposals.count--;
-        node_answer(n, x->reply, x->ctx, reply);
-        slice_close(&x->content);
-        free(x);
+        end(n, x, reply);
         x = next;
     }
 }
 
-static void answer_late(struct node *n, const struct pending *x, enum err err)
+/* The first call of a key is the one that is sent: another takes its place, and its content, of
+ * which there may be copies under way. */
+static void hand_down(struct proposals *p, struct pending *x)
 {
-    n->proposals.count--;
-    node_answer(n, x->reply, x->ctx, &(struct node_reply){.err = err});
+    struct pending *heir = x->next_same_key;
+    struct slice content = heir->content;
+    size_t machine_size = heir->machine_size;
+    heir->content = x->content;
+    heir->machine_size = x->machine_size;
+    x->content = content;
+    x->machine_size = machine_size;
+    struct keyed_pending *k;
+    HASH_FIND(hh, p->keyed, x->session, ENTRY_SESSION_BYTES, k);
+    ASSERT(k != NULL);
+    k->first = heir;
+    heir->sent = x->sent;
+    heir->sent_us = x->sent_us;
+    heir->sends = x->sends;
+    struct pending_list *list = x->sent ? &p->sent : &p->queued;
+    TAILQ_INSERT_AFTER(list, x, heir, link);
+    TAILQ_REMOVE(list, x, link);
 }
 
-void pending_expire(struct node *n, struct pending *x, uint64_t now_us, enum err err)
+void pending_answer_late(struct node *n, struct pending *x, enum err err)
 {
-    struct pending **link = &x->next_same_key;
-    while (*link != NULL) {
-        struct pending *late = *link;
-        if (now_us < late->deadline_us) {
-            link = &late->next_same_key;
-            continue;
-        }
-        *link = late->next_same_key;
-        answer_late(n, late, err);
-        slice_close(&late->content);
-        free(late);
-    }
-    if (now_us < x->deadline_us) {
-        return;
-    }
-    struct pending *heir = x->next_same_key;
-    if (heir == NULL) {
+    struct proposals *p = &n->proposals;
+    struct pending *first = pending_find(p, x->session, x->seq);
+    if (x == first && x->next_same_key == NULL) {
         pending_answer_error(n, x, err);
         return;
     }
-    struct pending late = *x;
-    x->reply = heir->reply;
-    x->ctx = heir->ctx;
-    x->deadline_us = heir->deadline_us;
-    x->next_same_key = heir->next_same_key;
-    slice_close(&heir->content);
-    free(heir);
-    answer_late(n, &late, err);
+    if (x == first) {
+        hand_down(p, x);
+    } else {
+        struct pending *before = first;
+        while (before->next_same_key != x) {
+            before = before->next_same_key;
+        }
+        before->next_same_key = x->next_same_key;
+    }
+    end(n, x, &(struct node_reply){.err = err});
 }
 
 void pending_answer_error(struct node *n, struct pending *x, enum err err)

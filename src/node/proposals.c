@@ -12,15 +12,26 @@
 #include "node/node_internal.h"
 
 enum {
+    PENDING_BYTES_MAX = 64 << 20,
     FORWARDED_MAX = 65536,
-    SCAN_US = 20000, /* how often deadlines are looked at while something is pending */
+    FORWARDED_BYTES_MAX = 32 << 20,
+    PATIENCE_DOUBLINGS = 4,
 };
+
+/* An answer normally takes a round trip and two disk writes; with a new leader, an election more.
+ */
+static uint64_t patience_us(const struct node *n)
+{
+    return 2 * n->options.raft.election_max_us;
+}
 
 void proposals_init(struct node *n)
 {
     TAILQ_INIT(&n->proposals.queued);
     TAILQ_INIT(&n->proposals.sent);
     STAILQ_INIT(&n->proposals.forwarded);
+    wheel_init(&n->proposals.deadlines, node_now(n));
+    n->proposals.patience_us = patience_us(n);
 }
 
 void proposals_close(struct node *n)
@@ -49,7 +60,7 @@ static void refuse(struct node *n, const struct proposal *q, enum err err)
     node_answer_later(n, q->reply, q->ctx, &(struct node_reply){.err = err});
 }
 
-static struct pending *pending_new(const struct proposal *q, uint64_t deadline_us)
+static struct pending *pending_new(const struct proposal *q)
 {
     struct pending *x = NEW(struct pending);
     struct blob *content = blob_new(q->machine.size + q->payload.size);
@@ -62,7 +73,6 @@ static struct pending *pending_new(const struct proposal *q, uint64_t deadline_u
     x->kind = q->kind;
     x->content = slice_of_take(content);
     x->machine_size = q->machine.size;
-    x->deadline_us = deadline_us;
     x->reply = q->reply;
     x->ctx = q->ctx;
     return x;
@@ -79,7 +89,8 @@ void proposals_add(struct node *n, const struct proposal *q)
         refuse(n, q, ERR_TOO_LARGE);
         return;
     }
-    if (p->count >= n->options.pending_max) {
+    if (p->count >= n->options.pending_max ||
+        p->bytes + q->machine.size + q->payload.size > PENDING_BYTES_MAX) {
         refuse(n, q, ERR_BUSY);
         return;
     }
@@ -87,8 +98,10 @@ void proposals_add(struct node *n, const struct proposal *q)
         refuse(n, q, ERR_NOT_LEADER);
         return;
     }
-    struct pending *x = pending_new(q, node_now(n) + q->timeout_us);
+    struct pending *x = pending_new(q);
     p->count++;
+    p->bytes += x->content.size;
+    wheel_set(&p->deadlines, &x->deadline, node_now(n) + q->timeout_us);
     if (q->key != NULL) {
         if (!pending_key(p, x, q->key)) {
             return;
@@ -96,9 +109,6 @@ void proposals_add(struct node *n, const struct proposal *q)
     } else {
         own_session_use(n);
         pending_number(p, x);
-    }
-    if (p->count == 1) {
-        p->scan_us = node_now(n) + SCAN_US;
     }
     TAILQ_INSERT_TAIL(&p->queued, x, link);
     node_want_round(n);
@@ -108,7 +118,8 @@ void proposals_add_forwarded(struct node *n, struct bytes body)
 {
     struct proposals *p = &n->proposals;
     struct entry e;
-    if (!node_is_leader(n) || p->forwarded_count >= FORWARDED_MAX || entry_decode(body, &e) != 0 ||
+    if (!node_is_leader(n) || p->forwarded_count >= FORWARDED_MAX ||
+        p->forwarded_bytes + body.size > FORWARDED_BYTES_MAX || entry_decode(body, &e) != 0 ||
         (e.kind != ENTRY_COMMAND && e.kind != ENTRY_SESSION && e.kind != ENTRY_MACHINE)) {
         return; /* The sender sends it again. */
     }
@@ -116,6 +127,7 @@ void proposals_add_forwarded(struct node *n, struct bytes body)
     f->body = slice_copy(body);
     STAILQ_INSERT_TAIL(&p->forwarded, f, link);
     p->forwarded_count++;
+    p->forwarded_bytes += body.size;
     node_want_round(n);
 }
 
@@ -152,6 +164,7 @@ static void send_again(struct node *n)
 {
     struct proposals *p = &n->proposals;
     struct pending *x;
+    p->patience_us = patience_us(n);
     TAILQ_FOREACH (x, &p->sent, link) {
         x->sent = false;
     }
@@ -173,6 +186,7 @@ void proposals_applied(struct node *n, const struct entry *e, enum session_verdi
     if (x == NULL) {
         return;
     }
+    p->patience_us = patience_us(n);
     if (verdict == SESSION_EXPIRED) {
         if (p->open) {
             own_session_replace(n);
@@ -247,27 +261,45 @@ static enum err why_late(const struct node *n, const struct pending *x)
     return n->leader == 0 ? ERR_NOT_LEADER : ERR_TIMEOUT;
 }
 
+/* What was forwarded so long ago is lost, or the leader has no room for it: in case it is that,
+ * each time is waited for twice as long, as long as nothing comes back. */
+static void send_lost_again(struct node *n, uint64_t now_us)
+{
+    struct proposals *p = &n->proposals;
+    struct pending_list lost = TAILQ_HEAD_INITIALIZER(lost);
+    struct pending *x;
+    while ((x = TAILQ_FIRST(&p->sent)) != NULL && now_us - x->sent_us > p->patience_us) {
+        TAILQ_REMOVE(&p->sent, x, link);
+        TAILQ_INSERT_TAIL(&lost, x, link);
+        x->sent = false;
+    }
+    if (TAILQ_EMPTY(&lost)) {
+        return;
+    }
+    TAILQ_CONCAT(&lost, &p->queued, link);
+    TAILQ_CONCAT(&p->queued, &lost, link);
+    p->opening_sent = false;
+    if (p->patience_us < patience_us(n) << PATIENCE_DOUBLINGS) {
+        p->patience_us *= 2;
+    }
+}
+
+static struct pending *pending_of(struct wheel_timer *deadline)
+{
+    return (struct pending *)((char *)deadline - offsetof(struct pending, deadline));
+}
+
 void proposals_tick(struct node *n, uint64_t now_us)
 {
     struct proposals *p = &n->proposals;
-    if (p->count == 0 || now_us < p->scan_us) {
-        return;
+    struct wheel_timer *t;
+    while ((t = wheel_take(&p->deadlines, now_us)) != NULL) {
+        struct pending *x = pending_of(t);
+        const struct pending *first = pending_find(p, x->session, x->seq);
+        pending_answer_late(n, x, why_late(n, first));
     }
-    p->scan_us = now_us + SCAN_US;
-    uint64_t patience_us = 2 * n->options.raft.election_max_us;
-    bool lost = false;
-    struct pending_list *lists[] = {&p->sent, &p->queued};
-    for (int i = 0; i < 2; i++) {
-        struct pending *x = TAILQ_FIRST(lists[i]);
-        while (x != NULL) {
-            struct pending *next = TAILQ_NEXT(x, link);
-            lost |= x->sent && now_us - x->sent_us > patience_us;
-            pending_expire(n, x, now_us, why_late(n, x));
-            x = next;
-        }
-    }
-    if (lost && !node_is_leader(n)) {
-        send_again(n);
+    if (!node_is_leader(n)) {
+        send_lost_again(n, now_us);
     }
     if (!TAILQ_EMPTY(&p->queued)) {
         node_want_round(n);
@@ -276,5 +308,5 @@ void proposals_tick(struct node *n, uint64_t now_us)
 
 uint64_t proposals_deadline(const struct node *n)
 {
-    return n->proposals.count > 0 ? n->proposals.scan_us : UINT64_MAX;
+    return wheel_deadline(&n->proposals.deadlines);
 }

@@ -1,6 +1,13 @@
 /* Linearizable reads. The leader says which index a read must see (ReadIndex, thesis §6.4); the
  * node that was asked serves it from its own state once that is applied, so followers read too.
- * Reads that arrive together are asked for together. */
+ *
+ * Reads that arrive together are one batch, which moves as a whole from queue to queue:
+ *
+ *     fresh    to be asked for: its next round asks the core, or the leader elsewhere
+ *     asked    the question is under way
+ *     indexed  it waits until its index is applied here; in order of index
+ *     ready    it can be served
+ *     held     whoever asked has answers enough to take (node_caller.takes) */
 #include <stdlib.h>
 
 #include "base/alloc.h"
@@ -10,110 +17,200 @@
 #include "wire/writer.h"
 
 enum {
-    SCAN_US = 20000,
+    ASK_AGAIN_US = 20000,     /* how often what was refused is asked again */
     ASK_TIMEOUT_US = 1000000, /* then the leader is asked again */
+    HELD_US = 1000000,
     SLICE_US = 1000,
+    QUERY_BYTES_MAX = 64 << 20, /* of all that wait */
 };
+
+struct read_batch {
+    TAILQ_ENTRY(read_batch) link;
+    struct read_queue *queue; /* where it is */
+    enum read_level level;
+    bool index_only;  /* its reads want to know the index, and no more: nothing need be applied */
+    uint64_t token;   /* asked: of the question */
+    raft_index index; /* indexed, ready: what its reads must see */
+    TAILQ_HEAD(, pending_read) reads;
+};
+
+/* ---- batches -------------------------------------------------------------------------------- */
 
 void reads_init(struct node *n)
 {
-    TAILQ_INIT(&n->reads.waiting);
-    TAILQ_INIT(&n->reads.indexed);
+    struct reads *r = &n->reads;
+    TAILQ_INIT(&r->fresh);
+    TAILQ_INIT(&r->asked);
+    TAILQ_INIT(&r->indexed);
+    TAILQ_INIT(&r->ready);
+    TAILQ_INIT(&r->held);
+    wheel_init(&r->deadlines, node_now(n));
 }
 
-static void answer(struct node *n, struct read_list *list, struct pending_read *x,
-                   const struct node_reply *reply)
+static struct read_batch *batch_new(struct read_queue *queue, enum read_level level,
+                                    bool index_only)
 {
-    TAILQ_REMOVE(list, x, link);
+    struct read_batch *b = NEW(struct read_batch);
+    TAILQ_INIT(&b->reads);
+    b->level = level;
+    b->index_only = index_only;
+    b->queue = queue;
+    TAILQ_INSERT_TAIL(queue, b, link);
+    return b;
+}
+
+static void batch_move(struct read_batch *b, struct read_queue *to)
+{
+    TAILQ_REMOVE(b->queue, b, link);
+    TAILQ_INSERT_TAIL(to, b, link);
+    b->queue = to;
+}
+
+/* Behind all those of no greater index: mostly at the end. */
+static void batch_move_in_order(struct read_batch *b, struct read_queue *to)
+{
+    struct read_batch *before = TAILQ_LAST(to, read_queue);
+    while (before != NULL && before->index > b->index) {
+        before = TAILQ_PREV(before, read_queue, link);
+    }
+    TAILQ_REMOVE(b->queue, b, link);
+    if (before != NULL) {
+        TAILQ_INSERT_AFTER(to, before, b, link);
+    } else {
+        TAILQ_INSERT_HEAD(to, b, link);
+    }
+    b->queue = to;
+}
+
+/* The read leaves its batch, which goes with the last one. */
+static void batch_remove(struct pending_read *x)
+{
+    struct read_batch *b = x->batch;
+    TAILQ_REMOVE(&b->reads, x, link);
+    x->batch = NULL;
+    if (TAILQ_EMPTY(&b->reads)) {
+        TAILQ_REMOVE(b->queue, b, link);
+        free(b);
+    }
+}
+
+static struct read_batch *batch_asked(struct reads *r, uint64_t token)
+{
+    struct read_batch *b;
+    TAILQ_FOREACH (b, &r->asked, link) {
+        if (b->token == token) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
+/* ---- coming and going ----------------------------------------------------------------------- */
+
+static void answer(struct node *n, struct pending_read *x, const struct node_reply *reply)
+{
+    batch_remove(x);
+    wheel_clear(&n->reads.deadlines, &x->deadline);
     n->reads.count--;
-    node_answer(n, x->reply, x->ctx, reply);
+    n->reads.query_bytes -= x->query.size;
+    node_answer(n, x->caller.reply, x->caller.ctx, reply);
     slice_close(&x->query);
     free(x);
 }
 
 void reads_close(struct node *n)
 {
-    struct read_list *lists[] = {&n->reads.waiting, &n->reads.indexed};
-    for (int i = 0; i < 2; i++) {
-        struct pending_read *x;
-        while ((x = TAILQ_FIRST(lists[i])) != NULL) {
-            answer(n, lists[i], x, &(struct node_reply){.err = ERR_SHUTDOWN});
+    struct reads *r = &n->reads;
+    struct read_queue *queues[] = {&r->fresh, &r->asked, &r->indexed, &r->ready, &r->held};
+    for (size_t i = 0; i < sizeof queues / sizeof queues[0]; i++) {
+        struct read_batch *b;
+        while ((b = TAILQ_FIRST(queues[i])) != NULL) {
+            answer(n, TAILQ_FIRST(&b->reads), &(struct node_reply){.err = ERR_SHUTDOWN});
         }
     }
+}
+
+static struct read_batch *batch_for(struct reads *r, const struct read_request *q)
+{
+    bool index_only = q->kind == READ_INDEX;
+    struct read_queue *queue = q->level == READ_LOCAL ? &r->ready : &r->fresh;
+    struct read_batch *b = TAILQ_LAST(queue, read_queue);
+    bool fits = b != NULL && b->level == q->level && b->index_only == index_only;
+    return fits ? b : batch_new(queue, q->level, index_only);
+}
+
+static enum err may_add(const struct node *n, const struct read_request *q)
+{
+    const struct reads *r = &n->reads;
+    if (n->failed || n->stop.stage >= STOP_DRAIN) {
+        return ERR_SHUTDOWN;
+    }
+    bool room =
+        r->count < n->options.pending_max && r->query_bytes + q->query.size <= QUERY_BYTES_MAX;
+    return room ? ERR_OK : ERR_BUSY;
 }
 
 void reads_add(struct node *n, const struct read_request *q)
 {
     struct reads *r = &n->reads;
-    if (n->failed || n->stop.stage >= STOP_DRAIN || r->count >= n->options.pending_max) {
-        enum err err = r->count >= n->options.pending_max ? ERR_BUSY : ERR_SHUTDOWN;
-        node_answer_later(n, q->reply, q->ctx, &(struct node_reply){.err = err});
+    enum err err = may_add(n, q);
+    if (err != ERR_OK) {
+        node_answer_later(n, q->caller.reply, q->caller.ctx, &(struct node_reply){.err = err});
         return;
     }
+    uint64_t now_us = node_now(n);
     struct pending_read *x = NEW(struct pending_read);
-    *x = (struct pending_read){
-        .kind = q->kind,
-        .level = q->level,
-        .query = q->kind == READ_QUERY ? slice_copy(q->query) : (struct slice){0},
-        .deadline_us = node_now(n) + q->timeout_us,
-        .reply = q->reply,
-        .ctx = q->ctx,
-    };
-    if (r->count == 0) {
-        r->scan_us = node_now(n) + SCAN_US;
-    }
+    x->kind = q->kind;
+    x->query = q->kind == READ_QUERY ? slice_copy(q->query) : (struct slice){0};
+    x->caller = q->caller;
+    x->batch = batch_for(r, q);
+    TAILQ_INSERT_TAIL(&x->batch->reads, x, link);
+    wheel_set(&r->deadlines, &x->deadline, now_us + q->timeout_us);
+    r->query_bytes += x->query.size;
     r->count++;
-    if (q->level == READ_LOCAL) {
-        TAILQ_INSERT_TAIL(&r->indexed, x, link);
-    } else {
-        TAILQ_INSERT_TAIL(&r->waiting, x, link);
-    }
     node_want_round(n);
 }
 
 /* ---- asking which index --------------------------------------------------------------------- */
 
-/* Give the reads of this level that wait for the next batch its token. 0 if there are none. */
-static uint64_t batch(struct node *n, enum read_level level)
+/* The question of the batch that has waited longest is under way from here. */
+static struct read_batch *ask(struct reads *r)
 {
-    struct pending_read *x;
-    uint64_t token = 0;
-    TAILQ_FOREACH (x, &n->reads.waiting, link) {
-        if (x->token == 0 && x->level == level) {
-            if (token == 0) {
-                token = ++n->reads.next_token;
-            }
-            x->token = token;
-        }
-    }
-    return token;
+    struct read_batch *b = TAILQ_FIRST(&r->fresh);
+    b->token = ++r->next_token;
+    batch_move(b, &r->asked);
+    return b;
 }
 
-static void ask_core(struct node *n, enum read_level level)
+static void ask_core(struct node *n)
 {
-    uint64_t token = batch(n, level);
-    if (token == 0) {
-        return;
-    }
-    struct raft_event event = {
-        .type = RAFT_EVENT_READ,
-        .now_us = node_now(n),
-        .read = {.token = token, .allow_lease = level == READ_LEASE},
-    };
-    node_turn(n, &event);
+    struct reads *r = &n->reads;
+    /* What the core refuses at once goes behind this one, and waits for another round. */
+    const struct read_batch *last = TAILQ_LAST(&r->fresh, read_queue);
+    const struct read_batch *b;
+    do {
+        b = ask(r);
+        struct raft_event event = {
+            .type = RAFT_EVENT_READ,
+            .now_us = node_now(n),
+            .read = {.token = b->token, .allow_lease = b->level == READ_LEASE},
+        };
+        node_turn(n, &event);
+    } while (b != last);
 }
 
 static void index_known(struct node *n, uint64_t token, raft_index index)
 {
-    struct pending_read *x = TAILQ_FIRST(&n->reads.waiting);
-    while (x != NULL) {
-        struct pending_read *next = TAILQ_NEXT(x, link);
-        if (x->token == token) {
-            TAILQ_REMOVE(&n->reads.waiting, x, link);
-            x->index = index;
-            TAILQ_INSERT_TAIL(&n->reads.indexed, x, link);
-        }
-        x = next;
+    struct reads *r = &n->reads;
+    struct read_batch *b = batch_asked(r, token);
+    if (b == NULL) {
+        return; /* the time of all its reads was over */
+    }
+    b->index = index;
+    if (b->index_only) {
+        batch_move(b, &r->ready);
+    } else {
+        batch_move_in_order(b, &r->indexed);
     }
     node_want_round(n);
 }
@@ -121,11 +218,9 @@ static void index_known(struct node *n, uint64_t token, raft_index index)
 /* Ask again for the reads of this batch. */
 static void index_refused(struct node *n, uint64_t token)
 {
-    struct pending_read *x;
-    TAILQ_FOREACH (x, &n->reads.waiting, link) {
-        if (x->token == token) {
-            x->token = 0;
-        }
+    struct read_batch *b = batch_asked(&n->reads, token);
+    if (b != NULL) {
+        batch_move(b, &n->reads.fresh);
     }
 }
 
@@ -148,16 +243,15 @@ static void leader_answered(void *ctx, const struct node_reply *reply)
     struct question q = *(struct question *)ctx;
     free(ctx);
     struct node *n = q.n;
-    uint64_t token = q.token;
-    if (n->reads.asked_token == token) {
+    if (n->reads.asked_token == q.token) {
         n->reads.asked_token = 0; /* else the leader has changed, and another was asked */
     }
     struct reader r = reader_of(reply->result);
     raft_index index = reply->err == ERR_OK ? read_u64(&r) : 0;
     if (reply->err == ERR_OK && reader_end(&r) == ERR_OK) {
-        index_known(n, token, index);
+        index_known(n, q.token, index);
     } else {
-        index_refused(n, token); /* The next scan asks again. */
+        index_refused(n, q.token); /* asked again soon */
     }
 }
 
@@ -168,21 +262,14 @@ static void ask_leader(struct node *n)
     if (r->asked_token != 0 || o == NULL || !o->up) {
         return;
     }
-    enum read_level level = READ_LINEARIZABLE;
-    r->asked_token = batch(n, level);
-    if (r->asked_token == 0) {
-        level = READ_LEASE;
-        r->asked_token = batch(n, level);
-    }
-    if (r->asked_token == 0) {
-        return;
-    }
+    const struct read_batch *b = ask(r);
+    r->asked_token = b->token;
     struct buffer params = {0};
     write_array(&params, 2);
     write_u64(&params, ASK_TIMEOUT_US / 1000);
-    write_text(&params, level == READ_LEASE ? "lease" : "linearizable");
+    write_text(&params, b->level == READ_LEASE ? "lease" : "linearizable");
     struct question *q = NEW(struct question);
-    *q = (struct question){.n = n, .token = r->asked_token};
+    *q = (struct question){.n = n, .token = b->token};
     relay_request(n, n->leader, "read_index", buffer_bytes(&params), ASK_TIMEOUT_US,
                   leader_answered, q);
     buffer_close(&params);
@@ -190,12 +277,11 @@ static void ask_leader(struct node *n)
 
 void reads_round(struct node *n)
 {
-    if (TAILQ_EMPTY(&n->reads.waiting)) {
+    if (TAILQ_EMPTY(&n->reads.fresh)) {
         return;
     }
     if (node_is_leader(n)) {
-        ask_core(n, READ_LINEARIZABLE);
-        ask_core(n, READ_LEASE);
+        ask_core(n);
     } else if (n->leader != 0) {
         ask_leader(n);
     }
@@ -204,11 +290,12 @@ void reads_round(struct node *n)
 /* What was asked of another leader, or as leader, is asked again. */
 void reads_leader_changed(struct node *n)
 {
-    struct pending_read *x;
-    TAILQ_FOREACH (x, &n->reads.waiting, link) {
-        x->token = 0;
+    struct reads *r = &n->reads;
+    struct read_batch *b;
+    while ((b = TAILQ_FIRST(&r->asked)) != NULL) {
+        batch_move(b, &r->fresh);
     }
-    n->reads.asked_token = 0; /* a leader that is gone need not be waited for */
+    r->asked_token = 0; /* a leader that is gone need not be waited for */
     node_want_round(n);
 }
 
@@ -235,7 +322,7 @@ static void serve_query(struct node *n, struct pending_read *x)
         .message = why.text[0] != 0 ? why.text : NULL,
         .result = buffer_bytes(&n->apply.result),
     };
-    answer(n, &n->reads.indexed, x, &reply);
+    answer(n, x, &reply);
 }
 
 static void serve(struct node *n, struct pending_read *x)
@@ -245,55 +332,89 @@ static void serve(struct node *n, struct pending_read *x)
         return;
     }
     struct buffer index = {0};
-    write_u64(&index, x->index);
-    answer(n, &n->reads.indexed, x,
-           &(struct node_reply){.err = ERR_OK, .result = buffer_bytes(&index)});
+    write_u64(&index, x->batch->index);
+    answer(n, x, &(struct node_reply){.err = ERR_OK, .result = buffer_bytes(&index)});
     buffer_close(&index);
+}
+
+static void hold(struct reads *r, struct pending_read *x)
+{
+    raft_index index = x->batch->index; /* a barrier's answer: kept apart from others */
+    struct read_batch *held = TAILQ_LAST(&r->held, read_queue);
+    if (held == NULL || held->index != index) {
+        held = batch_new(&r->held, x->batch->level, x->batch->index_only);
+        held->index = index;
+    }
+    batch_remove(x);
+    TAILQ_INSERT_TAIL(&held->reads, x, link);
+    x->batch = held;
+}
+
+void node_takes_again(struct node *n)
+{
+    struct reads *r = &n->reads;
+    struct read_batch *b;
+    while ((b = TAILQ_FIRST(&r->held)) != NULL) {
+        batch_move(b, &r->ready);
+    }
+    node_want_round(n);
 }
 
 bool reads_serve(struct node *n)
 {
-    uint64_t began = node_now(n);
-    uint32_t served = 0;
-    struct pending_read *x = TAILQ_FIRST(&n->reads.indexed);
-    while (x != NULL) {
-        struct pending_read *next = TAILQ_NEXT(x, link);
-        if (x->index <= n->apply.last_applied || x->kind == READ_INDEX) {
+    struct reads *r = &n->reads;
+    struct read_batch *b;
+    while ((b = TAILQ_FIRST(&r->indexed)) != NULL && b->index <= n->apply.last_applied) {
+        batch_move(b, &r->ready);
+    }
+    uint64_t end_us = node_now(n) + SLICE_US;
+    uint32_t seen = 0;
+    while ((b = TAILQ_FIRST(&r->ready)) != NULL) {
+        struct pending_read *x = TAILQ_FIRST(&b->reads);
+        if (x->caller.takes == NULL || x->caller.takes(x->caller.ctx)) {
             serve(n, x);
-            if ((++served & 7) == 0 && node_now(n) - began > SLICE_US) {
-                return next != NULL;
-            }
+        } else if (n->stop.stage >= STOP_DRAIN) {
+            answer(n, x, &(struct node_reply){.err = ERR_SHUTDOWN});
+        } else {
+            hold(r, x);
         }
-        x = next;
+        if ((++seen & 7) == 0 && node_now(n) > end_us) {
+            return !TAILQ_EMPTY(&r->ready);
+        }
     }
     return false;
 }
 
 /* ---- time ----------------------------------------------------------------------------------- */
 
+static struct pending_read *read_of(struct wheel_timer *deadline)
+{
+    return (struct pending_read *)((char *)deadline - offsetof(struct pending_read, deadline));
+}
+
 void reads_tick(struct node *n, uint64_t now_us)
 {
     struct reads *r = &n->reads;
-    if (r->count == 0 || now_us < r->scan_us) {
-        return;
-    }
-    r->scan_us = now_us + SCAN_US;
-    struct read_list *lists[] = {&r->waiting, &r->indexed};
-    for (int i = 0; i < 2; i++) {
-        struct pending_read *x = TAILQ_FIRST(lists[i]);
-        while (x != NULL) {
-            struct pending_read *next = TAILQ_NEXT(x, link);
-            if (now_us >= x->deadline_us) {
-                enum err err = n->leader == 0 ? ERR_NOT_LEADER : ERR_TIMEOUT;
-                answer(n, lists[i], x, &(struct node_reply){.err = err});
-            }
-            x = next;
+    struct wheel_timer *t;
+    while ((t = wheel_take(&r->deadlines, now_us)) != NULL) {
+        struct pending_read *x = read_of(t);
+        if (x->batch->queue == &r->held) {
+            /* It is not this node that is late. The caller's connection ends the wait. */
+            wheel_set(&r->deadlines, t, now_us + HELD_US);
+            continue;
         }
+        enum err err = n->leader == 0 ? ERR_NOT_LEADER : ERR_TIMEOUT;
+        answer(n, x, &(struct node_reply){.err = err});
     }
-    node_want_round(n);
+    if (!TAILQ_EMPTY(&r->fresh) && now_us >= r->ask_us) {
+        r->ask_us = now_us + ASK_AGAIN_US;
+        node_want_round(n);
+    }
 }
 
 uint64_t reads_deadline(const struct node *n)
 {
-    return n->reads.count > 0 ? n->reads.scan_us : UINT64_MAX;
+    const struct reads *r = &n->reads;
+    uint64_t at = wheel_deadline(&r->deadlines);
+    return TAILQ_EMPTY(&r->fresh) || r->ask_us > at ? at : r->ask_us;
 }

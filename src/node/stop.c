@@ -189,6 +189,7 @@ void stop_advance(struct node *n)
     }
     if (s->stage == STOP_TRANSFER && transfer_over(n)) {
         s->stage = STOP_DRAIN;
+        node_takes_again(n); /* nobody is waited for who does not take answers */
     }
     bool drained = n->proposals.count == 0 && n->reads.count == 0;
     if (s->stage == STOP_DRAIN && (drained || is_cut_off(n))) {
