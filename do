@@ -14,6 +14,7 @@ Usage: ./do VERB
   bench [--json]   compare with etcd on this machine
   bench NAME [...] one of the benchmarks in tests/bench/, e.g. elections, simulator
   swarm [--seeds N]  random clusters in simulation, under all kinds of faults
+  mutate [RULE...]   take each protecting rule out in turn: does a test miss it?
   clean            remove what was built
   help             this
 
@@ -192,6 +193,12 @@ do_swarm() {
     exec build/tests/swarm/swarm --jobs "$(jobs)" "$@"
 }
 
+do_mutate() {
+    # shellcheck disable=SC2086
+    need $build_packages $test_packages
+    exec tests/mutate/mutate.py "$@"
+}
+
 verb=${1:-help}
 [ $# -eq 0 ] || shift
 case $verb in
@@ -201,6 +208,7 @@ test) do_test "$@" ;;
 lint) do_lint ;;
 bench) do_bench "$@" ;;
 swarm) do_swarm "$@" ;;
+mutate) do_mutate "$@" ;;
 clean) rm -rf build build-* ;;
 help | -h | --help) usage ;;
 *)

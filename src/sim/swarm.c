@@ -135,6 +135,7 @@ static void make_well(struct cluster *c)
     }
     cluster_heal(c);
     cluster_boot_all(c);
+    sim_clients_start(cluster_clients(c)); /* they may have been at rest */
 }
 
 /* A moment more. Nodes that were on their way to an end when all was healed are started again. */

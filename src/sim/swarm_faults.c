@@ -234,12 +234,20 @@ static void on_forgotten_word(void *ctx, uint64_t arg)
     later(f, f->plan.unit_us + draw_while(f), on_paths_heal, 0);
 }
 
-/* First one node loses sight of the leader until its own promise is over; then the leader is cut
- * off within its lease, and all others restart within their promises. */
-static void fault_forgotten_word(struct faults *f, uint32_t host)
+static void on_load_again(void *ctx, uint64_t arg)
 {
+    struct faults *f = ctx;
+    if (arg_current(f, arg)) {
+        sim_clients_start(cluster_clients(f->cluster));
+    }
+}
+
+static void on_lose_sight(void *ctx, uint64_t arg)
+{
+    struct faults *f = ctx;
+    uint32_t host = (uint32_t)(arg & 0xff);
     uint32_t leader = cluster_leader(f->cluster);
-    if (leader == CLUSTER_NOBODY || cluster_nodes(f->cluster) < 3) {
+    if (!arg_current(f, arg) || leader == CLUSTER_NOBODY) {
         return;
     }
     uint32_t free_one = host != leader ? host : (leader + 1) % cluster_nodes(f->cluster);
@@ -248,6 +256,18 @@ static void fault_forgotten_word(struct faults *f, uint32_t host)
     sim_net_cut(cluster_net(f->cluster), free_one, leader, true);
     later(f, f->plan.unit_us * 2 + draw_while(f), on_forgotten_word, free_one);
     later(f, f->plan.unit_us * 15, on_paths_heal, 0);
+}
+
+/* First one node loses sight of the leader until its own promise is over; then the leader is cut
+ * off within its lease, and all others restart within their promises. No commands come meanwhile:
+ * whoever lacks one is refused for that, whatever became of a promise. */
+static void fault_forgotten_word(struct faults *f, uint32_t host)
+{
+    if (cluster_nodes(f->cluster) >= 3) {
+        sim_clients_stop(cluster_clients(f->cluster));
+        later(f, f->plan.unit_us / 2, on_lose_sight, host);
+        later(f, f->plan.unit_us * 15, on_load_again, 0);
+    }
 }
 
 static void on_host_quick(void *ctx, uint64_t arg)
