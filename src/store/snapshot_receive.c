@@ -251,7 +251,7 @@ enum err snapshot_publish_incoming(const struct fs_port *fs, struct store_pos la
                                    fs->v->path(fs->ctx), SNAPSHOT_INCOMING);
 }
 
-void snapshot_installed(struct store *s, enum err err, const struct why *why)
+void snapshot_install_done(struct store *s, enum err err, const struct why *why)
 {
     struct store_install *install = s->snapshots.install;
     s->snapshots.install = NULL;

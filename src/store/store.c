@@ -70,7 +70,7 @@ void store_fail(struct store *s, enum err err, const struct why *why)
               log_text("err", err_name(err)), log_text("reason", why->text));
     s->options.failed(s->options.ctx, err, why);
     if (s->snapshots.install != NULL) {
-        snapshot_installed(s, ERR_IO, why);
+        snapshot_install_done(s, ERR_IO, why);
     }
 }
 
@@ -213,7 +213,7 @@ static void batch_done(struct executor_job *job)
     start_batch(s); /* the disk first: the report may take its time */
     store_start_upkeep(s);
     if (restarted) {
-        snapshot_installed(s, ERR_OK, &b->outcome.why);
+        snapshot_install_done(s, ERR_OK, &b->outcome.why);
     } else if (seq > 0) {
         s->options.durable(s->options.ctx, seq, last);
     }

@@ -196,7 +196,7 @@ void snapshot_receive_close(struct store *s);
 enum err snapshot_publish_incoming(const struct fs_port *fs, struct store_pos last,
                                    struct why *why);
 /* On the loop: the log was restarted after it, or err: the disk failed. */
-void snapshot_installed(struct store *s, enum err err, const struct why *why);
+void snapshot_install_done(struct store *s, enum err err, const struct why *why);
 
 /* ---- snapshot_open.c ------------------------------------------------------------------------ */
 
