@@ -62,7 +62,7 @@ static void ask_environment(struct parser *p)
     for (size_t i = 0; i < p->flags_count; i++) {
         const struct flag *f = &p->flags[i];
         const char *value = cli_environment(f->name);
-        if (f->value != NULL && value != NULL && *f->value == NULL) {
+        if (f->help != NULL && f->value != NULL && value != NULL && *f->value == NULL) {
             *f->value = value;
         }
     }
@@ -94,6 +94,9 @@ static void print_flags(const struct flag *flags, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         char left[64], letter[8] = "    ";
+        if (flags[i].help == NULL) {
+            continue;
+        }
         if (flags[i].letter != 0) {
             snprintf(letter, sizeof letter, "-%c, ", flags[i].letter);
         }
@@ -120,12 +123,15 @@ static void print_help(const struct parser *p)
 static int unknown_flag(const struct parser *p, const char *text, size_t size)
 {
     const char *names[FLAGS_MAX];
+    size_t names_count = 0;
     for (size_t i = 0; i < p->flags_count; i++) {
-        names[i] = p->flags[i].name;
+        if (p->flags[i].help != NULL) {
+            names[names_count++] = p->flags[i].name;
+        }
     }
     char word[64];
     snprintf(word, sizeof word, "%.*s", (int)size, text);
-    const char *nearest = nearest_name(word, names, p->flags_count);
+    const char *nearest = nearest_name(word, names, names_count);
     if (nearest != NULL) {
         return cli_misuse(p->cli, "there is no flag --%s; did you mean --%s?", word, nearest);
     }

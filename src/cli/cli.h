@@ -39,7 +39,8 @@ struct cli {
 
 /* ---- flags ---------------------------------------------------------------------------------- */
 
-/* One flag: --name VALUE, or --name when value_name is NULL. */
+/* One flag: --name VALUE, or --name when value_name is NULL. Without help it is hidden: named by
+ * nothing, and not read from the environment. */
 struct flag {
     const char *name;
     char letter; /* 0: none */

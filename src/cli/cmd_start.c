@@ -22,6 +22,8 @@ struct start {
     const char *config_path;
     const char *id, *client, *http, *data_dir;
     bool insecure, no_guardian, check;
+    const char *dial;
+    struct daemon_test test;
     struct config config;
     struct clock_port clock;
     struct log log;
@@ -98,7 +100,7 @@ static void open_log(struct start *s)
 static int run_node(void *ctx, const struct guardian_host *host)
 {
     struct start *s = ctx;
-    return daemon_run(&s->config, &s->log, host);
+    return daemon_run(&s->config, &s->test, &s->log, host);
 }
 
 /* For debuggers and sanitizers: the node alone. Its death is found out by timeouts. */
@@ -124,6 +126,7 @@ static int run_guarded(struct start *s)
         .data_dir = s->config.data_dir,
         .core_dumps = s->config.core_dumps,
         .log = &s->log,
+        .dial = &s->test.dial,
         .node = run_node,
         .ctx = s,
     };
@@ -172,6 +175,9 @@ int cmd_start(struct cli *cli, int argc, char **argv)
          &s.insecure},
         {"check", 0, NULL, "only check the configuration and the scripts", NULL, &s.check},
         {"no-guardian", 0, NULL, "run the node alone, for debuggers", NULL, &s.no_guardian},
+        /* For the scenario tests on real processes. */
+        {"test-control", 0, NULL, NULL, NULL, &s.test.control},
+        {"test-dial", 0, "ID=HOST:PORT,...", NULL, &s.dial, NULL},
     };
     const struct usage usage = {
         .synopsis = "start -c FILE [flags]",
@@ -187,6 +193,10 @@ int cmd_start(struct cli *cli, int argc, char **argv)
     if (s.config_path == NULL) {
         return cli_misuse(cli, "which configuration? give it with -c FILE; conf/node.lua is a "
                                "sample (or play with: moonkeeper dev)");
+    }
+    struct why why = {""};
+    if (s.dial != NULL && dial_map_parse(s.dial, &s.test.dial, &why) != ERR_OK) {
+        return cli_misuse(cli, "--test-dial: %s", why.text);
     }
     int status = start(&s);
     config_close(&s.config);

@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "cli/addresses.h"
 #include "cli/cli.h"
+#include "cli/daemon_control.h"
 #include "cli/daemon_http.h"
 #include "cli/daemon_scripts.h"
 #include "net/disk_thread.h"
@@ -25,6 +26,7 @@
 
 struct daemon {
     const struct config *config;
+    const struct daemon_test *test;
     const struct log *log;
     const struct guardian_host *host;
     struct addresses addresses;
@@ -40,6 +42,7 @@ struct daemon {
     struct rpc_server *rpc;
     struct daemon_http *http;
     struct daemon_scripts *scripts; /* NULL: no apps */
+    struct daemon_control *control; /* NULL but under test */
 
     unsigned stops_asked;
     int exit_status;
@@ -106,6 +109,20 @@ static void log_votes(void *ctx, const struct raft_event *event, const struct ra
                      log_text("to", to != NULL ? to->name : "?"), log_u64("term", m->term));
         }
     }
+}
+
+static void tell_applied(void *ctx, struct raft_pos pos, const struct entry *entry,
+                         enum err outcome, bool duplicate)
+{
+    (void)outcome, (void)duplicate;
+    struct daemon *d = ctx;
+    daemon_control_applied(d->control, pos, entry);
+}
+
+static void tell_event(void *ctx, const char *name, raft_term term, struct bytes fields)
+{
+    struct daemon *d = ctx;
+    daemon_control_event(d->control, name, term, fields);
 }
 
 /* ---- the loop ------------------------------------------------------------------------------- */
@@ -281,6 +298,10 @@ static enum err open_node(struct daemon *d, struct why *why)
         .cache_bytes_max = c->limits.cache_bytes,
         .observer = {.ctx = d, .stepped = log_votes},
     };
+    if (d->test->control) {
+        options.observer.applied = tell_applied;
+        options.observer.event = tell_event;
+    }
     struct bytes kv = embed_find("moonkeeper/machines/kv.sm.lua");
     ASSERT(kv.data != NULL);
     options.kv_source = (const char *)kv.data;
@@ -308,6 +329,7 @@ static enum err open_links(struct daemon *d, struct why *why)
 {
     struct links_options options = {
         .listen = d->addresses.peer,
+        .dial = &d->test->dial,
         .seed = entropy_u64(system_entropy()),
     };
     struct handshake *self = &options.self;
@@ -350,6 +372,19 @@ static enum err open_rpc(struct daemon *d, struct why *why)
     return rpc_server_open(d->loop, &options, &callbacks, d->log, &d->rpc, why);
 }
 
+static enum err open_control(struct daemon *d, struct why *why)
+{
+    const struct daemon_control_options options = {
+        .loop = d->loop,
+        .clock = &d->clock,
+        .data_dir = d->config->data_dir,
+        .node = d->node,
+        .page = d->host->page,
+        .log = d->log,
+    };
+    return d->test->control ? daemon_control_open(&options, &d->control, why) : ERR_OK;
+}
+
 static enum err open_all(struct daemon *d, struct why *why)
 {
     enum err e = addresses_of(d->config, &d->addresses, why);
@@ -364,6 +399,7 @@ static enum err open_all(struct daemon *d, struct why *why)
     e = e != ERR_OK ? e : open_node(d, why);
     e = e != ERR_OK ? e : open_links(d, why);
     e = e != ERR_OK ? e : open_rpc(d, why);
+    e = e != ERR_OK ? e : open_control(d, why);
     if (e == ERR_OK && d->addresses.has_http) {
         e = daemon_http_open(d->loop, &d->addresses.http, d->node, d->log, &d->http, why);
     }
@@ -402,6 +438,8 @@ static void close_all(struct daemon *d)
 {
     daemon_scripts_stop(d->scripts);
     disk_thread_stop(d->disk);
+    daemon_control_close(d->control);
+    d->control = NULL;
     node_free(d->node);
     daemon_http_close(d->http);
     rpc_server_close(d->rpc);
@@ -411,12 +449,13 @@ static void close_all(struct daemon *d)
     loop_free(d->loop);
 }
 
-int daemon_run(const struct config *config, const struct log *log, const struct guardian_host *host)
+int daemon_run(const struct config *config, const struct daemon_test *test, const struct log *log,
+               const struct guardian_host *host)
 {
     /* Three threads allocate, two of them little: arenas of their own cost more than they give. */
     mallopt(M_ARENA_MAX, 1);
     signal(SIGPIPE, SIG_IGN);
-    struct daemon d = {.config = config, .log = log, .host = host, .exit_status = EXIT_OK};
+    struct daemon d = {.config = config, .test = test, .log = log, .host = host};
     struct why why = {""};
     enum err e = open_all(&d, &why);
     if (e == ERR_OK) {

@@ -5,11 +5,18 @@
 
 #include "base/log.h"
 #include "guardian/guardian.h"
+#include "net/dial_map.h"
 #include "node/config.h"
+
+/* What only tests ask for. Zeroed: nothing. */
+struct daemon_test {
+    bool control;         /* open the control socket (daemon_control.h) */
+    struct dial_map dial; /* where to dial peers */
+};
 
 /* Runs until the node has ended: by SIGTERM, at a script's wish, or because it cannot go on.
  * Returns the exit status. config is checked (config_check). */
-int daemon_run(const struct config *config, const struct log *log,
+int daemon_run(const struct config *config, const struct daemon_test *test, const struct log *log,
                const struct guardian_host *host);
 
 #endif

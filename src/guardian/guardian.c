@@ -119,6 +119,7 @@ static void open_links(struct guardian *g)
         .self = {.role = HANDSHAKE_GUARDIAN,
                  .cluster_id = page->cluster_id,
                  .node_id = page->node_id},
+        .dial = g->options->dial,
     };
     snprintf(options.self.cluster, sizeof options.self.cluster, "%.*s", HANDSHAKE_NAME_MAX,
              page->cluster);

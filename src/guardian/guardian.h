@@ -28,10 +28,13 @@ struct guardian_host {
     int wake_fd; /* for guardian_wake() */
 };
 
+struct dial_map;
+
 struct guardian_options {
     const char *data_dir;
-    bool core_dumps;       /* off: RLIMIT_CORE is 0, for a core dump delays death */
-    const struct log *log; /* may be NULL */
+    bool core_dumps;             /* off: RLIMIT_CORE is 0, for a core dump delays death */
+    const struct log *log;       /* may be NULL */
+    const struct dial_map *dial; /* of guardian_links_options */
     /* The node, in the child process. Returns its exit status. */
     int (*node)(void *ctx, const struct guardian_host *host);
     void *ctx;

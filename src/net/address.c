@@ -7,7 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
+
+#include "base/assert.h"
 
 enum { LISTEN_BACKLOG = 512 };
 
@@ -62,7 +66,7 @@ enum err address_parse(const char *text, uint16_t default_port, struct address *
         return err_why(why, ERR_INVALID,
                        "\"%s\" is not an address; write host:port, with a port up to 65535", text);
     }
-    if (host_size > ADDRESS_HOST_MAX || memchr(host, ' ', host_size) != NULL) {
+    if (host_size > ADDRESS_HOST_MAX || memchr(host, ' ', host_size) != NULL || *host == '/') {
         return err_why(why, ERR_INVALID, "\"%.64s\" is not a host's name or number", text);
     }
     if (host_size == 0) {
@@ -73,8 +77,31 @@ enum err address_parse(const char *text, uint16_t default_port, struct address *
     return ERR_OK;
 }
 
+static bool is_path(const struct address *a)
+{
+    return a->host[0] == '/';
+}
+
+enum err address_of_path(const char *path, struct address *out, struct why *why)
+{
+    ASSERT(*path == '/');
+    size_t size = strlen(path) + 1;
+    if (size > sizeof((struct sockaddr_un){0}.sun_path)) {
+        return err_why(why, ERR_INVALID,
+                       "the path of a socket, \"%s\", is too long for the system (%zu bytes are "
+                       "allowed); use a directory with a shorter name",
+                       path, sizeof((struct sockaddr_un){0}.sun_path) - 1);
+    }
+    *out = (struct address){0};
+    memcpy(out->host, path, size);
+    return ERR_OK;
+}
+
 const char *address_text(const struct address *a, char out[ADDRESS_TEXT_MAX])
 {
+    if (is_path(a)) {
+        return strcpy(out, a->host);
+    }
     bool brackets = strchr(a->host, ':') != NULL;
     snprintf(out, ADDRESS_TEXT_MAX, brackets ? "[%s]:%u" : "%s:%u", a->host, a->port);
     return out;
@@ -83,6 +110,9 @@ const char *address_text(const struct address *a, char out[ADDRESS_TEXT_MAX])
 bool address_is_loopback(const struct address *a)
 {
     struct socket_address s;
+    if (is_path(a)) {
+        return true;
+    }
     if (address_resolve_numeric(a, &s) != ERR_OK) {
         return false;
     }
@@ -96,8 +126,20 @@ bool address_is_loopback(const struct address *a)
 
 /* ---- resolving ---- */
 
+static int look_up_path(const struct address *a, struct socket_address *out)
+{
+    struct sockaddr_un *local = (struct sockaddr_un *)&out->storage;
+    *local = (struct sockaddr_un){.sun_family = AF_UNIX};
+    memcpy(local->sun_path, a->host, strnlen(a->host, sizeof local->sun_path - 1));
+    out->size = sizeof *local;
+    return 0;
+}
+
 static int look_up(const struct address *a, int flags, struct socket_address *out)
 {
+    if (is_path(a)) {
+        return look_up_path(a, out);
+    }
     char port[8];
     snprintf(port, sizeof port, "%u", a->port);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = flags | AI_NUMERICSERV};
@@ -175,6 +217,9 @@ static enum err explain_bind(const struct address *a, int number, struct why *wh
 static void fill_bound(int fd, const struct address *a, struct address *bound)
 {
     *bound = *a;
+    if (is_path(a)) {
+        return;
+    }
     struct sockaddr_storage s = {0};
     socklen_t size = sizeof s;
     if (getsockname(fd, (struct sockaddr *)&s, &size) == 0) {
@@ -196,6 +241,10 @@ enum err address_listen(const struct address *a, int *fd, struct address *bound,
     }
     int on = 1; /* a restarted node takes its port back at once */
     setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (is_path(a)) {
+        unlink(a->host);
+        fchmod(s, S_IRUSR | S_IWUSR); /* what bind() creates gets the mode of the socket */
+    }
     if (bind(s, (const struct sockaddr *)&where.storage, where.size) != 0 ||
         listen(s, LISTEN_BACKLOG) != 0) {
         e = explain_bind(a, errno, why);

@@ -125,19 +125,20 @@ static void drop_others(struct guardian_links *g, const struct transport_peer *p
 
 static void set_peer(struct guardian_links *g, const struct transport_peer *peer)
 {
+    const char *address = dial_map_address(g->options.dial, peer->name, peer->address);
     struct line *l = find(g, peer->id);
     if (l == NULL) {
         ASSERT(g->count < RAFT_MEMBERS_MAX);
         l = &g->lines[g->count++];
         *l = (struct line){.id = peer->id, .fd = -1};
-    } else if (strcmp(l->address, peer->address) == 0) {
+    } else if (strcmp(l->address, address) == 0) {
         return;
     }
     hang_up(l);
     l->due_us = 0;
     l->backoff_us = 0;
     snprintf(l->name, sizeof l->name, "%s", peer->name);
-    snprintf(l->address, sizeof l->address, "%s", peer->address);
+    snprintf(l->address, sizeof l->address, "%s", address);
 }
 
 void guardian_links_set_peers(struct guardian_links *g, const struct transport_peer *peers,

@@ -16,6 +16,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "net/dial_map.h"
 #include "port/transport.h"
 #include "raft/raft.h"
 #include "wire/handshake.h"
@@ -25,6 +26,7 @@ struct guardian_links;
 struct guardian_links_options {
     struct handshake self; /* role HANDSHAKE_GUARDIAN, node_id of its node */
     uint64_t seed;
+    const struct dial_map *dial; /* NULL: peers are dialled where they say */
 };
 
 struct guardian_links *guardian_links_new(const struct guardian_links_options *options,

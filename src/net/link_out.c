@@ -29,7 +29,7 @@ struct link_out *link_out_new(struct links *l, const struct transport_peer *peer
     o->links = l;
     o->peer = peer->id;
     o->name = alloc_string(peer->name);
-    o->address = alloc_string(peer->address);
+    o->address = alloc_string(dial_map_address(l->options.dial, peer->name, peer->address));
     o->fd = -1;
     o->state = LINK_WAITING;
     o->timer = loop_timer_new(l->loop, on_timer, o);

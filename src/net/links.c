@@ -91,8 +91,11 @@ static void set_peers(void *ctx, const struct transport_peer *peers, uint32_t pe
         const struct transport_peer *peer = peer_of(peers, peers_count, o->peer);
         if (peer == NULL) {
             link_out_drop(o);
-        } else if (strcmp(peer->address, o->address) != 0) {
-            link_out_set_address(o, peer->address);
+            continue;
+        }
+        const char *address = dial_map_address(l->options.dial, peer->name, peer->address);
+        if (strcmp(address, o->address) != 0) {
+            link_out_set_address(o, address);
         }
     }
     for (uint32_t i = 0; i < peers_count; i++) {

@@ -19,6 +19,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "net/address.h"
+#include "net/dial_map.h"
 #include "net/loop.h"
 #include "port/transport.h"
 #include "wire/handshake.h"
@@ -26,9 +27,10 @@
 struct links;
 
 struct links_options {
-    struct handshake self; /* role HANDSHAKE_NODE */
-    struct address listen; /* port 0: any */
-    uint64_t seed;         /* for the jitter of back-off */
+    struct handshake self;       /* role HANDSHAKE_NODE */
+    struct address listen;       /* port 0: any */
+    const struct dial_map *dial; /* NULL: peers are dialled where they say */
+    uint64_t seed;               /* for the jitter of back-off */
     /* 0 stands for the default in brackets. */
     uint32_t frame_bytes_max;      /* [16 MiB] a larger frame ends the connection */
     uint32_t queue_bytes_max;      /* [8 MiB] per link; what does not fit is dropped (small frames,
