@@ -146,6 +146,9 @@ static void verify_done(struct executor_job *job)
         return;
     }
     struct store_receive *request = r->request;
+    if (s->status.failed) {
+        r->outcome.err = ERR_IO;
+    }
     r->request = NULL;
     r->phase = RECEIVE_PARTS;
     if (r->outcome.err == ERR_OK) {
@@ -266,6 +269,17 @@ void snapshot_install_done(struct store *s, enum err err, const struct why *why)
     install->done(install);
 }
 
+static void refusal_run(struct executor_job *job)
+{
+    (void)job;
+}
+
+static void refusal_done(struct executor_job *job)
+{
+    const struct why why = {.text = "the disk failed before"};
+    snapshot_installed(((struct refusal_job *)job)->store, ERR_IO, &why);
+}
+
 /* ---- life ----------------------------------------------------------------------------------- */
 
 void snapshot_receive_init(struct store *s)
@@ -273,6 +287,8 @@ void snapshot_receive_init(struct store *s)
     struct receiver *r = &s->snapshots.receiver;
     r->store = s;
     r->job = (struct executor_job){.run = verify_run, .done = verify_done};
+    s->snapshots.refusal.store = s;
+    s->snapshots.refusal.job = (struct executor_job){.run = refusal_run, .done = refusal_done};
 }
 
 void snapshot_receive_close(struct store *s)

@@ -264,6 +264,9 @@ void store_install(struct store *s, struct store_install *install)
     ASSERT(incoming->last.index > s->compacted);
     s->compacted = incoming->last.index;
     s->snapshots.install = install;
+    if (s->status.failed) {
+        executor_submit(s->options.disk, &s->snapshots.refusal.job);
+    }
     queue_write(s, &(struct wal_write){.restart = incoming->last});
 }
 

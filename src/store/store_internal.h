@@ -121,6 +121,11 @@ struct receiver {
     struct snapshot_file *whole; /* store_incoming() */
 };
 
+struct refusal_job {
+    struct executor_job job;
+    struct store *store;
+};
+
 struct removal_job {
     struct executor_job job;
     struct store *store;
@@ -138,6 +143,7 @@ struct snapshots {
     struct save_job save;
     struct receiver receiver;
     struct store_install *install; /* its write is queued */
+    struct refusal_job refusal;    /* of an install, after the disk failed */
     struct removal_job removal;
     uint64_t reads_running; /* pieces and loads */
 };

@@ -6,8 +6,8 @@
 #include "rig.h"
 
 struct atom {
-    enum { ATOM_HARD_STATE, ATOM_TRUNCATE, ATOM_ENTRY, ATOM_BASE } kind;
-    uint64_t seq;         /* of its write; for a base, of the write before */
+    enum { ATOM_HARD_STATE, ATOM_TRUNCATE, ATOM_ENTRY, ATOM_BASE, ATOM_RESTART } kind;
+    uint64_t seq;         /* of its write; for a base or restart, of the write before */
     uint64_t index, term; /* hard state: vote, term */
 };
 
@@ -27,6 +27,15 @@ struct model {
     uint64_t commit; /* never truncated */
 };
 
+static inline void state_push(struct model_state *s, uint64_t term)
+{
+    if (s->count == s->capacity) {
+        s->capacity = s->capacity == 0 ? 64 : 2 * s->capacity;
+        s->terms = alloc_resize(s->terms, s->capacity, sizeof *s->terms);
+    }
+    s->terms[s->count++] = term;
+}
+
 static inline void state_apply(struct model_state *s, struct atom a)
 {
     switch (a.kind) {
@@ -40,15 +49,18 @@ static inline void state_apply(struct model_state *s, struct atom a)
         break;
     case ATOM_ENTRY:
         assert_int_equal(a.index, s->count + 1);
-        if (s->count == s->capacity) {
-            s->capacity = s->capacity == 0 ? 64 : 2 * s->capacity;
-            s->terms = alloc_resize(s->terms, s->capacity, sizeof *s->terms);
-        }
-        s->terms[s->count++] = a.term;
+        state_push(s, a.term);
         break;
     case ATOM_BASE:
         if (a.index > s->base.index) {
             s->base = (struct store_pos){.index = a.index, .term = a.term};
+        }
+        break;
+    case ATOM_RESTART:
+        s->base = (struct store_pos){.index = a.index, .term = a.term};
+        s->count = s->count < a.index ? s->count : (size_t)a.index - 1;
+        while (s->count < a.index) {
+            state_push(s, a.term);
         }
         break;
     }
@@ -100,7 +112,7 @@ static inline void model_durable(struct model *m, uint64_t seq)
 {
     size_t count = 0;
     while (count < m->atoms_count && m->atoms[count].seq <= seq &&
-           !(m->atoms[count].kind == ATOM_BASE && m->atoms[count].seq == seq)) {
+           !(m->atoms[count].kind >= ATOM_BASE && m->atoms[count].seq == seq)) {
         state_apply(&m->durable, m->atoms[count++]);
     }
     m->atoms_count -= count;
@@ -140,6 +152,9 @@ static inline uint64_t model_safe(const struct model *m)
     for (size_t i = 0; i < m->atoms_count; i++) {
         if (m->atoms[i].kind == ATOM_TRUNCATE && m->atoms[i].index <= safe) {
             safe = m->atoms[i].index - 1;
+        }
+        if (m->atoms[i].kind == ATOM_RESTART && m->atoms[i].index < safe) {
+            safe = m->atoms[i].index;
         }
     }
     return safe;
