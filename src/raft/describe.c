@@ -220,6 +220,14 @@ void raft_describe_event(const struct raft_event *e, struct buffer *out)
     case RAFT_EVENT_SNAPSHOT_CHUNK_STORED:
         add_pos(out, "last", e->chunk_stored.last);
         add_u64(out, "offset", e->chunk_stored.offset_bytes);
+        add_flag(out, "failed", e->chunk_stored.failed);
+        break;
+    case RAFT_EVENT_SNAPSHOT_SEND:
+        add_u64(out, "to", e->snapshot_send.to);
+        add_pos(out, "last", e->snapshot_send.last);
+        add_u64(out, "offset", e->snapshot_send.offset_bytes);
+        add_u64(out, "size", e->snapshot_send.size_bytes);
+        add_flag(out, "done", e->snapshot_send.done);
         break;
     case RAFT_EVENT_SNAPSHOT_INSTALLED:
         add_pos(out, "last", e->snapshot_installed.last);

@@ -72,6 +72,17 @@ void raft_restore(struct raft *r, struct raft_entry entry, const struct raft_mem
     }
 }
 
+void raft_restore_committed(struct raft *r, raft_index index)
+{
+    ASSERT(r->writes.last_seq == 0);
+    ASSERT(index <= r->trail.last);
+    if (index > r->commit_index) {
+        r->commit_index = index;
+        membership_committed(r);
+        election_start_timer(r);
+    }
+}
+
 /* ---- what all roles share ------------------------------------------------------------------ */
 
 struct peer *raft_peer(struct raft *r, raft_id id)
@@ -359,8 +370,11 @@ static void handle(struct raft *r, const struct raft_event *e)
     case RAFT_EVENT_SNAPSHOT_TAKEN:
         snapshot_taken(r, e->snapshot_taken.last);
         break;
+    case RAFT_EVENT_SNAPSHOT_SEND:
+        r->out.result = snapshot_send(r, e);
+        break;
     case RAFT_EVENT_SNAPSHOT_CHUNK_STORED:
-        snapshot_chunk_stored(r, e->chunk_stored.last, e->chunk_stored.offset_bytes);
+        snapshot_chunk_stored(r, e);
         break;
     case RAFT_EVENT_SNAPSHOT_INSTALLED:
         snapshot_installed(r, e);
@@ -503,4 +517,9 @@ raft_index raft_commit_index(const struct raft *r)
 raft_term raft_term_at(const struct raft *r, raft_index index)
 {
     return trail_term(&r->trail, index);
+}
+
+uint64_t raft_log_bytes(const struct raft *r, raft_index lo, raft_index hi)
+{
+    return lo == hi ? 0 : trail_bytes(&r->trail, lo + 1, hi + 1);
 }

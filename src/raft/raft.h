@@ -110,7 +110,8 @@ struct raft_boot {
     raft_term term;
     raft_id vote;                /* in that term; 0: none */
     struct raft_pos snapshot;    /* everything up to here is in the snapshot; {0,0}: none */
-    struct raft_members members; /* as of the snapshot, or the initial ones */
+    struct raft_members members; /* as of the snapshot, or a later one that is said to be committed
+                                    (raft_restore_committed), or the initial ones */
     struct raft_promise promise; /* survives a restart of the node under the same guardian */
     uint64_t quiet_until_us; /* grant no vote or pre-vote before this time: the guardian is new and
                                 promises may be forgotten. 0 for a fresh data directory. */
@@ -123,6 +124,9 @@ void raft_free(struct raft *r);
 /* Append one durable entry found on disk; before the first step only. For a config entry, members
  * is what it holds, otherwise NULL. */
 void raft_restore(struct raft *r, struct raft_entry entry, const struct raft_members *members);
+/* What is on disk is known to be committed up to index, which is in the log: a snapshot says so,
+ * and the log goes back further. After the last raft_restore, before the first step. */
+void raft_restore_committed(struct raft *r, raft_index index);
 
 /* ---- messages ------------------------------------------------------------------------------ */
 
@@ -234,6 +238,7 @@ struct raft_message {
     X(STEP_DOWN, step_down)                                                                        \
     X(CERTIFICATE, certificate)                                                                    \
     X(SNAPSHOT_TAKEN, snapshot_taken)         /* the node compacted the log up to here */          \
+    X(SNAPSHOT_SEND, snapshot_send)           /* leader: a chunk is at hand for a peer */          \
     X(SNAPSHOT_CHUNK_STORED, chunk_stored)    /* follower: a received chunk is durable */          \
     X(SNAPSHOT_INSTALLED, snapshot_installed) /* follower: state and log were replaced */          \
     X(PEER_UNREACHABLE, peer_unreachable)     /* the link broke: messages in flight are lost */    \
@@ -296,9 +301,19 @@ struct raft_event {
             struct raft_pos last;
             struct raft_members members;
         } snapshot_taken;
+        /* The node has read these bytes of its snapshot. The message that is to carry them is among
+         * the effects; NOT_LEADER, or NOT_FOUND when the peer needs no snapshot (any more). */
         struct {
+            raft_id to;
             struct raft_pos last;
             uint64_t offset_bytes;
+            uint32_t size_bytes;
+            bool done;
+        } snapshot_send;
+        struct {
+            struct raft_pos last;
+            uint64_t offset_bytes; /* all of it up to here */
+            bool failed; /* it could not be stored: what came in is lost, and is asked for anew */
         } chunk_stored;
         struct {
             struct raft_pos last;
@@ -399,8 +414,8 @@ struct raft_effects {
     /* 5. Answers. */
     const struct raft_read_result *reads;
     uint32_t reads_count;
-    /* Of PROPOSE, TRANSFER, STEP_DOWN: OK, NOT_LEADER, BUSY, CONFLICT (a membership change is under
-     * way), INVALID (not a change of one member), NOT_FOUND, TOO_LARGE. */
+    /* Of PROPOSE, TRANSFER, STEP_DOWN, SNAPSHOT_SEND: OK, NOT_LEADER, BUSY, CONFLICT (a membership
+     * change is under way), INVALID (not a change of one member), NOT_FOUND, TOO_LARGE. */
     enum err result;
     raft_index propose_first; /* PROPOSE: index of the first entry */
     /* 6. News. */
@@ -458,6 +473,8 @@ raft_index raft_last_index(const struct raft *r);
 raft_index raft_commit_index(const struct raft *r);
 /* Term at index; 0 if compacted (but for the snapshot's own last entry) or beyond the end. §5.3. */
 raft_term raft_term_at(const struct raft *r, raft_index index);
+/* Size of the entries (lo, hi], which are in the log and not compacted; lo <= hi. */
+uint64_t raft_log_bytes(const struct raft *r, raft_index lo, raft_index hi);
 /* True while this node is leader and its lease holds at now_us (thesis §6.4.1). */
 bool raft_has_lease(const struct raft *r, uint64_t now_us);
 /* When the lease that this leader has now ends; 0 without one. */

@@ -224,7 +224,9 @@ bool membership_may_stand(const struct raft *r);
 
 void snapshot_taken(struct raft *r, struct raft_pos last);
 void snapshot_receive(struct raft *r, const struct raft_event *event);
-void snapshot_chunk_stored(struct raft *r, struct raft_pos last, uint64_t offset_bytes);
+/* A chunk leaves for a peer that needs it. Errors: NOT_LEADER, NOT_FOUND. */
+enum err snapshot_send(struct raft *r, const struct raft_event *event);
+void snapshot_chunk_stored(struct raft *r, const struct raft_event *event);
 /* The leader whose snapshot is coming in leads no more; the next one starts anew. */
 void snapshot_forget(struct raft *r);
 void snapshot_installed(struct raft *r, const struct raft_event *event);

@@ -36,6 +36,31 @@ void snapshot_ask(struct raft *r)
     }
 }
 
+/* It renews promises and confirms reads as a heartbeat does: on a link that is busy with chunks it
+ * may be the first to arrive. */
+enum err snapshot_send(struct raft *r, const struct raft_event *event)
+{
+    if (r->role != RAFT_LEADER) {
+        return ERR_NOT_LEADER;
+    }
+    const struct peer *peer = raft_peer(r, event->snapshot_send.to);
+    if (peer == NULL || peer->progress.mode != RAFT_SNAPSHOT) {
+        return ERR_NOT_FOUND;
+    }
+    ASSERT(event->snapshot_send.last.index <= r->commit_index);
+    struct raft_message *m = outbox_send(r, RAFT_MESSAGE_INSTALL_SNAPSHOT, peer->id);
+    m->install_snapshot = (struct raft_install_snapshot){
+        .last = event->snapshot_send.last,
+        .offset_bytes = event->snapshot_send.offset_bytes,
+        .size_bytes = event->snapshot_send.size_bytes,
+        .done = event->snapshot_send.done,
+        .lease_us = r->options.lease_us,
+        .round = r->lead.round,
+        .sent_us = r->now_us,
+    };
+    return ERR_OK;
+}
+
 void snapshot_receive_reply(struct raft *r, const struct raft_message *m)
 {
     if (r->role != RAFT_LEADER || m->term != r->term) {
@@ -131,9 +156,14 @@ void snapshot_receive(struct raft *r, const struct raft_event *event)
     }
 }
 
-void snapshot_chunk_stored(struct raft *r, struct raft_pos last, uint64_t offset_bytes)
+void snapshot_chunk_stored(struct raft *r, const struct raft_event *event)
 {
-    if (!coming_in(r, last) || offset_bytes > r->installing.received_bytes) {
+    uint64_t offset_bytes = event->chunk_stored.offset_bytes;
+    if (!coming_in(r, event->chunk_stored.last) || offset_bytes > r->installing.received_bytes) {
+        return;
+    }
+    if (event->chunk_stored.failed) {
+        snapshot_forget(r); /* the next chunk is answered with offset 0 */
         return;
     }
     r->installing.stored_bytes = offset_bytes;

@@ -327,12 +327,25 @@ static void run_compact(struct cluster *c, const struct words *w)
     cluster_step(c, operand(w, 1), &event, NULL);
 }
 
-/* stored ID last=3@1 offset=100: a chunk is durable */
+/* chunk ID to=3 last=3@1 offset=0 size=100 [done]: its node has read a chunk for a peer */
+static void run_chunk(struct cluster *c, const struct words *w)
+{
+    struct raft_event event = {.type = RAFT_EVENT_SNAPSHOT_SEND};
+    event.snapshot_send.to = number_of(w, "to", 0);
+    event.snapshot_send.last = pos_of(w, "last");
+    event.snapshot_send.offset_bytes = number_of(w, "offset", 0);
+    event.snapshot_send.size_bytes = (uint32_t)number_of(w, "size", 0);
+    event.snapshot_send.done = flag_of(w, "done");
+    cluster_step(c, operand(w, 1), &event, NULL);
+}
+
+/* stored ID last=3@1 offset=100 [failed]: a chunk is durable, or lost */
 static void run_stored(struct cluster *c, const struct words *w)
 {
     struct raft_event event = {.type = RAFT_EVENT_SNAPSHOT_CHUNK_STORED};
     event.chunk_stored.last = pos_of(w, "last");
     event.chunk_stored.offset_bytes = number_of(w, "offset", 0);
+    event.chunk_stored.failed = flag_of(w, "failed");
     cluster_step(c, operand(w, 1), &event, NULL);
 }
 
@@ -620,6 +633,7 @@ static const struct {
     {"start", run_start},
     {"status", run_status},
     {"step_down", run_step_down},
+    {"chunk", run_chunk},
     {"stored", run_stored},
     {"timeout", run_timeout},
     {"transfer", run_simple},

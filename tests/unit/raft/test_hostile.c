@@ -202,6 +202,7 @@ static void finish_chunk(struct subject *s)
     struct raft_event stored = {.type = RAFT_EVENT_SNAPSHOT_CHUNK_STORED};
     stored.chunk_stored.last = s->storing_last;
     stored.chunk_stored.offset_bytes = s->storing_offset;
+    stored.chunk_stored.failed = !s->storing_done && rng_chance(&s->rng, 0.2);
     step(s, &stored);
     if (s->storing_done) {
         struct raft_event installed = {.type = RAFT_EVENT_SNAPSHOT_INSTALLED};

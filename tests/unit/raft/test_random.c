@@ -406,21 +406,22 @@ static void check_read(struct world *w, const struct raft_read_result *result)
     CHECK(false); /* answered twice, or never asked */
 }
 
+static struct raft_effects step(struct world *w, struct world_node *n, struct raft_event *event,
+                                const struct packet *packet);
+
 static void send_chunk(struct world *w, struct world_node *n, raft_id to)
 {
     const struct stream *s = &n->streams[to];
-    struct raft_message m = {
-        .type = RAFT_MESSAGE_INSTALL_SNAPSHOT,
-        .from = n->id,
-        .to = to,
-        .term = raft_current_term(n->core),
-        .install_snapshot = {.last = s->last,
-                             .offset_bytes = s->offset_bytes,
-                             .size_bytes = CHUNK_BYTES,
-                             .done = s->offset_bytes + CHUNK_BYTES >= SNAPSHOT_BYTES},
+    struct raft_event event = {
+        .type = RAFT_EVENT_SNAPSHOT_SEND,
+        .snapshot_send = {.to = to,
+                          .last = s->last,
+                          .offset_bytes = s->offset_bytes,
+                          .size_bytes = CHUNK_BYTES,
+                          .done = s->offset_bytes + CHUNK_BYTES >= SNAPSHOT_BYTES},
     };
     if (s->last.index > 0 && s->offset_bytes < SNAPSHOT_BYTES) {
-        post(w, n, &m);
+        (void)step(w, n, &event, NULL);
     }
 }
 
