@@ -24,6 +24,7 @@
 
 enum {
     DEFAULT_TIMEOUT_MS = 5000,
+    DEFAULT_SNAPSHOT_TIMEOUT_MS = 60000,
     TIMEOUT_MS_MAX = 600000,
     COMMAND_NAME_MAX = 256,
 };
@@ -404,6 +405,17 @@ static void call_step_down(const struct call *c, struct params *p)
     fail(c, n->turn_result, NULL);
 }
 
+static void call_snapshot(const struct call *c, struct params *p)
+{
+    uint64_t timeout_us =
+        timeout_us_of(next_given(p) ? read_u64(&p->r) : DEFAULT_SNAPSHOT_TIMEOUT_MS);
+    if (!all_taken(p)) {
+        fail(c, ERR_INVALID, "snapshot takes [timeout_ms]");
+        return;
+    }
+    snapshot_take_ask(c->n, timeout_us, c->reply, c->ctx);
+}
+
 static const struct {
     const char *name;
     void (*call)(const struct call *c, struct params *p);
@@ -411,7 +423,7 @@ static const struct {
     {"propose", call_propose},       {"query", call_query},     {"status", call_status},
     {"members", call_members},       {"hooks", call_hooks},     {"load", call_load},
     {"read_index", call_read_index}, {"barrier", call_barrier}, {"transfer", call_transfer},
-    {"step_down", call_step_down},
+    {"step_down", call_step_down},   {"snapshot", call_snapshot},
 };
 
 void node_call(struct node *n, struct bytes method, struct bytes params, node_reply_fn reply,
@@ -438,7 +450,7 @@ void node_call_from(struct node *n, struct bytes method, struct bytes params,
     }
     fail(&c, ERR_NOT_FOUND,
          "unknown method; known are propose, query, status, members, hooks, load, read_index, "
-         "barrier, transfer and step_down");
+         "barrier, transfer, step_down and snapshot");
 }
 
 /* ---- scripts -------------------------------------------------------------------------------- */

@@ -41,6 +41,26 @@ static void open_scope(struct node *n, raft_index index)
     n->apply.scope_index = index;
 }
 
+void apply_find_scope(struct node *n)
+{
+    static const uint8_t key[] = {MACHINES_KEY_SYSTEM, 'f'};
+    struct bytes value;
+    if (state_get(n->state, bytes_of(key, sizeof key), &value)) {
+        struct reader r = reader_of(value);
+        n->apply.scope_index = read_u64(&r);
+    }
+}
+
+void apply_replaced(struct node *n, raft_index last_applied, int64_t time_ms)
+{
+    n->apply.last_applied = last_applied;
+    n->apply.time_ms = time_ms;
+    if (time_ms > n->log_time_ms) {
+        n->log_time_ms = time_ms;
+    }
+    apply_find_scope(n);
+}
+
 /* The payload is [cmd, args], or, with a fencing token, [token, [cmd, args]]. */
 static struct bytes unwrap_fence(struct bytes payload, uint64_t *fence)
 {
@@ -135,7 +155,7 @@ const struct slice *apply_recent_result(const struct node *n, raft_index index)
 }
 
 /* Whoever cannot apply must not lead either. */
-static void stop_applying(struct node *n, enum err err, const char *message)
+void apply_stop(struct node *n, enum err err, const char *message)
 {
     n->apply.failed = true;
     struct raft_event event = {.type = RAFT_EVENT_STEP_DOWN,
@@ -145,7 +165,8 @@ static void stop_applying(struct node *n, enum err err, const char *message)
     node_fail(n, err, message);
 }
 
-static void apply_entry(struct node *n, struct raft_pos pos, const struct entry *e)
+static void apply_entry(struct node *n, struct raft_pos pos, const struct entry *e,
+                        size_t size_bytes)
 {
     struct why why = {""};
     struct outcome outcome = {.err = ERR_OK};
@@ -172,12 +193,13 @@ static void apply_entry(struct node *n, struct raft_pos pos, const struct entry 
         char text[640];
         snprintf(text, sizeof text,
                  "a state machine failed on this node alone, so it must stop: %s", why.text);
-        stop_applying(n, ERR_IO, text);
+        apply_stop(n, ERR_IO, text);
         return;
     }
     sessions_expire(&n->sessions, e->time_ms);
     n->apply.last_applied = pos.index;
     n->apply.time_ms = e->time_ms;
+    n->snapshot_take.log_bytes += size_bytes;
     remember_result(n, pos.index);
     if (n->options.observer.applied != NULL) {
         n->options.observer.applied(n->options.observer.ctx, pos, e, outcome.err,
@@ -195,8 +217,8 @@ static void read_done(struct store_read *read)
 {
     struct node *n = read->ctx;
     n->apply.reading = false;
-    if (read->err != ERR_OK) {
-        stop_applying(n, read->err, read->why.text);
+    if (read->err != ERR_OK && read->lo > n->apply.last_applied) {
+        apply_stop(n, read->err, read->why.text);
         return;
     }
     node_want_round(n);
@@ -235,7 +257,7 @@ static bool entry_at(struct node *n, raft_index index, raft_term *term, struct b
 bool apply_slice(struct node *n)
 {
     struct apply *a = &n->apply;
-    if (a->last_applied >= n->commit_index || a->failed) {
+    if (a->last_applied >= n->commit_index || a->failed || snapshot_install_busy(n)) {
         return false;
     }
     uint64_t began = node_now(n);
@@ -248,10 +270,10 @@ bool apply_slice(struct node *n)
         }
         struct entry e;
         if (entry_decode(body, &e) != ERR_OK) {
-            stop_applying(n, ERR_CORRUPT, "an entry of the log cannot be read");
+            apply_stop(n, ERR_CORRUPT, "an entry of the log cannot be read");
             break;
         }
-        apply_entry(n, pos, &e);
+        apply_entry(n, pos, &e, body.size);
         if ((++applied & 3) == 0 && node_now(n) - began > SLICE_US) {
             break;
         }

@@ -56,7 +56,7 @@ static void read_done(struct store_read *read)
     struct node *n = read->ctx;
     struct feed *f = &n->feed;
     f->reading = false;
-    if (read->err != ERR_OK) {
+    if (read->err != ERR_OK && read->err != ERR_NOT_FOUND) { /* compacted: feed_pump() tells */
         log_warn(n->ports.log, "could not read the log for commit hooks",
                  log_text("err", read->why.text));
         f->active = false;
@@ -83,6 +83,11 @@ void feed_pump(struct node *n)
     }
     while (f->active && !f->reading && f->next <= n->apply.last_applied) {
         const struct log_cache_entry *entry = log_cache_at(&n->log, f->next);
+        if (entry == NULL && f->next <= n->compacted_index) {
+            tell_gap(n, f->next, n->compacted_index);
+            f->next = n->compacted_index + 1;
+            continue;
+        }
         if (entry == NULL) {
             f->read = (struct store_read){.lo = f->next,
                                           .hi = n->apply.last_applied + 1,

@@ -35,6 +35,24 @@ const struct membership *members_now(const struct node *n)
     return &n->members.stack[n->members.count - 1].members;
 }
 
+const struct membership *members_at(const struct node *n, raft_index index)
+{
+    size_t i = n->members.count - 1;
+    while (i > 0 && n->members.stack[i].index > index) {
+        i--;
+    }
+    return &n->members.stack[i].members;
+}
+
+void members_replace(struct node *n, raft_index index, const struct membership *members)
+{
+    n->members.count = 0;
+    push(&n->members, index, members);
+    if (n->started) {
+        sender_follow_members(n);
+    }
+}
+
 enum err members_append(struct node *n, raft_index index, struct bytes payload)
 {
     struct membership members;

@@ -204,6 +204,19 @@ void news_note(struct node *n, const struct raft_note *note)
     }
 }
 
+void news_snapshot(struct node *n, const char *kind, const struct store_snapshot *s, raft_id peer)
+{
+    fields_begin(n, peer != 0 ? 5 : 4);
+    field_text(n, "kind", kind);
+    field_u64(n, "index", s->last.index);
+    field_u64(n, "entry_term", s->last.term);
+    field_u64(n, "bytes", s->bytes);
+    if (peer != 0) {
+        field_text(n, "peer", members_name(n, peer));
+    }
+    post(n, "snapshot", raft_current_term(n->raft));
+}
+
 void news_leader_ready(struct node *n, raft_index index)
 {
     raft_term term = raft_current_term(n->raft);

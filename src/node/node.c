@@ -112,8 +112,10 @@ void node_turn(struct node *n, const struct raft_event *event)
     n->turn_result = fx.result;
     news_lease(n);
     if (fx.snapshot_needed_by != 0) {
-        log_warn(n->ports.log, "a follower needs entries that were compacted",
-                 log_text("peer", members_name(n, fx.snapshot_needed_by)));
+        snapshot_send_needed(n, fx.snapshot_needed_by);
+    }
+    if (fx.snapshot_store) {
+        snapshot_install_chunk(n, &event->receive.message->install_snapshot);
     }
     n->in_turn = false;
 }
@@ -169,6 +171,9 @@ void node_durable(void *ctx, uint64_t write_seq, struct store_pos last)
     };
     node_turn(n, &event);
     log_cache_durable(&n->log, event.persisted.last);
+    if (!STAILQ_EMPTY(&n->snapshot_take.waiters)) {
+        node_want_round(n); /* it may have waited for this */
+    }
 }
 
 void node_disk_failed(void *ctx, enum err err, const struct why *why)
@@ -224,6 +229,7 @@ static void receive_raft(struct node *n, raft_id peer, const uint8_t incarnation
     memcpy(event.receive.sender.hash, incarnation, sizeof event.receive.sender.hash);
     node_turn(n, &event);
     silence_heard(n, m);
+    snapshot_send_heard(n, m);
 }
 
 void node_receive(struct node *n, raft_id peer, const uint8_t incarnation[32], struct slice frame)
@@ -252,6 +258,7 @@ void node_link_up(struct node *n, raft_id peer)
     outlet->refuses = false;
     relay_introduce(n, peer);
     proposals_link_up(n, peer);
+    snapshot_send_link_up(n, peer);
     n->view_stale = true;
     node_want_round(n);
 }
@@ -324,6 +331,8 @@ uint64_t node_deadline(const struct node *n)
     at = earliest(at, reads_deadline(n));
     at = earliest(at, relay_deadline(n));
     at = earliest(at, stop_deadline(n));
+    at = earliest(at, snapshot_take_deadline(n));
+    at = earliest(at, snapshot_send_deadline(n));
     if (!store_accepts_entries(n->store)) {
         at = earliest(at, n->polled_us + STORE_POLL_US);
     }
@@ -341,6 +350,8 @@ void node_tick(struct node *n)
     reads_tick(n, now);
     relay_tick(n, now);
     stop_tick(n, now);
+    snapshot_take_tick(n, now);
+    snapshot_send_tick(n, now);
     if (!store_accepts_entries(n->store) && now >= n->polled_us + STORE_POLL_US) {
         n->polled_us = now;
         store_poll(n->store);
@@ -365,6 +376,7 @@ static void follow_leader(struct node *n)
     proposals_leader_changed(n);
     reads_leader_changed(n);
     transfer_leader_changed(n);
+    snapshot_send_leader_changed(n);
 }
 
 void node_answer_later(struct node *n, node_reply_fn reply, void *ctx, const struct node_reply *r)
@@ -430,10 +442,13 @@ void node_round_end(struct node *n)
     follow_leader(n);
     offer_round(n);
     reads_round(n);
-    bool more = apply_slice(n);
+    bool more = snapshot_install_slice(n);
+    more |= apply_slice(n);
     more |= reads_serve(n);
     more |= state_reclaim(n->state, RECLAIM_PIECES);
     feed_pump(n);
+    snapshot_take_round(n);
+    snapshot_compact(n);
     stop_advance(n);
     if (n->view_stale) {
         n->view_stale = false;

@@ -66,6 +66,20 @@ struct node_observer {
     /* What hooks are told, whether or not a script is there to hear it. fields: a MessagePack map.
      * Commits are not among these events. */
     void (*event)(void *ctx, const char *name, raft_term term, struct bytes fields);
+    /* The state was replaced by that of the leader's snapshot, which ends with this entry. */
+    void (*restored)(void *ctx, struct raft_pos last);
+};
+
+/* When the log has grown by entries or bytes (0: not for that) since the last snapshot, another one
+ * is taken, and the log before it goes, but for:
+ *   keep_entries  the newest of what it holds, so that followers a little behind need no snapshot
+ *   hold_bytes    at most so much more, while a follower or commit hooks are still reading there */
+struct node_snapshot_options {
+    uint64_t entries;
+    uint64_t bytes;
+    uint64_t keep_entries;
+    uint64_t hold_bytes;
+    uint32_t chunk_bytes; /* of a snapshot on its way to a follower; 0: 256 KiB */
 };
 
 struct node_options {
@@ -82,6 +96,7 @@ struct node_options {
     uint64_t cache_bytes_max;    /* log bodies kept in memory for followers; 0: 16 MiB */
     uint64_t session_ttl_ms;     /* for tests: it decides outcomes, so all nodes need the same.
                                     0: one hour */
+    struct node_snapshot_options snapshot; /* zeroed: only on demand, and then nothing is kept */
     const char *kv_source;       /* source of the shipped kv machine; NULL: not installed */
     size_t kv_source_size;
     struct node_observer observer;

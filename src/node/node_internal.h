@@ -19,6 +19,7 @@
  *     stop.c         planned stop and leadership transfer
  *     silence.c      how long a follower has been without a word from its leader
  *     status.c       what people see
+ *     snapshot_*.c   taking, sending and installing snapshots: snapshots.h
  *     page.c         the page shared with the guardian */
 #ifndef MK_NODE_NODE_INTERNAL_H
 #define MK_NODE_NODE_INTERNAL_H
@@ -30,6 +31,7 @@
 #include "node/log_cache.h"
 #include "node/node.h"
 #include "node/sessions.h"
+#include "node/snapshots.h"
 #include "script/machine.h"
 #include "script/script.h"
 #include "store/store.h"
@@ -52,6 +54,7 @@ struct outlet { /* to one peer */
     uint32_t held_count;
     bool reading;
     struct store_read read;
+    struct snapshot_stream stream;
 };
 
 struct sender {
@@ -64,6 +67,7 @@ struct sender {
     /* The last append with entries that was encoded: the next follower mostly gets the same. */
     struct raft_message last;
     struct slice last_frame;
+    struct bytes chunk; /* of the snapshot, while it is sent */
 };
 
 /* ---- proposals.c ---- */
@@ -303,9 +307,12 @@ struct node {
     struct transfer transfer;
     struct stop stop;
     struct silence silence;
+    struct snapshot_take snapshot_take;
+    struct snapshot_install snapshot_install;
 
     uint8_t storage_uuid[STORE_UUID_BYTES];
     raft_index commit_index;
+    raft_index compacted_index; /* the log begins after it */
     int64_t log_time_ms; /* time of the last entry in the log */
     uint64_t started_us;
     raft_term leader_term; /* term and leader that the rest of the node has been told of */
@@ -358,6 +365,12 @@ void sender_follow_members(struct node *n);
 void apply_close(struct node *n);
 /* Apply what is committed, for about a millisecond. True if there is more to do at once. */
 bool apply_slice(struct node *n);
+/* The state is now that of a snapshot. */
+void apply_replaced(struct node *n, raft_index last_applied, int64_t time_ms);
+/* The token of the newest leadership, as the state has it. */
+void apply_find_scope(struct node *n);
+/* This node must not apply any further, nor lead. */
+void apply_stop(struct node *n, enum err err, const char *message);
 /* NULL if it is no longer kept. */
 const struct slice *apply_recent_result(const struct node *n, raft_index index);
 
@@ -383,6 +396,8 @@ void proposals_refused(struct node *n, const uint8_t *session, uint64_t seq, enu
 void proposals_applied(struct node *n, const struct entry *e, enum session_verdict verdict,
                        const struct outcome *outcome);
 void proposals_leader_changed(struct node *n);
+/* Entries were applied without this node seeing them one by one: ask again what became of ours. */
+void proposals_skipped(struct node *n);
 void proposals_link_up(struct node *n, raft_id peer);
 void proposals_tick(struct node *n, uint64_t now_us);
 uint64_t proposals_deadline(const struct node *n);
@@ -454,6 +469,10 @@ uint64_t relay_deadline(const struct node *n);
 void members_init(struct node *n, const struct membership *initial);
 void members_close(struct node *n);
 const struct membership *members_now(const struct node *n);
+/* As of this entry, which is applied or in the log. */
+const struct membership *members_at(const struct node *n, raft_index index);
+/* The log begins after index, in a snapshot with these members. */
+void members_replace(struct node *n, raft_index index, const struct membership *members);
 /* An entry with a configuration entered the log, or was dropped from it. */
 enum err members_append(struct node *n, raft_index index, struct bytes payload);
 /* The same for the body of an entry that was checked when it came in. */
@@ -468,6 +487,8 @@ void news_note(struct node *n, const struct raft_note *note);
 void news_leader_ready(struct node *n, raft_index index);
 /* Tell hooks and the observer. fields: a MessagePack map. */
 void news_event(struct node *n, const char *name, raft_term term, struct bytes fields);
+/* kind: created, sent (to peer) or installed (from peer). */
+void news_snapshot(struct node *n, const char *kind, const struct store_snapshot *s, raft_id peer);
 /* Give the scripts the view as it is now. */
 void news_view(struct node *n);
 /* After a turn: the lease may have moved, which the view shows now and then. */

@@ -40,10 +40,51 @@ uint64_t node_cluster_id(const char *cluster, const struct membership *members)
 
 /* What recovery found, entry by entry, until the core exists. */
 struct recovery {
+    struct snapshot_about about;
+    struct state_hash hash; /* that the snapshot states */
     struct raft_entry *entries;
     size_t count, capacity;
     enum err err;
 };
+
+static enum err recovered_snapshot(void *ctx, const struct store_snapshot *snapshot,
+                                   struct why *why)
+{
+    struct node *n = ctx;
+    struct recovery *r = n->recovery;
+    enum err e = snapshot_about_decode(snapshot->about, &r->about);
+    if (e != ERR_OK) {
+        return err_why(why, e,
+                       "what the snapshot in %s says about itself cannot be read by this version "
+                       "(%s): start the version that wrote it",
+                       n->ports.fs->v->path(n->ports.fs->ctx), err_message(e));
+    }
+    r->hash = snapshot->hash;
+    state_restore_begin(n->state);
+    return ERR_OK;
+}
+
+static enum err recovered_pair(void *ctx, struct bytes key, struct bytes value)
+{
+    struct node *n = ctx;
+    return state_restore_add(n->state, key, value);
+}
+
+static enum err recovered_state(void *ctx, struct why *why)
+{
+    struct node *n = ctx;
+    const struct recovery *r = n->recovery;
+    enum err e = state_restore_end(n->state, &r->hash);
+    if (e != ERR_OK) {
+        return err_why(why, e, "the snapshot in %s does not hold what its hash says",
+                       n->ports.fs->v->path(n->ports.fs->ctx));
+    }
+    members_replace(n, 0, &r->about.members);
+    n->apply.time_ms = r->about.time_ms;
+    n->log_time_ms = r->about.time_ms;
+    apply_find_scope(n);
+    return machines_reload(n->machines, why);
+}
 
 static void recovered_entry(void *ctx, uint64_t index, uint64_t term, struct slice body)
 {
@@ -107,6 +148,7 @@ static void start_core(struct node *n, const struct store_recovered *recovered,
         }
         raft_restore(n->raft, recovery->entries[i], is_config ? &members : NULL);
     }
+    raft_restore_committed(n->raft, recovered->snapshot.index);
 }
 
 static void copy_options(struct node *n, const struct node_options *options)
@@ -155,6 +197,9 @@ static enum err open_store(struct node *n, struct store_recovered *recovered,
         .cluster_name = n->cluster,
         .node_name = n->name,
         .ctx = n,
+        .snapshot = recovered_snapshot,
+        .pair = recovered_pair,
+        .snapshot_end = recovered_state,
         .entry = recovered_entry,
         .durable = node_durable,
         .failed = node_disk_failed,
@@ -186,6 +231,8 @@ enum err node_open(const struct node_options *options, const struct node_ports *
     proposals_init(n);
     reads_init(n);
     relay_init(n);
+    snapshot_take_init(n);
+    snapshot_install_init(n);
 
     struct store_recovered recovered;
     struct recovery recovery = {0};
@@ -202,8 +249,9 @@ enum err node_open(const struct node_options *options, const struct node_ports *
     if (recovery.count == 0) {
         log_cache_reset(&n->log, recovered.base.index + 1);
     }
-    n->apply.last_applied = recovered.base.index;
-    n->commit_index = recovered.base.index;
+    n->apply.last_applied = recovered.snapshot.index;
+    n->commit_index = recovered.snapshot.index;
+    n->compacted_index = recovered.base.index;
     start_core(n, &recovered, &recovery);
     free(recovery.entries);
     *out = n;
@@ -236,7 +284,9 @@ void node_free(struct node *n)
     proposals_close(n);
     reads_close(n);
     relay_close(n);
+    snapshot_take_close(n);
     node_give_ready_answers(n);
+    snapshot_install_close(n);
     store_close(n->store);
     sender_close(n);
     feed_end(n);

@@ -246,6 +246,11 @@ void proposals_leader_changed(struct node *n)
     }
 }
 
+void proposals_skipped(struct node *n)
+{
+    send_again(n);
+}
+
 void proposals_link_up(struct node *n, raft_id peer)
 {
     if (peer == n->leader) {

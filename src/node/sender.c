@@ -30,6 +30,7 @@ static void drop_held(struct outlet *o)
 static void free_outlet(struct outlet *o)
 {
     drop_held(o);
+    slice_close(&o->stream.piece.bytes);
     store_read_close(&o->read);
     free(o);
 }
@@ -78,7 +79,11 @@ void sender_follow_members(struct node *n)
     /* One that has left goes, unless a read of it is still on the disk thread. */
     for (uint32_t i = n->sender.outlets_count; i-- > 0;) {
         struct outlet *o = n->sender.outlets[i];
-        if (membership_find(members, o->id) == NULL && !o->reading) {
+        if (membership_find(members, o->id) != NULL) {
+            continue;
+        }
+        snapshot_send_stop(n, o);
+        if (!o->reading && !o->stream.reading) {
             free_outlet(o);
             n->sender.outlets[i] = n->sender.outlets[--n->sender.outlets_count];
         }
@@ -125,7 +130,7 @@ static void encode_and_send(struct node *n, const struct raft_message *m,
                             const struct wire_entry *entries)
 {
     buffer_clear(&n->scratch);
-    raft_message_encode(m, entries, (struct bytes){0}, &n->scratch);
+    raft_message_encode(m, entries, n->sender.chunk, &n->scratch);
     sender_send_frame(n, m->to, buffer_bytes(&n->scratch));
 }
 

@@ -194,6 +194,7 @@ void stop_advance(struct node *n)
     bool drained = n->proposals.count == 0 && n->reads.count == 0;
     if (s->stage == STOP_DRAIN && (drained || is_cut_off(n))) {
         s->stage = STOP_HOOKS;
+        store_cancel(n->store); /* a snapshot can be saved another time */
         if (n->scripts != NULL) {
             script_host_shutdown_begin(n->scripts, s->deadline_us);
         }

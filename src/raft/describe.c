@@ -149,6 +149,11 @@ void raft_describe_message(const struct raft_message *m, struct buffer *out)
         add_u64(out, "offset", m->install_snapshot.offset_bytes);
         add_u64(out, "size", m->install_snapshot.size_bytes);
         add_flag(out, "done", m->install_snapshot.done);
+        if (m->install_snapshot.lease_us != 0) {
+            buffer_add_format(out, " lease=%" PRIu64 " round=%" PRIu64 " sent=%" PRIu64,
+                              m->install_snapshot.lease_us, m->install_snapshot.round,
+                              m->install_snapshot.sent_us);
+        }
         break;
     case RAFT_MESSAGE_INSTALL_SNAPSHOT_REPLY:
         add_pos(out, "last", m->install_snapshot_reply.last);

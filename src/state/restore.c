@@ -25,6 +25,12 @@ enum err state_restore_add(struct state *s, struct bytes key, struct bytes value
     return ERR_OK;
 }
 
+struct state_hash state_restore_hash(const struct state *s)
+{
+    ASSERT(s->restoring);
+    return s->incoming.hash;
+}
+
 enum err state_restore_end(struct state *s, const struct state_hash *expected)
 {
     ASSERT(s->restoring);

@@ -149,6 +149,8 @@ void state_restore_begin(struct state *s);
 /* Errors: ERR_CORRUPT (not greater than the key before), ERR_TOO_LARGE. The pair is not added; the
  * restore stays open. */
 enum err state_restore_add(struct state *s, struct bytes key, struct bytes value);
+/* Of what was added so far. */
+struct state_hash state_restore_hash(const struct state *s);
 /* Make the new contents the state. The old are reclaimed bit by bit. expected may be NULL.
  * Errors: ERR_CORRUPT (the hash is not the expected one: as state_restore_cancel). */
 enum err state_restore_end(struct state *s, const struct state_hash *expected);

@@ -379,6 +379,15 @@ struct slice raft_decoded_body(const struct raft_decoded *d, uint32_t i)
     return body;
 }
 
+struct slice raft_decoded_chunk(const struct raft_decoded *d)
+{
+    ASSERT(d->message.type == RAFT_MESSAGE_INSTALL_SNAPSHOT);
+    struct slice chunk = slice_ref(d->frame);
+    chunk.data = d->chunk.data;
+    chunk.size = d->chunk.size;
+    return chunk;
+}
+
 void raft_decoded_close(struct raft_decoded *d)
 {
     slice_close(&d->frame);

@@ -49,6 +49,8 @@ struct raft_decoded {
 enum err raft_message_decode(struct slice frame, struct raft_decoded *out);
 /* The i-th body, with a reference of its own to the frame. */
 struct slice raft_decoded_body(const struct raft_decoded *d, uint32_t i);
+/* The chunk of an install_snapshot, likewise. */
+struct slice raft_decoded_chunk(const struct raft_decoded *d);
 /* Accepts a zeroed object. */
 void raft_decoded_close(struct raft_decoded *d);
 

@@ -1,0 +1,277 @@
+/* Sending the snapshot in place to a follower. */
+#include "base/assert.h"
+#include "node/node_internal.h"
+
+enum {
+    CHUNK_BYTES_DEFAULT = 256 << 10,
+    RESTART_WAIT_MAX_US = 10000000,
+};
+
+static size_t chunk_bytes(const struct node *n)
+{
+    uint32_t bytes = n->options.snapshot.chunk_bytes;
+    return bytes != 0 ? bytes : CHUNK_BYTES_DEFAULT;
+}
+
+/* An answer that takes longer is taken for lost. Being wrong costs one chunk. */
+static uint64_t patience_us(const struct node *n)
+{
+    return n->options.raft.election_max_us;
+}
+
+static struct outlet *outlet_of(struct snapshot_stream *s)
+{
+    return (struct outlet *)((char *)s - offsetof(struct outlet, stream));
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
+
+/* A piece on its way from the disk still needs what is held: read_done() goes on then. */
+static void let_go(struct node *n, struct snapshot_stream *s)
+{
+    s->letting_go = s->reading;
+    if (s->reading) {
+        return;
+    }
+    slice_close(&s->piece.bytes);
+    if (s->held != NULL) {
+        store_unhold(n->store, s->held);
+        s->held = NULL;
+    }
+    s->sent = false;
+    s->offset_bytes = 0;
+}
+
+void snapshot_send_stop(struct node *n, struct outlet *o)
+{
+    o->stream.active = false;
+    let_go(n, &o->stream);
+}
+
+/* ---- one chunk ------------------------------------------------------------------------------ */
+
+static void read_piece(struct node *n, struct snapshot_stream *s);
+
+static void send_piece(struct node *n, struct snapshot_stream *s)
+{
+    struct outlet *o = outlet_of(s);
+    uint64_t now_us = node_now(n);
+    struct raft_event event = {
+        .type = RAFT_EVENT_SNAPSHOT_SEND,
+        .now_us = now_us,
+        .snapshot_send = {.to = o->id,
+                          .last = {.index = s->held->last.index, .term = s->held->last.term},
+                          .offset_bytes = s->offset_bytes,
+                          .size_bytes = (uint32_t)s->piece.bytes.size,
+                          .done = s->piece.end},
+    };
+    if (!s->sent) {
+        s->sent = true;
+        s->first_sent_us = now_us;
+    }
+    s->due_us = now_us + patience_us(n);
+    n->sender.chunk = slice_bytes(s->piece.bytes);
+    node_turn(n, &event);
+    n->sender.chunk = (struct bytes){0};
+    if (n->turn_result != ERR_OK) {
+        snapshot_send_stop(n, o); /* no leader any more, or the peer has caught up */
+    }
+}
+
+static void read_done(struct store_piece *piece)
+{
+    struct snapshot_stream *s =
+        (struct snapshot_stream *)((char *)piece - offsetof(struct snapshot_stream, piece));
+    struct node *n = piece->ctx;
+    s->reading = false;
+    if (s->letting_go) {
+        let_go(n, s);
+        s->due_us = node_now(n);
+        return;
+    }
+    if (piece->err != ERR_OK) {
+        log_warn(n->ports.log, "could not read the snapshot for a follower",
+                 log_text("peer", members_name(n, outlet_of(s)->id)),
+                 log_text("reason", piece->why.text));
+        let_go(n, s); /* from the beginning, with the one that is in place then */
+        s->due_us = node_now(n) + RESTART_WAIT_MAX_US;
+        return;
+    }
+    send_piece(n, s);
+}
+
+static void read_piece(struct node *n, struct snapshot_stream *s)
+{
+    ASSERT(s->held != NULL);
+    ASSERT(!s->reading);
+    slice_close(&s->piece.bytes);
+    s->sent = false;
+    s->reading = true;
+    s->due_us = node_now(n) + patience_us(n);
+    s->piece = (struct store_piece){.held = s->held,
+                                    .offset_bytes = s->offset_bytes,
+                                    .bytes_max = chunk_bytes(n),
+                                    .done = read_done,
+                                    .ctx = n};
+    store_piece(n->store, &s->piece);
+}
+
+static void begin(struct node *n, struct snapshot_stream *s)
+{
+    s->held = store_hold(n->store);
+    if (s->held == NULL) { /* the core compacts only what a snapshot holds */
+        s->due_us = node_now(n) + patience_us(n);
+        return;
+    }
+    s->offset_bytes = 0;
+    s->began_us = node_now(n);
+    log_info(n->ports.log, "sending a snapshot",
+             log_text("peer", members_name(n, outlet_of(s)->id)),
+             log_u64("index", s->held->last.index), log_u64("bytes", s->held->bytes));
+    read_piece(n, s);
+}
+
+/* ---- what happens --------------------------------------------------------------------------- */
+
+void snapshot_send_needed(struct node *n, raft_id peer)
+{
+    struct outlet *o = sender_outlet(n, peer);
+    if (o == NULL) {
+        return;
+    }
+    struct snapshot_stream *s = &o->stream;
+    if (s->active && s->held != NULL && s->held == store_snapshot(n->store)) {
+        return; /* that is the one under way */
+    }
+    s->active = true;
+    s->restarts = 0;
+    s->due_us = node_now(n); /* begins there: this is inside a turn */
+    let_go(n, s);
+    node_want_round(n);
+}
+
+static void installed(struct node *n, struct outlet *o)
+{
+    struct snapshot_stream *s = &o->stream;
+    log_info(n->ports.log, "a follower has installed the snapshot",
+             log_text("peer", members_name(n, o->id)), log_u64("index", s->held->last.index),
+             log_u64("took_ms", (node_now(n) - s->began_us) / 1000));
+    news_snapshot(n, "sent", s->held, o->id);
+    snapshot_send_stop(n, o);
+}
+
+/* It wants to go on somewhere else: it lost what it had, or an answer of an earlier time says so.
+ */
+static void go_to(struct node *n, struct snapshot_stream *s, uint64_t offset_bytes)
+{
+    bool again = offset_bytes < s->offset_bytes;
+    s->offset_bytes = offset_bytes;
+    if (!again) {
+        read_piece(n, s);
+        return;
+    }
+    slice_close(&s->piece.bytes);
+    uint64_t wait_us = patience_us(n);
+    for (uint32_t i = 0; i < s->restarts && wait_us < RESTART_WAIT_MAX_US; i++) {
+        wait_us *= 2;
+    }
+    s->due_us = node_now(n) + (s->restarts == 0 ? 0 : wait_us);
+    s->restarts++;
+    if (s->restarts == 1) {
+        read_piece(n, s);
+    }
+}
+
+void snapshot_send_heard(struct node *n, const struct raft_message *m)
+{
+    if (m->type != RAFT_MESSAGE_INSTALL_SNAPSHOT_REPLY || !node_is_leader(n) ||
+        m->term != raft_current_term(n->raft)) {
+        return;
+    }
+    struct outlet *o = sender_outlet(n, m->from);
+    const struct raft_install_snapshot_reply *reply = &m->install_snapshot_reply;
+    if (o == NULL || !o->stream.active || o->stream.held == NULL ||
+        reply->last.index != o->stream.held->last.index ||
+        reply->last.term != o->stream.held->last.term) {
+        return;
+    }
+    struct snapshot_stream *s = &o->stream;
+    if (reply->installed) {
+        installed(n, o);
+        return;
+    }
+    /* One that left before the present chunk was sent speaks of the past. */
+    bool current = s->sent && !s->reading && reply->sent_us >= s->first_sent_us;
+    if (current && reply->offset_bytes != s->offset_bytes &&
+        reply->offset_bytes <= s->held->bytes) {
+        go_to(n, s, reply->offset_bytes);
+    }
+}
+
+/* Go on without an answer. */
+static void make_a_move(struct node *n, struct snapshot_stream *s)
+{
+    struct outlet *o = outlet_of(s);
+    s->due_us = node_now(n) + patience_us(n);
+    if (s->reading || !o->up) {
+        return;
+    }
+    if (s->held == NULL) {
+        begin(n, s);
+    } else if (s->piece.bytes.owner != NULL) {
+        send_piece(n, s);
+    } else {
+        read_piece(n, s);
+    }
+}
+
+void snapshot_send_link_up(struct node *n, raft_id peer)
+{
+    struct outlet *o = sender_outlet(n, peer);
+    if (o != NULL && o->stream.active) {
+        o->stream.due_us = node_now(n);
+        node_want_round(n);
+    }
+}
+
+void snapshot_send_leader_changed(struct node *n)
+{
+    if (node_is_leader(n)) {
+        return; /* what its core asked for in this term is under way */
+    }
+    for (uint32_t i = 0; i < n->sender.outlets_count; i++) {
+        snapshot_send_stop(n, n->sender.outlets[i]);
+    }
+}
+
+void snapshot_send_newer(struct node *n)
+{
+    for (uint32_t i = 0; i < n->sender.outlets_count; i++) {
+        struct outlet *o = n->sender.outlets[i];
+        if (o->stream.active && !o->up) {
+            let_go(n, &o->stream);
+        }
+    }
+}
+
+void snapshot_send_tick(struct node *n, uint64_t now_us)
+{
+    for (uint32_t i = 0; i < n->sender.outlets_count; i++) {
+        struct snapshot_stream *s = &n->sender.outlets[i]->stream;
+        if (s->active && now_us >= s->due_us) {
+            make_a_move(n, s);
+        }
+    }
+}
+
+uint64_t snapshot_send_deadline(const struct node *n)
+{
+    uint64_t at = UINT64_MAX;
+    for (uint32_t i = 0; i < n->sender.outlets_count; i++) {
+        const struct snapshot_stream *s = &n->sender.outlets[i]->stream;
+        if (s->active && s->due_us < at) {
+            at = s->due_us;
+        }
+    }
+    return at;
+}
