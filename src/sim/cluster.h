@@ -28,6 +28,7 @@ struct cluster_options {
     struct sim_disk_rule disk;
     uint64_t segment_bytes;
     uint64_t cache_bytes_max; /* 0: the node's default */
+    struct node_snapshot_options snapshot;
     /* Clock rates of the hosts. */
     int32_t rate_ppm[SIM_NET_HOSTS_MAX];
     bool leases; /* the rates are within the drift bound: check that leases exclude each other */
@@ -35,6 +36,8 @@ struct cluster_options {
     /* See struct safety_options. */
     void (*promised)(void *ctx, uint32_t host);
     void *promised_ctx;
+    void (*in_transfer)(void *ctx, uint32_t host);
+    void *in_transfer_ctx;
     /* The machine "kv" that the first leader installs; NULL: the one that ships. */
     const char *kv_source;
     size_t kv_source_size;

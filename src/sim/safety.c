@@ -131,6 +131,28 @@ static void on_refused(void *ctx, uint32_t host, enum err err, const char *why)
     }
 }
 
+/* A step of a snapshot's life: for who wants to disturb it. */
+static bool is_in_transfer(const struct raft_event *event, const struct raft_effects *effects)
+{
+    return event->type == RAFT_EVENT_SNAPSHOT_TAKEN || event->type == RAFT_EVENT_SNAPSHOT_SEND ||
+           event->type == RAFT_EVENT_SNAPSHOT_CHUNK_STORED ||
+           event->type == RAFT_EVENT_SNAPSHOT_INSTALLED || effects->snapshot_store;
+}
+
+static void follow_snapshots(struct safety *s, uint32_t host, const struct raft_event *event,
+                             const struct raft_effects *effects)
+{
+    s->stats.snapshots += event->type == RAFT_EVENT_SNAPSHOT_TAKEN;
+    if (event->type == RAFT_EVENT_SNAPSHOT_INSTALLED && event->snapshot_installed.ok) {
+        s->stats.installs++;
+        safety_log_replaced(s, host, event->snapshot_installed.last);
+        safety_durable_replaced(s, host, event->snapshot_installed.last.index);
+    }
+    if (s->options.in_transfer != NULL && is_in_transfer(event, effects)) {
+        s->options.in_transfer(s->options.in_transfer_ctx, host);
+    }
+}
+
 static void on_stepped(void *ctx, uint32_t host, const struct raft_event *event,
                        const struct raft_effects *effects)
 {
@@ -145,6 +167,7 @@ static void on_stepped(void *ctx, uint32_t host, const struct raft_event *event,
     raft_term led_term = h->term;
     raft_index committed = h->commit_index;
     follow_step(s, host, core);
+    follow_snapshots(s, host, event, effects);
     raft_check(core);
     if (effects->persist.write_seq != 0) {
         if (effects->persist.truncate_from != 0) {
@@ -195,6 +218,18 @@ static void on_applied(void *ctx, uint32_t host, struct raft_pos pos, const stru
     }
 }
 
+static void on_restored(void *ctx, uint32_t host, struct raft_pos last)
+{
+    struct safety *s = ctx;
+    struct watched *h = &s->hosts[host];
+    if (last.index <= h->last_applied) {
+        safety_fail(s, host, "monotonic applied index", "a snapshot takes it from %llu to %llu",
+                    (unsigned long long)h->last_applied, (unsigned long long)last.index);
+    }
+    h->last_applied = last.index;
+    safety_log_restored(s, host, last.index);
+}
+
 /* ---- what leaves a process ------------------------------------------------------------------ */
 
 static bool is_prevote(const struct raft_message *m)
@@ -225,7 +260,9 @@ static void on_sent(void *ctx, uint32_t host, uint32_t to, struct slice frame)
     }
     safety_durable_sent(s, host, m);
     bool promise = (m->type == RAFT_MESSAGE_VOTE_REPLY && m->vote_reply.granted) ||
-                   (m->type == RAFT_MESSAGE_APPEND_REPLY && !m->append_reply.rejected);
+                   (m->type == RAFT_MESSAGE_APPEND_REPLY && !m->append_reply.rejected) ||
+                   (m->type == RAFT_MESSAGE_INSTALL_SNAPSHOT_REPLY &&
+                    m->install_snapshot_reply.installed);
     if (promise && s->options.promised != NULL) {
         s->options.promised(s->options.ctx, host);
     }
@@ -324,6 +361,7 @@ struct safety *safety_new(struct world *w, struct timeline *timeline,
         .refused = on_refused,
         .stepped = on_stepped,
         .applied = on_applied,
+        .restored = on_restored,
         .sent = on_sent,
         .job_done = on_job_done,
         .handled = on_handled,

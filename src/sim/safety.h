@@ -10,6 +10,8 @@
  *     log matching          same index and term: same log up to there                  §5.3
  *     leader completeness   a leader has all that was committed in earlier terms       §5.4
  *     state machine safety  same entry, outcome and state hash at the same index       §5.4.3
+ *     snapshots             what one leaves out was committed; the state that it restores is that
+ *                           of replaying the log up to there                           §7
  *     monotonic             term, vote within a term, commit and applied index
  *     durability            what leaves a node is covered by a sync before; it is still there
  *                           after a crash; what is committed is on the disks of a majority
@@ -39,6 +41,9 @@ struct safety_options {
      * acted on from inside. May be NULL. */
     void (*promised)(void *ctx, uint32_t host);
     void *ctx;
+    /* The same for the steps of taking, sending and installing snapshots. */
+    void (*in_transfer)(void *ctx, uint32_t host);
+    void *in_transfer_ctx;
     /* Told what the checker was told (struct sim_watch), after it. May be NULL. */
     void (*refused)(void *ctx, uint32_t host, enum err err, const char *why);
     void (*applied)(void *ctx, uint32_t host, struct raft_pos pos, const struct entry *entry,
@@ -78,6 +83,8 @@ struct safety_stats {
     uint64_t elections;
     uint64_t restarts;
     uint64_t applied;
+    uint64_t snapshots; /* that compacted a log */
+    uint64_t installs;
     raft_term term_max;
 };
 const struct safety_stats *safety_stats(const struct safety *s);

@@ -49,6 +49,14 @@ static void truncate(struct safety *s, uint32_t host, raft_index from)
     }
 }
 
+void safety_durable_replaced(struct safety *s, uint32_t host, raft_index last)
+{
+    struct watched *h = &s->hosts[host];
+    h->durable_index = last;
+    h->promised_index = last;
+    h->promised_hash = safety_log_hash(s, host, last);
+}
+
 void safety_durable_asked(struct safety *s, uint32_t host, const struct raft_effects *effects)
 {
     struct watched *h = &s->hosts[host];
@@ -121,8 +129,11 @@ void safety_durable_sent(struct safety *s, uint32_t host, const struct raft_mess
                     (unsigned long long)vote, (unsigned long long)m->term,
                     (unsigned long long)h->durable_vote);
     }
-    if (m->type == RAFT_MESSAGE_APPEND_REPLY && !m->append_reply.rejected) {
-        raft_index match = m->append_reply.match;
+    bool accepts = m->type == RAFT_MESSAGE_APPEND_REPLY && !m->append_reply.rejected;
+    bool installed =
+        m->type == RAFT_MESSAGE_INSTALL_SNAPSHOT_REPLY && m->install_snapshot_reply.installed;
+    if (accepts || installed) {
+        raft_index match = accepts ? m->append_reply.match : m->install_snapshot_reply.last.index;
         if (match > h->durable_index) {
             safety_fail(s, host, "nothing is said before it is durable",
                         "it acknowledges up to %llu, while the disk has %llu at most",

@@ -53,6 +53,7 @@ struct committed {
     uint64_t hash;         /* of the prefix */
     raft_term term;        /* in which it was seen to be committed, first */
     uint64_t applied_hash; /* entry, outcome and state, once some node applied it; else 0 */
+    uint64_t state_hash;   /* of the state after it, likewise */
 };
 
 struct safety {
@@ -85,10 +86,17 @@ void safety_log_truncated(struct safety *s, uint32_t host, raft_index from);
 void safety_log_handled(struct safety *s, uint32_t host);
 void safety_log_applied(struct safety *s, uint32_t host, struct raft_pos pos,
                         const struct entry *entry, enum err outcome, bool duplicate);
+/* What the log of this host was is replaced by a snapshot that ends with base, or begins after it.
+ */
+void safety_log_replaced(struct safety *s, uint32_t host, struct raft_pos base);
+/* Its state is that of a snapshot which ends with this entry. */
+void safety_log_restored(struct safety *s, uint32_t host, raft_index last);
 uint64_t safety_log_hash(const struct safety *s, uint32_t host, raft_index index);
 
 /* safety_durable.c */
 void safety_durable_started(struct safety *s, uint32_t host);
+/* A snapshot took the place of its log, on disk too. */
+void safety_durable_replaced(struct safety *s, uint32_t host, raft_index last);
 void safety_durable_asked(struct safety *s, uint32_t host, const struct raft_effects *effects);
 void safety_durable_synced(struct safety *s, uint32_t host, uint64_t ordinal);
 void safety_durable_sent(struct safety *s, uint32_t host, const struct raft_message *m);

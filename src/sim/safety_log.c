@@ -72,10 +72,48 @@ static void take_appended(struct safety *s, uint32_t host)
     }
 }
 
+void safety_log_replaced(struct safety *s, uint32_t host, struct raft_pos base)
+{
+    struct watched *h = &s->hosts[host];
+    h->length = 0;
+    if (base.index == 0) {
+        return;
+    }
+    const struct sim_key key = {.a = base.index, .b = base.term};
+    const uint64_t *known = sim_map_get(&s->prefixes, key);
+    if (base.index > s->committed_count || known == NULL ||
+        *known != s->committed[base.index].hash) {
+        safety_fail(s, host, "snapshots hold what was committed",
+                    "its log begins after (%llu, term %llu), which nobody has committed",
+                    (unsigned long long)base.index, (unsigned long long)base.term);
+        return;
+    }
+    for (raft_index i = 1; i <= base.index; i++) {
+        push_hash(h, s->committed[i].hash);
+    }
+}
+
+/* What it acknowledged once may have been replaced by what was committed instead. Then its word is
+ * good for that, from now on. */
+static void follow_promise(struct safety *s, uint32_t host, raft_index base)
+{
+    struct watched *h = &s->hosts[host];
+    if (base > 0 && base <= s->committed_count &&
+        safety_log_hash(s, host, base) != s->committed[base].hash) {
+        h->promised_index = base;
+        h->promised_hash = s->committed[base].hash;
+    }
+}
+
 void safety_log_started(struct safety *s, uint32_t host)
 {
-    s->hosts[host].length = 0;
+    struct watched *h = &s->hosts[host];
+    raft_status(node_raft(h->node), &s->status);
+    struct raft_pos base = s->status.snapshot;
+    follow_promise(s, host, base.index);
+    safety_log_replaced(s, host, base);
     take_appended(s, host);
+    safety_log_restored(s, host, h->last_applied);
 }
 
 void safety_log_truncated(struct safety *s, uint32_t host, raft_index from)
@@ -219,6 +257,24 @@ raft_index safety_command_index(const struct safety *s, struct bytes value)
     return index != NULL ? *index : 0;
 }
 
+static uint64_t state_hash_of(const struct safety *s, uint32_t host)
+{
+    const struct state_hash state = state_hash(node_state(s->hosts[host].node));
+    return safety_hash(state.lo, state.hi) | 1;
+}
+
+void safety_log_restored(struct safety *s, uint32_t host, raft_index last)
+{
+    if (last == 0 || s->failed) {
+        return;
+    }
+    if (last > s->committed_count || s->committed[last].state_hash != state_hash_of(s, host)) {
+        safety_fail(s, host, "a snapshot restores what replaying gives",
+                    "its state at %llu is not that of the nodes that came there by applying",
+                    (unsigned long long)last);
+    }
+}
+
 void safety_log_applied(struct safety *s, uint32_t host, struct raft_pos pos,
                         const struct entry *entry, enum err outcome, bool duplicate)
 {
@@ -236,6 +292,7 @@ void safety_log_applied(struct safety *s, uint32_t host, struct raft_pos pos,
     struct committed *c = committed_at(s, pos.index);
     if (c->applied_hash == 0) {
         c->applied_hash = hash;
+        c->state_hash = state_hash_of(s, host);
     } else if (c->applied_hash != hash) {
         safety_fail(s, host, "state machine safety",
                     "entry %llu (term %llu), its outcome (%s%s) or the state after it differs from "

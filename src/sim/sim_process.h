@@ -48,6 +48,8 @@ struct sim_watch {
                     const struct raft_effects *effects);
     void (*applied)(void *ctx, uint32_t host, struct raft_pos pos, const struct entry *entry,
                     enum err outcome, bool duplicate);
+    /* The state was replaced by that of a snapshot, which ends with this entry. */
+    void (*restored)(void *ctx, uint32_t host, struct raft_pos last);
     void (*sent)(void *ctx, uint32_t host, uint32_t to, struct slice frame);
     /* The ordinal-th job of this host's disk was done; jobs_started had been started when it
      * was. */

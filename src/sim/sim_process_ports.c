@@ -107,6 +107,14 @@ static void observe_event(void *ctx, const char *name, raft_term term, struct by
     }
 }
 
+static void observe_restored(void *ctx, struct raft_pos last)
+{
+    struct sim_process *p = ctx;
+    if (p->watch->restored != NULL) {
+        p->watch->restored(p->watch->ctx, p->options.host, last);
+    }
+}
+
 /* ---- to the node ----------------------------------------------------------------------------- */
 
 static void net_frame(void *ctx, uint32_t from, const uint8_t incarnation[SIM_HASH_BYTES],
@@ -192,6 +200,7 @@ struct node_observer sim_process_observer(struct sim_process *p)
         .ctx = p,
         .stepped = observe_step,
         .applied = observe_applied,
+        .restored = observe_restored,
         .event = observe_event,
     };
 }

@@ -91,6 +91,17 @@ static void draw_load(struct rng *rng, uint64_t unit_us, struct sim_clients_opti
     clients->value_bytes = (uint32_t)rng_range(rng, 1, 24);
 }
 
+/* Mostly so few entries apart, and so little kept, that whoever stops for a moment needs one; in
+ * many small chunks, so that much can happen to it on the way. */
+static void draw_snapshots(struct rng *rng, struct node_snapshot_options *snapshot)
+{
+    snapshot->entries = PICK(rng, 0, 5, 10, 30, 30, 100, 300);
+    snapshot->bytes = PICK(rng, 0, 0, 3000, 20 << 10);
+    snapshot->keep_entries = PICK(rng, 0, 0, 3, 20);
+    snapshot->hold_bytes = PICK(rng, 0, 0, 2000, 64 << 10);
+    snapshot->chunk_bytes = (uint32_t)PICK(rng, 40, 300, 300, 2000, 0);
+}
+
 static struct draw draw(struct rng *rng, uint64_t seed)
 {
     struct draw d = {.cluster = cluster_defaults(seed)};
@@ -103,6 +114,7 @@ static struct draw draw(struct rng *rng, uint64_t seed)
     d.cluster.segment_bytes = PICK(rng, 4096, 16 << 10, 256 << 10);
     d.cluster.cache_bytes_max = PICK(rng, 500, 20 << 10, 0);
     draw_load(rng, unit_us, &d.cluster.clients);
+    draw_snapshots(rng, &d.cluster.snapshot);
 
     double density = rng_unit(rng) * 0.9;
     for (uint32_t i = 0; i < FAULT_COUNT; i++) {
@@ -226,6 +238,8 @@ void swarm_run(const struct swarm_options *options, struct swarm_result *result,
     struct faults faults = {0};
     d.cluster.promised = faults_promised;
     d.cluster.promised_ctx = &faults;
+    d.cluster.in_transfer = faults_in_transfer;
+    d.cluster.in_transfer_ctx = &faults;
     d.cluster.live = options->live;
     d.cluster.live_ctx = options->live_ctx;
 

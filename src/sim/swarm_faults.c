@@ -89,7 +89,7 @@ static void fault_crash_promised(struct faults *f, uint32_t host)
     f->crash_promised |= UINT32_C(1) << host;
 }
 
-static void on_promised(void *ctx, uint64_t arg)
+static void on_crash_host(void *ctx, uint64_t arg)
 {
     struct faults *f = ctx;
     if (arg_current(f, arg)) {
@@ -102,7 +102,22 @@ void faults_promised(void *ctx, uint32_t host)
     struct faults *f = ctx;
     if ((f->crash_promised >> host & 1) != 0) {
         f->crash_promised &= ~(UINT32_C(1) << host);
-        later(f, 0, on_promised, host);
+        later(f, 0, on_crash_host, host);
+    }
+}
+
+static void fault_crash_transfer(struct faults *f, uint32_t host)
+{
+    f->crash_transfer |= UINT32_C(1) << host;
+}
+
+void faults_in_transfer(void *ctx, uint32_t host)
+{
+    struct faults *f = ctx;
+    if ((f->crash_transfer >> host & 1) != 0) {
+        f->crash_transfer &= ~(UINT32_C(1) << host);
+        /* At once, or so many steps of the disk later. */
+        later(f, rng_chance(&f->rng, 0.3) ? 0 : draw_while(f) / 100, on_crash_host, host);
     }
 }
 
@@ -389,6 +404,7 @@ static const fault_fn FAULTS[FAULT_COUNT] = {
     [FAULT_CRASH_HOST] = fault_crash_host,
     [FAULT_CRASH_ALL_HOSTS] = fault_crash_all_hosts,
     [FAULT_CRASH_PROMISED] = fault_crash_promised,
+    [FAULT_CRASH_TRANSFER] = fault_crash_transfer,
     [FAULT_CRASH_RECOVERY] = fault_crash_recovery,
     [FAULT_RESTART_LOOP] = fault_restart_loop,
     [FAULT_STOP] = fault_stop,
@@ -437,4 +453,5 @@ void faults_stop(struct faults *f)
 {
     f->round++;
     f->crash_promised = 0;
+    f->crash_transfer = 0;
 }

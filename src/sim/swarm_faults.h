@@ -14,6 +14,7 @@ enum fault {
     FAULT_CRASH_HOST,
     FAULT_CRASH_ALL_HOSTS,
     FAULT_CRASH_PROMISED, /* a host loses power right after it voted or acknowledged */
+    FAULT_CRASH_TRANSFER, /* one loses power in the middle of a snapshot's way */
     FAULT_CRASH_RECOVERY, /* and again while it recovers */
     FAULT_RESTART_LOOP,
     FAULT_STOP, /* a planned stop */
@@ -51,6 +52,7 @@ struct faults {
     uint64_t round; /* scheduled calls of an earlier round do nothing */
     uint64_t count;
     uint32_t crash_promised; /* hosts to crash at their next promise: a set of bits */
+    uint32_t crash_transfer; /* likewise, soon after the next step of a snapshot */
     uint32_t loops_left[SIM_NET_HOSTS_MAX];
 };
 
@@ -60,5 +62,7 @@ void faults_start(struct faults *f);
 void faults_stop(struct faults *f);
 /* For cluster_options.promised; ctx is the struct faults. */
 void faults_promised(void *ctx, uint32_t host);
+/* For cluster_options.in_transfer, likewise. */
+void faults_in_transfer(void *ctx, uint32_t host);
 
 #endif
