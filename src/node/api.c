@@ -420,9 +420,9 @@ static const struct {
     const char *name;
     void (*call)(const struct call *c, struct params *p);
 } methods[] = {
-    {"propose", call_propose},       {"query", call_query},     {"status", call_status},
-    {"members", call_members},       {"hooks", call_hooks},     {"load", call_load},
-    {"read_index", call_read_index}, {"barrier", call_barrier}, {"transfer", call_transfer},
+    {"propose", call_propose},       {"query", call_query},       {"status", call_status},
+    {"members", call_members},       {"hooks", call_hooks},       {"load", call_load},
+    {"read_index", call_read_index}, {"barrier", call_barrier},   {"transfer", call_transfer},
     {"step_down", call_step_down},   {"snapshot", call_snapshot},
 };
 

@@ -97,7 +97,7 @@ struct node_options {
     uint64_t session_ttl_ms;     /* for tests: it decides outcomes, so all nodes need the same.
                                     0: one hour */
     struct node_snapshot_options snapshot; /* zeroed: only on demand, and then nothing is kept */
-    const char *kv_source;       /* source of the shipped kv machine; NULL: not installed */
+    const char *kv_source; /* source of the shipped kv machine; NULL: not installed */
     size_t kv_source_size;
     struct node_observer observer;
 };

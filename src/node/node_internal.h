@@ -313,7 +313,7 @@ struct node {
     uint8_t storage_uuid[STORE_UUID_BYTES];
     raft_index commit_index;
     raft_index compacted_index; /* the log begins after it */
-    int64_t log_time_ms; /* time of the last entry in the log */
+    int64_t log_time_ms;        /* time of the last entry in the log */
     uint64_t started_us;
     raft_term leader_term; /* term and leader that the rest of the node has been told of */
     raft_id leader;

@@ -21,8 +21,8 @@ static void hold_for_followers(struct node *n, raft_index *upto)
     for (uint32_t i = 0; i < n->status.peers_count; i++) {
         const struct raft_peer_status *peer = &n->status.peers[i];
         const struct outlet *o = sender_outlet(n, peer->id);
-        bool answers = o != NULL && o->up &&
-                       now_us - peer->heard_us < 2 * n->options.raft.election_max_us;
+        bool answers =
+            o != NULL && o->up && now_us - peer->heard_us < 2 * n->options.raft.election_max_us;
         if (!answers) {
             continue;
         }

@@ -227,8 +227,7 @@ static void chunk_done(struct store_receive *receive)
     struct raft_event event = {
         .type = RAFT_EVENT_SNAPSHOT_CHUNK_STORED,
         .now_us = node_now(n),
-        .chunk_stored = {.last = last,
-                         .offset_bytes = receive->offset_bytes + receive->bytes.size},
+        .chunk_stored = {.last = last, .offset_bytes = receive->offset_bytes + receive->bytes.size},
     };
     if (receive->err != ERR_OK) {
         chunk_failed(n, receive, &event);

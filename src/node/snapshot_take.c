@@ -69,8 +69,8 @@ static bool is_due(const struct node *n)
     const struct snapshot_take *t = &n->snapshot_take;
     const struct node_snapshot_options *o = &n->options.snapshot;
     uint64_t entries = n->apply.last_applied - store_snapshot(n->store)->last.index;
-    bool grown = (o->entries != 0 && entries >= o->entries) ||
-                 (o->bytes != 0 && t->log_bytes >= o->bytes);
+    bool grown =
+        (o->entries != 0 && entries >= o->entries) || (o->bytes != 0 && t->log_bytes >= o->bytes);
     return grown && node_now(n) >= t->not_before_us;
 }
 

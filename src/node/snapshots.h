@@ -84,7 +84,7 @@ struct snapshot_stream {
     const struct store_snapshot *held;
     uint64_t offset_bytes; /* the peer holds [0, offset) */
     bool reading;
-    bool letting_go; /* of held, once it is not being read any more */
+    bool letting_go;          /* of held, once it is not being read any more */
     struct store_piece piece; /* being read, or [offset, offset + size): sent */
     bool sent;                /* the piece was sent at least once */
     uint64_t first_sent_us;

@@ -259,10 +259,10 @@ static void on_sent(void *ctx, uint32_t host, uint32_t to, struct slice frame)
         check_vote(s, host, m->term, m->to);
     }
     safety_durable_sent(s, host, m);
-    bool promise = (m->type == RAFT_MESSAGE_VOTE_REPLY && m->vote_reply.granted) ||
-                   (m->type == RAFT_MESSAGE_APPEND_REPLY && !m->append_reply.rejected) ||
-                   (m->type == RAFT_MESSAGE_INSTALL_SNAPSHOT_REPLY &&
-                    m->install_snapshot_reply.installed);
+    bool promise =
+        (m->type == RAFT_MESSAGE_VOTE_REPLY && m->vote_reply.granted) ||
+        (m->type == RAFT_MESSAGE_APPEND_REPLY && !m->append_reply.rejected) ||
+        (m->type == RAFT_MESSAGE_INSTALL_SNAPSHOT_REPLY && m->install_snapshot_reply.installed);
     if (promise && s->options.promised != NULL) {
         s->options.promised(s->options.ctx, host);
     }

@@ -83,7 +83,7 @@ struct safety_stats {
     uint64_t elections;
     uint64_t restarts;
     uint64_t applied;
-    uint64_t snapshots; /* that compacted a log */
+    uint64_t snapshots; /* for which a log was compacted */
     uint64_t installs;
     raft_term term_max;
 };

@@ -86,9 +86,11 @@ static int run_one(const struct arguments *a)
     struct swarm_result r;
     run_seed(a->start, a->trace, &r);
     printf("seed %" PRIu64 ": %s, trace hash %016" PRIx64 ", %.1f s simulated, %" PRIu64
-           " faults, %" PRIu64 " elections, %" PRIu64 " sets, %" PRIu64 " gets, recovery %.3f s\n",
+           " faults, %" PRIu64 " elections, %" PRIu64 " compactions, %" PRIu64
+           " snapshots installed, %" PRIu64 " sets, %" PRIu64 " gets, recovery %.3f s\n",
            a->start, r.ok ? "ok" : "VIOLATION", r.trace_hash, (double)r.simulated_us / 1e6,
-           r.faults, r.safety.elections, r.sets, r.gets, (double)r.recovery_us / 1e6);
+           r.faults, r.safety.elections, r.safety.snapshots, r.safety.installs, r.sets, r.gets,
+           (double)r.recovery_us / 1e6);
     return r.ok ? 0 : 1;
 }
 
@@ -120,7 +122,7 @@ static void work(const struct arguments *a, uint64_t worker, uint64_t first, int
 struct totals {
     uint64_t finished, violations, unjudged;
     uint64_t hash; /* of all runs, whatever their order */
-    uint64_t faults, elections, sets, gets, frames, calls;
+    uint64_t faults, elections, snapshots, installs, sets, gets, frames, calls;
     double simulated_s;
     uint64_t recovery_max_us;
 };
@@ -134,6 +136,8 @@ static void add(struct totals *t, const struct report *report)
     t->hash += r->trace_hash;
     t->faults += r->faults;
     t->elections += r->safety.elections;
+    t->snapshots += r->safety.snapshots;
+    t->installs += r->safety.installs;
     t->sets += r->sets;
     t->gets += r->gets;
     t->frames += r->net.frames;
@@ -230,10 +234,12 @@ static int run_many(const struct arguments *a)
     bool ok = t.violations == 0 && crashes == 0 && t.finished == a->seeds;
     printf("swarm: %" PRIu64 " of %" PRIu64 " seeds from %" PRIu64 ", %" PRIu64
            " violations, %d crashes; hash %016" PRIx64 "; %.0f s simulated, %" PRIu64
-           " faults, %" PRIu64 " elections, %" PRIu64 " sets, %" PRIu64 " gets, %" PRIu64
-           " frames, %" PRIu64 " histories too hard to judge, slowest recovery %.2f s\n",
+           " faults, %" PRIu64 " elections, %" PRIu64 " compactions, %" PRIu64
+           " snapshots installed, %" PRIu64 " sets, %" PRIu64 " gets, %" PRIu64 " frames, %" PRIu64
+           " histories too hard to judge, slowest recovery %.2f s\n",
            t.finished, a->seeds, a->start, t.violations, crashes, t.hash, t.simulated_s, t.faults,
-           t.elections, t.sets, t.gets, t.frames, t.unjudged, (double)t.recovery_max_us / 1e6);
+           t.elections, t.snapshots, t.installs, t.sets, t.gets, t.frames, t.unjudged,
+           (double)t.recovery_max_us / 1e6);
     fprintf(stderr, "swarm: %.1f s, %.1f ms a seed on %" PRIu64 " jobs\n", took_s,
             took_s * 1000 * (double)a->jobs / (double)(t.finished > 0 ? t.finished : 1), a->jobs);
     return ok ? 0 : 1;
