@@ -413,7 +413,7 @@ static void call_snapshot(const struct call *c, struct params *p)
         fail(c, ERR_INVALID, "snapshot takes [timeout_ms]");
         return;
     }
-    snapshot_take_ask(c->n, timeout_us, c->reply, c->ctx);
+    snapshot_take_ask(c->n, timeout_us, c->caller->reply, c->caller->ctx);
 }
 
 static const struct {
