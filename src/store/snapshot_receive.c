@@ -277,7 +277,7 @@ static void refusal_run(struct executor_job *job)
 static void refusal_done(struct executor_job *job)
 {
     const struct why why = {.text = "the disk failed before"};
-    snapshot_installed(((struct refusal_job *)job)->store, ERR_IO, &why);
+    snapshot_install_done(((struct refusal_job *)job)->store, ERR_IO, &why);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
