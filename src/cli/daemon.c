@@ -123,6 +123,7 @@ static void tell_event(void *ctx, const char *name, raft_term term, struct bytes
 {
     struct daemon *d = ctx;
     daemon_control_event(d->control, name, term, fields);
+    daemon_http_note(d->http, name, term, fields);
 }
 
 /* ---- the loop ------------------------------------------------------------------------------- */
@@ -296,11 +297,10 @@ static enum err open_node(struct daemon *d, struct why *why)
         .pending_max = (uint32_t)c->limits.pending,
         .proposal_bytes_max = (uint32_t)c->limits.proposal_bytes,
         .cache_bytes_max = c->limits.cache_bytes,
-        .observer = {.ctx = d, .stepped = log_votes},
+        .observer = {.ctx = d, .stepped = log_votes, .event = tell_event},
     };
     if (d->test->control) {
-        options.observer.applied = tell_applied;
-        options.observer.event = tell_event;
+        options.observer.applied = tell_applied; /* the busiest: only if somebody may ask */
     }
     struct bytes kv = embed_find("moonkeeper/machines/kv.sm.lua");
     ASSERT(kv.data != NULL);

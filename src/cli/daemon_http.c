@@ -5,13 +5,16 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "cli/daemon_events.h"
 #include "cli/view.h"
 #include "net/http_server.h"
+#include "script/embed.h"
 #include "script/json.h"
 #include "wire/writer.h"
 
 struct daemon_http {
     struct node *node;
+    struct daemon_events *events;
     struct http_server *server;
 };
 
@@ -210,6 +213,39 @@ static void get_metrics(struct daemon_http *h, struct http_call *call,
     buffer_close(&value);
 }
 
+/* ---- watching ------------------------------------------------------------------------------- */
+
+/* Generated from status_page.html. */
+extern const struct embedded_file embedded_pages[];
+
+/* The page has all in itself and asks nobody but this node: so nothing else is allowed to it. */
+static void get_page(struct daemon_http *h, struct http_call *call,
+                     const struct http_request *request)
+{
+    (void)h;
+    (void)request;
+    http_set_header(call, "Content-Security-Policy",
+                    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+                    "connect-src 'self'; img-src data:; frame-ancestors 'none'");
+    http_set_header(call, "Cache-Control", "no-cache");
+    http_reply(call, 200, "text/html; charset=utf-8",
+               bytes_of(embedded_pages[0].data, embedded_pages[0].size));
+}
+
+static void get_events(struct daemon_http *h, struct http_call *call,
+                       const struct http_request *request)
+{
+    (void)request;
+    daemon_events_stream(h->events, call);
+}
+
+void daemon_http_note(struct daemon_http *h, const char *name, raft_term term, struct bytes fields)
+{
+    if (h != NULL) {
+        daemon_events_note(h->events, name, term, fields);
+    }
+}
+
 /* ---- kv and proposals ----------------------------------------------------------------------- */
 
 /* [machine, name, {key = ...}], and room for more in the map. */
@@ -223,10 +259,50 @@ static void write_kv(struct buffer *out, const char *name, const char *key, uint
     write_text(out, key);
 }
 
+/* A browser says which page a request comes from. Pages of others must not write here, whatever a
+ * user who can reach this node looks at. True: it was refused. */
+static bool is_foreign(struct http_call *call)
+{
+    const char *origin = http_header(call, "Origin"), *host = http_header(call, "Host");
+    const char *name = origin != NULL ? strstr(origin, "://") : NULL;
+    if (origin == NULL || (name != NULL && host != NULL && strcmp(name + 3, host) == 0)) {
+        return false;
+    }
+    http_fail(call, 403, ERR_INVALID, "requests of other web pages are refused");
+    return true;
+}
+
+/* ?redirect=1: who asks wants to talk to the leader itself. True: it was sent there, or told that
+ * this is not possible. */
+static bool redirected(struct daemon_http *h, struct http_call *call,
+                       const struct http_request *request)
+{
+    char text[8];
+    if (!http_query(request, "redirect", text, sizeof text) ||
+        raft_role(node_raft(h->node)) == RAFT_LEADER) {
+        return false;
+    }
+    const char *leader = node_leader_http_address(h->node);
+    if (leader == NULL) {
+        http_fail(call, 503, ERR_NOT_LEADER, "the HTTP address of the leader is not known");
+        return true;
+    }
+    struct buffer url = {0};
+    buffer_add_format(&url, "http://%s%s", leader, http_target(call));
+    http_set_header(call, "Location", buffer_text(&url));
+    reply_text(call, 307, "the leader is there\n");
+    buffer_close(&url);
+    return true;
+}
+
 static void on_kv(struct daemon_http *h, struct http_call *call, const struct http_request *request)
 {
     const char *key = request->path + strlen("/kv/");
     struct buffer params = {0};
+    bool reads = request->method == HTTP_GET || request->method == HTTP_HEAD;
+    if (!reads && (is_foreign(call) || redirected(h, call, request))) {
+        return;
+    }
     switch (request->method) {
     case HTTP_GET:
     case HTTP_HEAD:
@@ -266,6 +342,9 @@ static void post_propose(struct daemon_http *h, struct http_call *call,
 {
     struct buffer body = {0}, params = {0};
     struct why why = {""};
+    if (is_foreign(call) || redirected(h, call, request)) {
+        return;
+    }
     if (json_to_msgpack(request->body, &body, &why) != ERR_OK) {
         http_fail(call, 400, ERR_INVALID, why.text);
     } else {
@@ -292,6 +371,7 @@ static const struct {
     {"/readyz", HTTP_GET, get_ready},      {"/leader", HTTP_GET, get_leader},
     {"/follower", HTTP_GET, get_follower}, {"/status", HTTP_GET, get_status},
     {"/metrics", HTTP_GET, get_metrics},   {"/propose", HTTP_POST, post_propose},
+    {"/events", HTTP_GET, get_events},     {"/", HTTP_GET, get_page},
 };
 
 static void on_request(void *ctx, struct http_call *call, const struct http_request *request)
@@ -314,8 +394,9 @@ static void on_request(void *ctx, struct http_call *call, const struct http_requ
         return;
     }
     http_fail(call, 404, ERR_NOT_FOUND,
-              "there is no such path; there are /healthz, /livez, /readyz, /leader, /follower, "
-              "/status, /metrics, /kv/KEY and /propose");
+              "there is no such path; there are / (a page), /healthz, /livez, /readyz, /leader, "
+              "/follower, "
+              "/status, /metrics, /events, /kv/KEY and /propose");
 }
 
 enum err daemon_http_open(struct loop *loop, const struct address *listen, struct node *node,
@@ -330,6 +411,7 @@ enum err daemon_http_open(struct loop *loop, const struct address *listen, struc
         free(h);
         return e;
     }
+    h->events = daemon_events_new(loop, node);
     *out = h;
     return ERR_OK;
 }
@@ -337,6 +419,7 @@ enum err daemon_http_open(struct loop *loop, const struct address *listen, struc
 void daemon_http_close(struct daemon_http *h)
 {
     if (h != NULL) {
+        daemon_events_close(h->events);
         http_server_close(h->server);
         free(h);
     }

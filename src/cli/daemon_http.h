@@ -1,5 +1,5 @@
 /* The HTTP face of a node: health checks, role checks for load balancers, status, metrics, kv and
- * proposals (README.md lists the routes). */
+ * proposals, live events and the status page (README.md lists the routes). */
 #ifndef MK_CLI_DAEMON_HTTP_H
 #define MK_CLI_DAEMON_HTTP_H
 
@@ -17,5 +17,7 @@ enum err daemon_http_open(struct loop *loop, const struct address *listen, struc
 /* Accepts NULL. */
 void daemon_http_close(struct daemon_http *h);
 const struct address *daemon_http_address(const struct daemon_http *h);
+/* As node_observer.event: for those who watch /events. Accepts NULL. */
+void daemon_http_note(struct daemon_http *h, const char *name, raft_term term, struct bytes fields);
 
 #endif

@@ -111,6 +111,12 @@ static void on_request(struct evhttp_request *request, void *ctx)
     free(path);
 }
 
+const char *http_target(const struct http_call *call)
+{
+    const char *target = call->request == NULL ? NULL : evhttp_request_get_uri(call->request);
+    return target != NULL && *target == '/' ? target : "/";
+}
+
 const char *http_header(const struct http_call *call, const char *name)
 {
     if (call->request == NULL) {

@@ -56,6 +56,8 @@ enum err http_server_open(struct loop *loop, const struct http_server_options *o
 void http_server_close(struct http_server *s);
 const struct address *http_server_address(const struct http_server *s);
 
+/* Path and query of the request as they were sent; "/" when the connection is gone. */
+const char *http_target(const struct http_call *call);
 /* A request header's value, by name in any case; NULL if there is none. */
 const char *http_header(const struct http_call *call, const char *name);
 /* Copy the decoded value of a query parameter. False if it is not there or does not fit. */

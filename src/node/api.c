@@ -1,17 +1,21 @@
+/* clang-format off: a table */
 /* The methods that RPC clients, scripts, HTTP and other nodes may call. Params are MessagePack
  * arrays; elements in [brackets] may be left out or nil.
  *
- *     status      []                                        -> the status map
- *     members     []                                        -> [{id, peer, client, voter}, ...]
- *     hooks       []                                        -> [{app, event, name, state, ...},
- * ...] propose     [machine, command, [args], [options]]     -> what the command returned options:
- * timeout_ms, forward (default true), fence (a token), id (a key of yours) query       [machine,
- * name, [args], [options]]        -> what the query returned options: timeout_ms, read
- * ("linearizable", "lease" or "local") load        [source, [options]]                       ->
- * {name, version}: a state machine read_index  [[timeout_ms], [read]]                    -> an
- * index that a read must see barrier     [[timeout_ms]]                            -> the same,
- * once it is applied here transfer    [[id], [timeout_ms]]                      -> the name of the
- * new leader step_down   []                                        -> nil */
+ *     status      [[member]]                           -> the status map, of this node or that one
+ *     members     []                                   -> [{id, peer, client, http, voter}, ...]
+ *     hooks       []                                   -> [{app, event, name, state, ...}, ...]
+ *     propose     [machine, command, [args], [options]]  -> what the command returned
+ *                     options: timeout_ms, forward (default true), fence (a token),
+ *                     id (a key of yours)
+ *     query       [machine, name, [args], [options]]   -> what the query returned
+ *                     options: timeout_ms, read ("linearizable", "lease" or "local")
+ *     load        [source, [options]]                  -> {name, version}: a state machine
+ *     read_index  [[timeout_ms], [read]]               -> an index that a read must see
+ *     barrier     [[timeout_ms]]                       -> the same, once it is applied here
+ *     transfer    [[id], [timeout_ms]]                 -> the name of the new leader
+ *     step_down   []                                   -> nil */
+/* clang-format on */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +31,7 @@ enum {
     DEFAULT_SNAPSHOT_TIMEOUT_MS = 60000,
     TIMEOUT_MS_MAX = 600000,
     COMMAND_NAME_MAX = 256,
+    STATUS_TIMEOUT_US = 1000000,
 };
 
 struct call {
@@ -191,14 +196,6 @@ static struct options next_options(struct params *p)
 
 /* ---- methods -------------------------------------------------------------------------------- */
 
-static void call_status(const struct call *c, struct params *p)
-{
-    (void)p;
-    struct buffer out = {0};
-    node_status(c->n, &out);
-    answer_buffer(c, &out);
-}
-
 static void call_members(const struct call *c, struct params *p)
 {
     (void)p;
@@ -347,6 +344,33 @@ static bool find_target(const struct call *c, struct bytes name, raft_id *out)
              (const char *)name.data);
     fail(c, ERR_NOT_FOUND, message);
     return false;
+}
+
+static void call_status(const struct call *c, struct params *p)
+{
+    struct node *n = c->n;
+    struct bytes name = next_given(p) ? read_str_or_bin(&p->r, MEMBER_NAME_MAX) : (struct bytes){0};
+    raft_id member;
+    if (!all_taken(p)) {
+        fail(c, ERR_INVALID, "status takes [id of a member, or nil]");
+        return;
+    }
+    if (!find_target(c, name, &member)) {
+        return;
+    }
+    if (member == 0 || member == n->id) {
+        struct buffer out = {0};
+        node_status(n, &out);
+        answer_buffer(c, &out);
+        return;
+    }
+    const struct outlet *o = sender_outlet(n, member);
+    if (o == NULL || !o->up) {
+        fail(c, ERR_UNREACHABLE, "there is no link to that node");
+        return;
+    }
+    relay_request(n, member, "status", (struct bytes){0}, STATUS_TIMEOUT_US, c->caller->reply,
+                  c->caller->ctx);
 }
 
 static void call_transfer(const struct call *c, struct params *p)

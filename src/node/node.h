@@ -196,6 +196,8 @@ const struct membership *node_members(const struct node *n);
 const uint8_t *node_storage_uuid(const struct node *n);
 /* The term and body of an entry that is still in memory; false if it is not. Borrowed. */
 bool node_log_entry(const struct node *n, raft_index index, raft_term *term, struct bytes *body);
+/* Where people reach the leader by HTTP; NULL if that, or the leader, is not known. */
+const char *node_leader_http_address(struct node *n);
 /* The status of conventions.md as a MessagePack map. */
 void node_status(struct node *n, struct buffer *out);
 

@@ -50,6 +50,7 @@ struct outlet { /* to one peer */
     bool up;
     bool refuses; /* us, whose storage is not the one it knows; as of its last answer */
     char client_address[MEMBER_ADDRESS_MAX + 1]; /* of its client listener; "" until it told us */
+    char http_address[MEMBER_ADDRESS_MAX + 1];   /* likewise; "" also if it has none */
     STAILQ_HEAD(, held_append) held;
     uint32_t held_count;
     bool reading;

@@ -83,13 +83,14 @@ void relay_introduce(struct node *n, raft_id peer)
 static void learn_about(struct node *n, raft_id from, struct bytes params)
 {
     struct outlet *o = sender_outlet(n, from);
-    char address[sizeof o->client_address];
+    char client[sizeof o->client_address], http[sizeof o->http_address];
     struct reader r = reader_of(params);
     read_array_of(&r, 2);
-    read_text(&r, address, sizeof address);
-    read_skip(&r);
+    read_text(&r, client, sizeof client);
+    read_text(&r, http, sizeof http);
     if (o != NULL && reader_end(&r) == ERR_OK) {
-        memcpy(o->client_address, address, sizeof address);
+        memcpy(o->client_address, client, sizeof client);
+        memcpy(o->http_address, http, sizeof http);
     }
 }
 

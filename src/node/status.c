@@ -33,6 +33,22 @@ static const char *client_address(struct node *n, raft_id id)
     return o != NULL ? o->client_address : "";
 }
 
+/* The same for HTTP. */
+static const char *http_address(struct node *n, raft_id id)
+{
+    if (id == n->id) {
+        return n->http_address;
+    }
+    const struct outlet *o = sender_outlet(n, id);
+    return o != NULL ? o->http_address : "";
+}
+
+const char *node_leader_http_address(struct node *n)
+{
+    const char *address = http_address(n, raft_leader(n->raft));
+    return address[0] != 0 ? address : NULL;
+}
+
 const char *status_leader_client_address(struct node *n)
 {
     const char *address = client_address(n, raft_leader(n->raft));
@@ -58,10 +74,11 @@ void status_members(struct node *n, struct buffer *out)
     write_array(out, members->count);
     for (uint32_t i = 0; i < members->count; i++) {
         const struct membership_member *m = &members->at[i];
-        write_map(out, 4);
+        write_map(out, 5);
         put_text(out, "id", m->name);
         put_text(out, "peer", m->address);
         put_text(out, "client", client_address(n, m->id));
+        put_text(out, "http", http_address(n, m->id));
         put_bool(out, "voter", m->voter);
     }
 }
