@@ -245,6 +245,7 @@ struct transfer {
 struct stop {
     enum stop_stage stage;
     uint64_t deadline_us;
+    uint64_t look_us; /* when to look again whether a stage is over */
     void (*done)(void *ctx);
     void *ctx;
 };

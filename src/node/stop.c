@@ -212,6 +212,7 @@ void stop_tick(struct node *n, uint64_t now_us)
         transfer_answer(n, ERR_TIMEOUT, "leadership was not handed over in time");
     }
     if (n->stop.stage != STOP_NONE && n->stop.stage != STOP_DONE) {
+        n->stop.look_us = now_us + POLL_US;
         node_want_round(n);
     }
 }
@@ -220,8 +221,7 @@ uint64_t stop_deadline(const struct node *n)
 {
     uint64_t at = n->transfer.active ? n->transfer.deadline_us : UINT64_MAX;
     if (n->stop.stage != STOP_NONE && n->stop.stage != STOP_DONE) {
-        uint64_t poll = node_now(n) + POLL_US;
-        at = at < poll ? at : poll;
+        at = at < n->stop.look_us ? at : n->stop.look_us;
     }
     return at;
 }

@@ -25,12 +25,12 @@ static struct task *check_task(lua_State *L, int index)
     return luaL_checkudata(L, index, TASK_TYPE);
 }
 
-/* Who is the parent of what the running task makes? The main chunk's and the app's own have none:
- * they outlive the chunk. */
+/* Who is the parent of what the running task makes? What a chunk makes (the main one, or one that
+ * is evaluated) has none: it outlives the chunk. */
 static struct task *parent_for(lua_State *L)
 {
     struct task *task = thread_app(L)->host->current;
-    return task != NULL && task->kind != TASK_MAIN ? task : NULL;
+    return task != NULL && task->kind != TASK_MAIN && task->kind != TASK_EVAL ? task : NULL;
 }
 
 /* Spawn the function at index 1, above which are its arguments. */

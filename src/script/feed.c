@@ -91,7 +91,7 @@ static void rewind_feed(struct script_host *host)
 void feed_join(struct script_host *host, struct hook *hook)
 {
     struct feed *feed = &host->feed;
-    hook->place = (struct feed_place){.at = feed->hi};
+    hook->place = (struct feed_place){.at = feed->hi, .cursor = ++host->cursors};
     atomic_store_explicit(&feed->wanted, true, memory_order_relaxed);
     if (!feed->running) {
         if (feed->ring == NULL) {

@@ -20,6 +20,7 @@ struct feed_place {
     uint64_t at;         /* position in the window of what comes next */
     uint64_t next_index; /* nothing below it; 0: whatever comes */
     bool parked;         /* does not hold the window */
+    uint64_t cursor;     /* for the observer: this beginning */
 };
 
 struct feed {

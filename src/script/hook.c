@@ -373,6 +373,10 @@ void hooks_deliver(struct script_host *host, struct script_event *event_take)
 
 void hooks_tell(struct script_host *host, const char *name, struct bytes fields)
 {
+    const struct script_observer *observer = &host->options.observer;
+    if (observer->event != NULL) {
+        observer->event(observer->ctx, name, host->view.term, fields);
+    }
     struct script_event *event = script_event_new(name);
     event->time_ms = clock_wall_ms(host->options.clock);
     event->term = host->view.term;

@@ -192,6 +192,10 @@ static void next_commit(struct hook *hook)
         return;
     }
     struct start start = {.hook = hook, .commit = item};
+    const struct script_observer *observer = &hook->app->host->options.observer;
+    if (observer->commit != NULL) {
+        observer->commit(observer->ctx, hook->place.cursor, item->index);
+    }
     begin(hook, &start);
     feed_advance(hook, item);
     hook->app->host->stats.commits_delivered++;

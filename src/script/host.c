@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "script/app.h"
+#include "script/eval.h"
 #include "script/hook.h"
 #include "script/preempt.h"
 #include "script/request.h"
@@ -14,6 +15,8 @@
 /* One run ends after this many rounds, or this much time, and asks to be called again. */
 enum { ROUNDS_MAX = 1000, RUN_US_MAX = 20000 };
 enum { PUBLISH_US = 250000 };
+/* Simulation: scripts are busy for what they used once it comes to this much. */
+enum { SPENT_US_MIN = 100, GO_ON_US = 1000 };
 
 const char *script_role_name(enum script_role role)
 {
@@ -24,7 +27,7 @@ const char *script_role_name(enum script_role role)
 
 /* ---- new, free ------------------------------------------------------------------------------- */
 
-static void set_defaults(struct script_limits *l)
+void script_limits_fill(struct script_limits *l)
 {
     l->slice_us = l->slice_us != 0 ? l->slice_us : 2000;
     l->budget_us = l->budget_us != 0 ? l->budget_us : 100000;
@@ -48,12 +51,18 @@ static void on_shutdown_deadline(struct deadline *d)
     atomic_store(&host->shutdown_finished, true);
 }
 
+/* Time does not pass by itself while scripts run. */
+static bool is_simulated_time(const struct script_host *host)
+{
+    return host->options.preempt == NULL;
+}
+
 struct script_host *script_host_new(const struct script_options *options)
 {
     ASSERT(options->request != NULL);
     struct script_host *host = NEW(struct script_host);
     host->options = *options;
-    set_defaults(&host->options.limits);
+    script_limits_fill(&host->options.limits);
     host->node_id = copy_or_empty(options->node.id);
     host->node_addr = copy_or_empty(options->node.addr);
     host->node_version = copy_or_empty(options->node.version);
@@ -71,12 +80,21 @@ struct script_host *script_host_new(const struct script_options *options)
     return host;
 }
 
+void script_host_kill(struct script_host *host)
+{
+    if (host != NULL) {
+        host->dead = true;
+        script_host_free(host);
+    }
+}
+
 void script_host_free(struct script_host *host)
 {
     if (host == NULL) {
         return;
     }
     host->freeing = true;
+    eval_close(host);
     struct app *app;
     while ((app = TAILQ_FIRST(&host->apps)) != NULL) {
         TAILQ_REMOVE(&host->apps, app, link);
@@ -152,6 +170,7 @@ static void take_lists(struct script_host *host, struct inbox_batch *batch)
         free(item);
     }
     feed_take(host, &batch->commits);
+    eval_take(host, &batch->evals);
 }
 
 /* What others have left here since the last run. */
@@ -186,6 +205,11 @@ static void start_due_hooks(struct script_host *host)
     }
 }
 
+static bool has_spent_much(const struct script_host *host)
+{
+    return is_simulated_time(host) && host->spent_us >= SPENT_US_MIN;
+}
+
 /* One slice for each task that is ready now. */
 static void run_round(struct script_host *host)
 {
@@ -196,7 +220,7 @@ static void run_round(struct script_host *host)
         TAILQ_REMOVE(&host->ready, task, run_link);
         task->queued = false;
         task_run(task); /* it may be gone afterwards: only its address is compared */
-    } while (task != last && !TAILQ_EMPTY(&host->ready));
+    } while (task != last && !TAILQ_EMPTY(&host->ready) && !has_spent_much(host));
 }
 
 static bool has_work(const struct script_host *host)
@@ -213,7 +237,7 @@ static void run_rounds(struct script_host *host)
         deadlines_fire(&host->deadlines, now_us);
         start_due_hooks(host);
         feed_release(host);
-        if (!has_work(host) || now_us - began_us > RUN_US_MAX) {
+        if (!has_work(host) || now_us - began_us > RUN_US_MAX || has_spent_much(host)) {
             break;
         }
         if (!ticking) {
@@ -307,19 +331,37 @@ static void publish(struct script_host *host)
     pthread_mutex_unlock(&host->publish_lock);
 }
 
+/* When it is to run again. */
+static uint64_t next_run(struct script_host *host)
+{
+    uint64_t now_us = host_now_us(host);
+    if (has_spent_much(host)) {
+        host->busy_until_us = now_us + host->spent_us;
+        host->spent_us = 0;
+    }
+    if (!has_work(host)) {
+        uint64_t next_us = deadlines_next(&host->deadlines);
+        return next_us > host->busy_until_us ? next_us : host->busy_until_us;
+    }
+    if (host->busy_until_us > now_us) {
+        return host->busy_until_us;
+    }
+    /* Tasks that keep each other busy would stop simulated time for ever. */
+    return is_simulated_time(host) ? now_us + GO_ON_US : now_us;
+}
+
 uint64_t script_host_run(struct script_host *host)
 {
+    if (host_now_us(host) < host->busy_until_us) {
+        return host->busy_until_us;
+    }
     take_inbox(host);
     run_rounds(host);
     if (host->shutting_down && shutdown_hooks_done(host)) {
         atomic_store(&host->shutdown_finished, true);
     }
     publish(host);
-    if (!has_work(host)) {
-        return deadlines_next(&host->deadlines);
-    }
-    /* Tasks that keep each other busy would stop simulated time for ever. */
-    return host_now_us(host) + (host->options.preempt == NULL ? 1000 : 0);
+    return next_run(host);
 }
 
 bool script_host_shutdown_finished(const struct script_host *host)
@@ -333,6 +375,7 @@ void script_host_stats(const struct script_host *host, struct script_stats *out)
     pthread_mutex_lock(lock);
     *out = host->published;
     pthread_mutex_unlock(lock);
+    inbox_counts((struct inbox *)&host->inbox, &out->events_waiting, &out->commits_held);
 }
 
 struct slice script_host_hooks(const struct script_host *host)

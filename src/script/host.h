@@ -21,10 +21,12 @@
 #include "script/request_table.h"
 #include "script/script.h"
 
+struct eval;
 struct hook;
 struct task;
 struct told;
 
+LIST_HEAD(eval_list, eval);
 TAILQ_HEAD(task_list, task);
 TAILQ_HEAD(hook_list, hook);
 
@@ -68,6 +70,7 @@ struct script_host {
     struct inbox inbox;
     struct request_table requests; /* of tasks */
     uint64_t own_requests;         /* sent by the host itself */
+    struct eval_list evals;        /* under way */
     struct feed feed;
     uint64_t event_seq;                             /* of the last event told */
     struct told *state_events[SCRIPT_STATE_EVENTS]; /* the last of each, for replay */
@@ -95,6 +98,12 @@ struct script_host {
 
     uint64_t fail_after; /* for tests: struct memory's, of the next app */
     bool freeing;
+    bool dead; /* the process has died: no code of scripts runs */
+    /* Simulation, where time stands still while scripts run: what they used is made up for
+     * afterwards. */
+    uint64_t spent_us;
+    uint64_t busy_until_us;
+    uint64_t cursors; /* of commit hooks, so far */
     uint64_t inbox_dropped;
     struct script_stats stats; /* the host's own */
     uint64_t published_us;

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "script/eval.h"
 #include "script/host.h"
 
 int event_state_slot(const char *name)
@@ -52,6 +53,7 @@ void inbox_init(struct inbox *box, const struct script_options *options)
     STAILQ_INIT(&box->replies);
     STAILQ_INIT(&box->events);
     STAILQ_INIT(&box->commits);
+    STAILQ_INIT(&box->evals);
 }
 
 void inbox_close(struct inbox *box)
@@ -99,9 +101,11 @@ void inbox_take(struct inbox *box, struct inbox_batch *out)
     STAILQ_INIT(&out->replies);
     STAILQ_INIT(&out->events);
     STAILQ_INIT(&out->commits);
+    STAILQ_INIT(&out->evals);
     STAILQ_CONCAT(&out->replies, &box->replies);
     STAILQ_CONCAT(&out->events, &box->events);
     STAILQ_CONCAT(&out->commits, &box->commits);
+    STAILQ_CONCAT(&out->evals, &box->evals);
     box->events_count = 0;
     pthread_mutex_unlock(&box->lock);
 }
@@ -110,6 +114,14 @@ void inbox_view(struct inbox *box, struct script_view *out)
 {
     pthread_mutex_lock(&box->lock);
     *out = box->view;
+    pthread_mutex_unlock(&box->lock);
+}
+
+void inbox_counts(struct inbox *box, uint64_t *events, uint64_t *commits)
+{
+    pthread_mutex_lock(&box->lock);
+    *events = box->events_count;
+    *commits = box->commits_held;
     pthread_mutex_unlock(&box->lock);
 }
 
@@ -263,6 +275,15 @@ void script_host_set_view(struct script_host *host, const struct script_view *vi
     } else {
         pthread_mutex_unlock(&box->lock);
     }
+}
+
+void script_host_eval(struct script_host *host, const struct script_eval *eval)
+{
+    struct eval *copy = eval_new(eval);
+    struct inbox *box = &host->inbox;
+    pthread_mutex_lock(&box->lock);
+    STAILQ_INSERT_TAIL(&box->evals, copy, waiting);
+    leave(box);
 }
 
 static void raise_flag(struct script_host *host, unsigned flag, unsigned clear)

@@ -41,6 +41,9 @@ struct commit_item {
 STAILQ_HEAD(commit_items, commit_item);
 void commit_item_free(struct commit_item *item);
 
+struct eval;
+STAILQ_HEAD(eval_items, eval);
+
 enum inbox_flag {
     INBOX_VIEW = 1,
     INBOX_END_LEADER_WORK = 2,
@@ -64,6 +67,7 @@ struct inbox {
     uint32_t events_count;
     uint32_t events_max;
     uint64_t events_dropped;
+    struct eval_items evals;
 
     struct commit_items commits;
     uint64_t feed;         /* the only one accepted */
@@ -85,12 +89,16 @@ struct inbox_batch {
     struct reply_items replies;
     struct event_items events;
     struct commit_items commits;
+    struct eval_items evals;
     uint64_t events_dropped; /* in all */
 };
 void inbox_take(struct inbox *box, struct inbox_batch *out);
 
 /* The latest view. */
 void inbox_view(struct inbox *box, struct script_view *out);
+
+/* What waits, and what was accepted and not yet released. */
+void inbox_counts(struct inbox *box, uint64_t *events, uint64_t *commits);
 
 /* Begin a new feed: commits of the former one that wait here are dropped, with keep_waiting only
  * those that are still to come. Returns its number. */

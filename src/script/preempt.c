@@ -166,6 +166,9 @@ void preempt_end(struct task *task)
 {
     struct script_host *host = task->app->host;
     ASSERT(host->current == task);
+    if (counts_instructions(host)) {
+        host->spent_us += preempt_used_us(task) - task->burst_us;
+    }
     task->burst_us = preempt_used_us(task);
     set_running(host, NULL);
     host->current = NULL;

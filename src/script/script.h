@@ -68,11 +68,27 @@ struct script_limits {
     uint64_t lease_margin_us; /* leader-only work ends this long before the lease; 10 ms */
 };
 
+/* Replaces what is 0 by its default. */
+void script_limits_fill(struct script_limits *limits);
+
 struct script_node {
     const char *id; /* "n1" */
     const char *addr;
     const char *version;
     const char *cluster;
+};
+
+/* What a watcher may see, for the invariants of the simulator. Any may be NULL. Called on the
+ * host's thread, from inside script_host_run(); must not call back into the host. */
+struct script_observer {
+    void *ctx;
+    /* A task that works for a while_leader is about to be given a slice. */
+    void (*leader_work)(void *ctx, uint64_t token);
+    /* A commit hook is called. cursor: another number each time that a hook begins anew; of one
+     * cursor the indexes ascend without holes, but for what a gap event said. */
+    void (*commit)(void *ctx, uint64_t cursor, uint64_t index);
+    /* An event of the host's own is told to hooks: error, shutdown, those of mk.emit. */
+    void (*event)(void *ctx, const char *name, uint64_t term, struct bytes fields);
 };
 
 struct script_options {
@@ -89,6 +105,7 @@ struct script_options {
     void (*request)(void *ctx, struct script_request *request);
     void (*wake)(void *ctx); /* [any thread]; may be NULL */
     void *ctx;
+    struct script_observer observer;
 };
 
 /* Everything options points to stays valid until script_host_free(). */
@@ -96,6 +113,9 @@ struct script_host *script_host_new(const struct script_options *options);
 /* Ends all applications without running anything more of theirs than their <close> variables.
  * Requests not yet answered are forgotten. Accepts NULL. */
 void script_host_free(struct script_host *host);
+/* The same for a process that has died: nothing of theirs runs any more, no <close> variable is
+ * closed. Accepts NULL. */
+void script_host_kill(struct script_host *host);
 
 /* ---- applications -------------------------------------------------------------------------- */
 
@@ -230,6 +250,24 @@ void script_host_shutdown_begin(struct script_host *host, uint64_t deadline_us);
 /* The shutdown hooks are through, or their deadline has passed. [any thread] */
 bool script_host_shutdown_finished(const struct script_host *host);
 
+/* ---- evaluation ---------------------------------------------------------------------------- */
+
+struct script_eval {
+    const char *app; /* whose globals it shares; NULL: those of "eval", which is made when needed
+                        and where mk is a global */
+    struct bytes source; /* an expression, or a chunk that returns its results */
+    struct bytes args;   /* MessagePack array, what ... is in it; empty: none */
+    /* Called once, on the host's thread: the results as a MessagePack array, or an error: NOT_FOUND
+     * (no such app), INVALID (syntax, args, results that have no MessagePack), REJECTED (it
+     * raised), CANCELLED (killed over its budget), SHUTDOWN. message says more; it may be NULL.
+     * Borrowed. */
+    void (*done)(void *ctx, enum err err, const char *message, struct bytes results);
+    void *ctx;
+};
+/* Run a piece of Lua as a task of an application: it may wait like any other. What eval points to
+ * is copied. [any thread] */
+void script_host_eval(struct script_host *host, const struct script_eval *eval);
+
 /* ---- figures ------------------------------------------------------------------------------- */
 
 struct script_stats {
@@ -242,6 +280,8 @@ struct script_stats {
     uint64_t requests;
     uint64_t requests_pending;
     uint64_t commits_delivered;
+    uint64_t commits_held;   /* taken from the node and not yet through all hooks */
+    uint64_t events_waiting; /* for the host itself, not yet at its hooks */
     uint64_t memory_bytes;
 };
 /* As of the end of the last run. [any thread] */

@@ -123,12 +123,7 @@ static int task_main(lua_State *L)
 static void on_alarm(struct deadline *d)
 {
     struct task *task = (struct task *)((char *)d - offsetof(struct task, alarm));
-    if (task->state == TASK_READY) {
-        TAILQ_INSERT_TAIL(&task->app->host->ready, task, run_link); /* its turn, in simulation */
-        task->queued = true;
-    } else {
-        task_wake(task, WAKE_TIME);
-    }
+    task_wake(task, WAKE_TIME);
 }
 
 static void on_end_by(struct deadline *d)

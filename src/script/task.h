@@ -12,7 +12,7 @@
 
 #include "script/host.h"
 
-enum task_kind { TASK_MAIN, TASK_SPAWNED, TASK_HOOK, TASK_LEAD };
+enum task_kind { TASK_MAIN, TASK_SPAWNED, TASK_HOOK, TASK_LEAD, TASK_EVAL };
 enum task_state { TASK_READY, TASK_RUNNING, TASK_WAITING, TASK_ENDED };
 enum task_outcome { TASK_RETURNED, TASK_FAILED, TASK_WAS_CANCELLED, TASK_WAS_KILLED };
 enum task_wake { WAKE_NONE, WAKE_CALL, WAKE_TIME, WAKE_CANCEL };

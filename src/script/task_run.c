@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "script/hook.h"
 #include "script/preempt.h"
 #include "script/report.h"
 #include "script/task.h"
@@ -39,7 +40,7 @@ static void tell_failure(lua_State *L, struct task *task)
         }
         task_cancel(parent, ERR_CANCELLED, "a task in its scope has failed",
                     task_unwind_end(parent));
-    } else if (has_taker(task)) {
+    } else if (task->kind == TASK_EVAL || has_taker(task)) {
         return;
     } else if (task->outcome == TASK_WAS_KILLED) {
         report_error(task->app, task->where, task->kill_reason, NULL, task->app->errors + 1);
@@ -83,7 +84,7 @@ static int keep_result(lua_State *L)
         return keep_error(L, task);
     }
     int results = lua_gettop(task->L);
-    if (task->kind == TASK_SPAWNED && results > 0) {
+    if ((task->kind == TASK_SPAWNED || task->kind == TASK_EVAL) && results > 0) {
         luaL_checkstack(L, results + 4, "results");
         lua_createtable(L, results, 1);
         lua_xmove(task->L, L, results);
@@ -246,14 +247,7 @@ static void yielded(struct task *task)
         }
         break;
     case YIELD_TURN:
-        task->state = TASK_READY;
-        if (host->options.preempt == NULL) {
-            /* The time that it has used passes. */
-            deadline_set(&host->deadlines, &task->alarm,
-                         host_now_us(host) + host->options.limits.slice_us);
-        } else {
-            task_make_ready(task);
-        }
+        task_make_ready(task);
         break;
     case YIELD_USER: /* a C module's own doing: nobody is there to resume it */
         snprintf(task->kill_reason, sizeof task->kill_reason,
@@ -268,6 +262,14 @@ static void yielded(struct task *task)
         }
         kill_now(task);
         break;
+    }
+}
+
+static void observe_leader_work(const struct task *task)
+{
+    const struct script_observer *observer = &task->app->host->options.observer;
+    if (task->lead != NULL && observer->leader_work != NULL) {
+        observer->leader_work(observer->ctx, task->lead->lead.token);
     }
 }
 
@@ -289,6 +291,7 @@ void task_run(struct task *task)
     int arguments = (int)task->arguments;
     task->arguments = 0;
     int results = 0;
+    observe_leader_work(task);
     preempt_begin(task);
     int status = lua_resume(task->L, app->main, arguments, &results);
     preempt_end(task);
@@ -307,7 +310,9 @@ void task_drop_all(struct app *app)
     struct task *task;
     TAILQ_FOREACH (task, &app->tasks, app_link) {
         task->ended = NULL;
-        close_threads(task);
+        if (!app->host->dead) {
+            close_threads(task);
+        }
         drop_resources(task);
         task->state = TASK_ENDED;
     }

@@ -117,6 +117,10 @@ static void make_host(struct cluster *c, uint32_t i, const struct membership *me
         .restart_min_us = 10 * MS,
         .restart_max_us = 1000 * MS,
         .events = c->events,
+        .scripts = o->scripts,
+        .scripts_count = o->scripts_count,
+        .evals = o->evals,
+        .script_limits = o->script_limits,
     };
     c->hosts[i] = sim_process_new(c->world, c->net, &options, safety_watch(c->safety));
 }
@@ -141,6 +145,8 @@ struct cluster *cluster_new(const struct cluster_options *options)
                                .ids = c->ids,
                                .all = c->hosts,
                                .leases = options->leases,
+                               .leader_work = options->leases && options->raft.lease,
+                               .script_limits = options->script_limits,
                                .promised = options->promised,
                                .ctx = options->promised_ctx,
                                .in_transfer = options->in_transfer,

@@ -29,6 +29,12 @@ struct cluster_options {
     uint64_t segment_bytes;
     uint64_t cache_bytes_max; /* 0: the node's default */
     struct node_snapshot_options snapshot;
+    /* Scripts of every node, and their limits (0: the host's defaults). A script that cannot be
+     * loaded is a violation. Borrowed for the life of the cluster. */
+    const struct script_app *scripts;
+    uint32_t scripts_count;
+    struct script_limits script_limits;
+    bool evals; /* sim_process_eval() also where there are no scripts */
     /* Clock rates of the hosts. */
     int32_t rate_ppm[SIM_NET_HOSTS_MAX];
     bool leases; /* the rates are within the drift bound: check that leases exclude each other */

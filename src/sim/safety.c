@@ -106,6 +106,7 @@ static void on_started(void *ctx, uint32_t host, const struct node *n)
                   (unsigned long long)h->term, (unsigned long long)raft_last_index(core));
     safety_log_started(s, host);
     safety_durable_started(s, host);
+    safety_scripts_started(s, host);
 }
 
 static void on_ended(void *ctx, uint32_t host, const struct node *n, enum sim_end how)
@@ -366,6 +367,7 @@ struct safety *safety_new(struct world *w, struct timeline *timeline,
         .job_done = on_job_done,
         .handled = on_handled,
     };
+    safety_scripts_watch(&s->watch);
     return s;
 }
 
@@ -377,6 +379,8 @@ void safety_free(struct safety *s)
     for (uint32_t i = 0; i < SIM_NET_HOSTS_MAX; i++) {
         free(s->hosts[i].hashes);
         free(s->hosts[i].writes);
+        free(s->hosts[i].told);
+        free(s->hosts[i].gaps);
     }
     sim_map_close(&s->leaders);
     sim_map_close(&s->votes);
@@ -400,6 +404,7 @@ const struct safety_violation *safety_violation(const struct safety *s)
 void safety_forget_leases(struct safety *s)
 {
     s->options.leases = false;
+    s->options.leader_work = false;
 }
 
 raft_index safety_committed(const struct safety *s)

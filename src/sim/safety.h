@@ -18,6 +18,9 @@
  *     progress              match < next; match is in the follower's log, on its disk
  *     lease                 no two nodes hold it at once, in true time
  *     once                  a command changes the state once
+ *     scripts               a commit hook is told each entry once in a run, in order, without holes
+ *                           but for gaps it was told of; no leader-only work of an older leadership
+ *                           runs after that of a newer one began; what waits for scripts is bounded
  *
  * The first violation stops the world. */
 #ifndef MK_SIM_SAFETY_H
@@ -36,7 +39,9 @@ struct safety_options {
     uint32_t hosts;                 /* all of them voters */
     const raft_id *ids;             /* borrowed */
     struct sim_process *const *all; /* borrowed, filled in before the world runs */
-    bool leases; /* clocks keep within the drift bound: leases exclude each other */
+    bool leases;      /* clocks keep within the drift bound: leases exclude each other */
+    bool leader_work; /* leases are on, so leader-only work excludes each other too */
+    struct script_limits script_limits;
     /* A vote or an acknowledgement has just left this host: a good moment for a fault. Not to be
      * acted on from inside. May be NULL. */
     void (*promised)(void *ctx, uint32_t host);
@@ -86,6 +91,8 @@ struct safety_stats {
     uint64_t snapshots; /* for which a log was compacted */
     uint64_t installs;
     raft_term term_max;
+    uint64_t commits_told; /* to hooks */
+    uint64_t leader_slices;
 };
 const struct safety_stats *safety_stats(const struct safety *s);
 

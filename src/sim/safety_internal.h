@@ -2,7 +2,8 @@
  *
  *     safety.c          the watch, roles, terms and votes, leases
  *     safety_log.c      what the logs hold, what is committed and applied
- *     safety_durable.c  what the disks hold, what was promised */
+ *     safety_durable.c  what the disks hold, what was promised
+ *     safety_scripts.c  what scripts are told, and when they work */
 #ifndef MK_SIM_SAFETY_INTERNAL_H
 #define MK_SIM_SAFETY_INTERNAL_H
 
@@ -17,6 +18,17 @@ struct pending_write {
     raft_term term;
     raft_id vote;
     raft_index truncate_from, lo, hi;
+};
+
+/* Where a commit hook of a process stands. */
+struct told_commits {
+    uint64_t cursor;
+    uint64_t last; /* index */
+};
+
+/* [from, to]: commits that the hooks of a process will not be told. */
+struct told_gap {
+    raft_index from, to;
 };
 
 /* What the checker knows of one host. */
@@ -47,6 +59,12 @@ struct watched {
     raft_term promised_term;
     raft_index promised_index;
     uint64_t promised_hash; /* of the prefix up to promised_index */
+
+    /* safety_scripts.c: of this process. */
+    struct told_commits *told;
+    size_t told_count, told_capacity;
+    struct told_gap *gaps;
+    size_t gaps_count, gaps_capacity;
 };
 
 struct committed {
@@ -71,6 +89,7 @@ struct safety {
     struct committed *committed; /* by index */
     raft_index committed_count;  /* [1, committed_count] */
     size_t committed_capacity;
+    uint64_t work_token;         /* the newest leadership under which leader-only work has run */
     struct raft_decoded decoded; /* scratch */
     struct raft_status status;   /* scratch */
     struct safety_stats stats;
@@ -92,6 +111,10 @@ void safety_log_replaced(struct safety *s, uint32_t host, struct raft_pos base);
 /* Its state is that of a snapshot which ends with this entry. */
 void safety_log_restored(struct safety *s, uint32_t host, raft_index last);
 uint64_t safety_log_hash(const struct safety *s, uint32_t host, raft_index index);
+
+/* safety_scripts.c */
+void safety_scripts_watch(struct sim_watch *watch);
+void safety_scripts_started(struct safety *s, uint32_t host);
 
 /* safety_durable.c */
 void safety_durable_started(struct safety *s, uint32_t host);

@@ -28,7 +28,28 @@ static void take_part(struct sim_process *p, struct node *n)
         p->watch->started(p->watch->ctx, p->options.host, n);
     }
     node_start(n);
+    sim_scripts_start(p->scripts);
     sim_process_handle(p, &(struct happening){.kind = HAPPENING_ROUND});
+}
+
+/* False: an application cannot be loaded. */
+static bool open_scripts(struct sim_process *p)
+{
+    struct why why = {{0}};
+    if (sim_scripts_open(p, &p->scripts, &why) == ERR_OK) {
+        return true;
+    }
+    sim_process_guardian_ends(p);
+    if (p->watch->scripts_refused != NULL) {
+        p->watch->scripts_refused(p->watch->ctx, p->options.host, why.text);
+    }
+    return false;
+}
+
+static void close_scripts(struct sim_process *p, bool planned)
+{
+    sim_scripts_close(p->scripts, planned);
+    p->scripts = NULL;
 }
 
 static void refused(struct sim_process *p, enum err e, const char *why)
@@ -43,6 +64,9 @@ static void refused(struct sim_process *p, enum err e, const char *why)
 void sim_process_start(struct sim_process *p)
 {
     sim_process_forget(p);
+    if (!open_scripts(p)) {
+        return;
+    }
     const struct node_ports ports = sim_process_ports(p);
     struct node_options options = p->options.node;
     options.observer = sim_process_observer(p);
@@ -53,6 +77,11 @@ void sim_process_start(struct sim_process *p)
     struct node *n = NULL;
     struct why why = {{0}};
     enum err e = node_open(&options, &ports, &n, &why);
+    if (e == ERR_OK && p->scripts != NULL) {
+        node_set_script_host(n, sim_scripts_host(p->scripts));
+    } else if (e != ERR_OK) {
+        close_scripts(p, false);
+    }
     if (disturbed) {
         p->recovery_operations = 0;
         if (e != ERR_OK) {
@@ -79,6 +108,7 @@ static void end_process(struct sim_process *p, enum sim_end how)
     sim_net_process_down(p->net, p->options.host, how == SIM_END_HOST);
     node_free(p->node);
     p->node = NULL;
+    close_scripts(p, how == SIM_END_STOPPED);
     sim_process_drop_backlog(p);
     sim_process_forget(p);
     p->ending = false;
@@ -147,6 +177,7 @@ void sim_process_free(struct sim_process *p)
     p->ending = true;
     sim_fs_crash_process(p->fs);
     node_free(p->node);
+    close_scripts(p, false);
     sim_process_drop_backlog(p);
     sim_fs_free(p->fs);
     free(p);
@@ -169,6 +200,15 @@ bool sim_process_call(struct sim_process *p, struct bytes method, struct bytes p
     sim_process_handle(p, &h);
     slice_close(&h.method);
     slice_close(&h.frame);
+    return true;
+}
+
+bool sim_process_eval(struct sim_process *p, const struct script_eval *eval)
+{
+    if (p->node == NULL || p->ending || p->scripts == NULL) {
+        return false;
+    }
+    script_host_eval(sim_scripts_host(p->scripts), eval);
     return true;
 }
 

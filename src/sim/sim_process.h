@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "node/node.h"
+#include "script/script.h"
 #include "sim/events.h"
 #include "sim/sim_clock.h"
 #include "sim/sim_executor.h"
@@ -34,6 +35,14 @@ enum sim_end {
     SIM_END_FAILED,   /* the node gave up (its disk failed); not restarted by itself */
 };
 const char *sim_end_name(enum sim_end end);
+
+/* What waits between a node and its scripts, in items. */
+struct sim_script_queues {
+    uint64_t events;   /* for the host */
+    uint64_t commits;  /* for hooks */
+    uint64_t pending;  /* requests without an answer */
+    uint64_t requests; /* for the node */
+};
 
 /* All are called from the world; host is an index. Any may be NULL. */
 struct sim_watch {
@@ -56,6 +65,16 @@ struct sim_watch {
     void (*job_done)(void *ctx, uint32_t host, uint64_t ordinal, bool synced);
     /* The process has handled what happened to it. */
     void (*handled)(void *ctx, uint32_t host);
+    /* What hooks are told (node_observer.event, script_observer.event). */
+    void (*event)(void *ctx, uint32_t host, const char *name, raft_term term, struct bytes fields);
+    /* The scripts of the process: a line that was logged, without its time; an application that
+     * could not be loaded, so that nothing starts; leader-only work and commits as in struct
+     * script_observer; what is in their queues after they ran. */
+    void (*said)(void *ctx, uint32_t host, const char *line);
+    void (*scripts_refused)(void *ctx, uint32_t host, const char *why);
+    void (*leader_work)(void *ctx, uint32_t host, uint64_t token);
+    void (*commit_told)(void *ctx, uint32_t host, uint64_t cursor, uint64_t index);
+    void (*scripts_ran)(void *ctx, uint32_t host, const struct sim_script_queues *queues);
 };
 
 struct sim_process_options {
@@ -70,6 +89,10 @@ struct sim_process_options {
     struct sim_span death_time;  /* from death to the certificates */
     struct sim_span round_delay; /* from the first to the last event of a round */
     uint64_t restart_min_us, restart_max_us;
+    const struct script_app *scripts; /* of every process; borrowed */
+    uint32_t scripts_count;
+    bool evals; /* sim_process_eval() also without scripts */
+    struct script_limits script_limits;
     struct events *events; /* what its nodes tell hooks; borrowed; NULL: not recorded */
 };
 
@@ -106,6 +129,10 @@ bool sim_process_replay_certificate(struct sim_process *p, uint32_t to);
  * ends: then with ERR_SHUTDOWN or ERR_UNREACHABLE, which to a client are a broken connection. */
 bool sim_process_call(struct sim_process *p, struct bytes method, struct bytes params,
                       node_reply_fn reply, void *ctx);
+
+/* script_host_eval(). False if there is nobody to ask: then done is not called. It is called
+ * exactly once otherwise, when the process ends with ERR_SHUTDOWN. */
+bool sim_process_eval(struct sim_process *p, const struct script_eval *eval);
 
 /* NULL if there is no process. */
 struct node *sim_process_node(const struct sim_process *p);

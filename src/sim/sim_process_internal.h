@@ -3,7 +3,8 @@
  *     sim_process.c           the host: a process opened, ended, called, looked at
  *     sim_process_guardian.c  its guardian: starts, back-off, certificates of death
  *     sim_process_loop.c      the process's loop: happenings, backlog, timers, rounds, pauses
- *     sim_process_ports.c     what the node is given, and what the network and the disk report */
+ *     sim_process_ports.c     what the node is given, and what the network and the disk report
+ *     sim_scripts.c           its scripts */
 #ifndef MK_SIM_SIM_PROCESS_INTERNAL_H
 #define MK_SIM_SIM_PROCESS_INTERNAL_H
 
@@ -11,6 +12,7 @@
 
 #include "base/rng.h"
 #include "sim/sim_process.h"
+#include "sim/sim_scripts.h"
 
 enum happening_kind {
     HAPPENING_FRAME,
@@ -22,6 +24,7 @@ enum happening_kind {
     HAPPENING_TICK,
     HAPPENING_ROUND,
     HAPPENING_STOP,
+    HAPPENING_SCRIPTS, /* they ask for something */
 };
 
 /* Something for the loop of the process to handle. Slices are borrowed, but owned in the backlog.
@@ -61,7 +64,8 @@ struct sim_process {
     bool certified;
 
     struct node *node;
-    uint64_t incarnations; /* also the generation of the process's scheduled calls */
+    struct sim_scripts *scripts; /* NULL: none */
+    uint64_t incarnations;       /* also the generation of the process's scheduled calls */
     struct entropy_port entropy;
     struct transport_port transport;
     bool ending; /* being torn down: ports are dead */
@@ -99,6 +103,9 @@ void sim_process_forget(struct sim_process *p);
 
 /* ---- its ports (sim_process_ports.c) -------------------------------------------------------- */
 
+/* Something that hooks are told: recorded, watched. */
+void sim_process_event(struct sim_process *p, const char *name, raft_term term,
+                       struct bytes fields);
 /* Sets up p's ports, and has the network and the executor report to p. Once, of a new host. */
 void sim_process_connect(struct sim_process *p);
 struct node_ports sim_process_ports(struct sim_process *p);

@@ -98,6 +98,9 @@ static void dispatch(struct sim_process *p, struct happening *h)
     case HAPPENING_STOP:
         node_shutdown(n, sim_clock_now_us(&p->clock) + STOP_DEADLINE_US, shutdown_done, p);
         break;
+    case HAPPENING_SCRIPTS:
+        sim_scripts_drain(p->scripts);
+        break;
     }
 }
 
@@ -201,6 +204,7 @@ void sim_process_resume(struct sim_process *p)
         return;
     }
     p->paused = false;
+    sim_scripts_resume(p->scripts);
     /* Timers are overdue as well as frames, and a loop may look at either first. */
     if (rng_chance(&p->rng, 0.5)) {
         perform(p, &(struct happening){.kind = HAPPENING_TICK});
@@ -217,5 +221,6 @@ void sim_process_clock_changed(struct sim_process *p)
 {
     if (p->node != NULL && !p->paused) {
         schedule_wake(p);
+        sim_scripts_clock_changed(p->scripts);
     }
 }

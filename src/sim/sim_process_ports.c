@@ -57,6 +57,30 @@ static void transport_set_peers(void *ctx, const struct transport_peer *peers, u
     }
 }
 
+void sim_process_event(struct sim_process *p, const char *name, raft_term term, struct bytes fields)
+{
+    if (p->options.events != NULL) {
+        events_record(p->options.events, p->options.host, name, term, fields);
+    }
+    if (p->watch->event != NULL) {
+        p->watch->event(p->watch->ctx, p->options.host, name, term, fields);
+    }
+}
+
+static void on_want_shutdown(void *ctx, uint64_t incarnation)
+{
+    struct sim_process *p = ctx;
+    if (sim_process_is_current(p, incarnation)) {
+        sim_process_stop(p);
+    }
+}
+
+static void want_shutdown(void *ctx)
+{
+    struct sim_process *p = ctx;
+    world_after(p->world, 0, on_want_shutdown, p, p->incarnations);
+}
+
 static void want_round_end(void *ctx)
 {
     struct sim_process *p = ctx;
@@ -101,10 +125,7 @@ static void observe_applied(void *ctx, struct raft_pos pos, const struct entry *
 
 static void observe_event(void *ctx, const char *name, raft_term term, struct bytes fields)
 {
-    struct sim_process *p = ctx;
-    if (p->options.events != NULL) {
-        events_record(p->options.events, p->options.host, name, term, fields);
-    }
+    sim_process_event(ctx, name, term, fields);
 }
 
 static void observe_restored(void *ctx, struct raft_pos last)
@@ -190,6 +211,7 @@ struct node_ports sim_process_ports(struct sim_process *p)
         .page = &p->page,
         .ctx = p,
         .want_round_end = want_round_end,
+        .want_shutdown = want_shutdown,
         .stopped = node_stopped,
     };
 }

@@ -28,7 +28,7 @@ struct timeline_at {
 void timeline_step(struct timeline *t, struct timeline_at at, const struct raft_event *event,
                    const struct raft_effects *effects, const struct raft *core);
 /* Anything else: a fault, a start, an end. Cut at TIMELINE_NOTE_MAX bytes. */
-enum { TIMELINE_NOTE_MAX = 160 };
+enum { TIMELINE_NOTE_MAX = 400 };
 void timeline_note(struct timeline *t, struct timeline_at at, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
