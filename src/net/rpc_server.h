@@ -59,8 +59,8 @@ void rpc_fail(struct rpc_call *call, enum err e, const char *message, const char
               struct bytes data);
 
 bool rpc_call_is_notification(const struct rpc_call *call);
-/* Is the connection still there? A client that said it will send no more may be gone or wait for its
- * answers: that counts as there. */
+/* Is the connection still there? A client that said it will send no more may be gone or wait for
+ * its answers: that counts as there. */
 bool rpc_call_connected(const struct rpc_call *call);
 /* cb is called when the connection goes, or the client says that it sends no more, before the call
  * is answered (answer it then, or later). */
