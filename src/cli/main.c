@@ -19,6 +19,7 @@ const struct cli_verb cli_verbs[] = {
     {"members", "members [list]", "who is in the cluster", cmd_members},
     {"transfer", "transfer [ID]", "have another node lead", cmd_transfer},
     {"hooks", "hooks", "what the scripts listen to", cmd_hooks},
+    {"test", "test FILE...", "run tests of clusters and scripts", cmd_test},
     {"check-history", "check-history FILE", "is what clients saw linearizable?", cmd_check_history},
     {"version", "version", "print the version", cmd_version},
     {"help", "help [VERB]", "show this", cmd_help},

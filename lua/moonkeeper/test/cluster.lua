@@ -1,0 +1,387 @@
+-- t.cluster: a cluster, simulated or of real processes, and its nodes. Thin: what is done is done by
+-- the driver (src/scenario), which is asked with core.request.
+local core = require "moonkeeper.core"
+local expect = require "moonkeeper.test.expect"
+
+local LEADER_TIMEOUT_MS = 5000
+local PROPOSE_TIMEOUT_MS = 5000
+
+local Cluster, Node = { __name = "cluster" }, { __name = "node" }
+Cluster.__index, Node.__index = Cluster, Node
+
+-- Misuse raises; what may be expected to fail returns nil and the error.
+local function ask(...)
+  local result, err = core.request(...)
+  if err and err.code == "invalid" then error(err.message, 3) end
+  return result, err
+end
+
+-- What must not fail: what a test does to its cluster.
+local function must(...)
+  local result, err = core.request(...)
+  if err then expect.raise(tostring(err)) end
+  return result
+end
+
+-- Nothing of what is waited for comes without time going on.
+local function pause(c) core.sleep(c.poll_ms) end
+
+-- Cluster -----------------------------------------------------------------------------------------
+
+function Cluster.new(options, mode)
+  local opened, err = core.request("cluster_open", options or {})
+  if not opened then error(err.message, 3) end
+  local c = setmetatable({
+    number = opened.number,
+    n = opened.nodes,
+    hosts = opened.nodes + opened.spares,
+    mode = mode,
+    poll_ms = mode == "sim" and 1 or 20,
+    members = {},
+    isolated = {},
+    cuts = {},
+  }, Cluster)
+  for id = 1, c.hosts do c.members[id] = setmetatable({ id = id, cluster = c }, Node) end
+  return c
+end
+
+function Cluster:node(id)
+  local node = self.members[id]
+  if not node then
+    error(("there is no node %s; they are numbered 1 to %d"):format(tostring(id), self.hosts), 2)
+  end
+  return node
+end
+
+function Cluster:nodes() return table.move(self.members, 1, self.hosts, 1, {}) end
+
+-- All that do not run, or one. Returns when they do.
+function Cluster:start(id) return ask("cluster_start", self.number, id) end
+
+function Cluster:restart(id) return ask("cluster_start", self.number, self:node(id).id) end
+
+function Cluster:stop(id) must("cluster_stop", self.number, self:node(id).id) end
+
+function Cluster:crash(id, how) must("cluster_crash", self.number, self:node(id).id, how or {}) end
+
+function Cluster:pause(id) must("cluster_pause", self.number, self:node(id).id, true) end
+
+function Cluster:resume(id) must("cluster_pause", self.number, self:node(id).id, false) end
+
+-- Stop it for good, and check that nothing was violated. A cluster that is forgotten is closed, and
+-- checked, when its test ends.
+function Cluster:close()
+  if not self.closed then
+    self.closed = true
+    must("cluster_close", self.number, true)
+  end
+end
+
+-- Of `local c <close> = t.cluster{}`. After an error there is nothing to check: the test has failed.
+function Cluster:__close(err)
+  if self.closed then return end
+  self.closed = true
+  if err == nil then
+    must("cluster_close", self.number, true)
+  else
+    core.request("cluster_close", self.number, false)
+  end
+end
+
+-- Links -------------------------------------------------------------------------------------------
+
+local function is_cut(c, from, to)
+  return (c.isolated[from] or c.isolated[to] or c.cuts[from .. ">" .. to]) and true or false
+end
+
+local function update_link(c, from, to)
+  must("cluster_cut", c.number, from, to, is_cut(c, from, to))
+end
+
+local function set_cut(c, from, to, cut)
+  c.cuts[c:node(from).id .. ">" .. c:node(to).id] = cut or nil
+  update_link(c, from, to)
+end
+
+local function set_isolated(c, id, isolated)
+  c.isolated[c:node(id).id] = isolated or nil
+  for other = 1, c.hosts do
+    if other ~= id then
+      update_link(c, id, other)
+      update_link(c, other, id)
+    end
+  end
+end
+
+-- One way.
+function Cluster:cut(from, to) set_cut(self, from, to, true) end
+
+function Cluster:mend(from, to) set_cut(self, from, to, nil) end
+
+-- From all others, until connect() or heal().
+function Cluster:isolate(id) set_isolated(self, id, true) end
+
+function Cluster:connect(id) set_isolated(self, id, nil) end
+
+-- The nodes of one group hear each other, and nobody of another group.
+function Cluster:partition(...)
+  local groups = { ... }
+  for a, group in ipairs(groups) do
+    for b, other in ipairs(groups) do
+      for _, from in ipairs(group) do
+        for _, to in ipairs(other) do
+          if from ~= to then set_cut(self, from, to, a ~= b or nil) end
+        end
+      end
+    end
+  end
+end
+
+-- All links as they were at first: no cuts, delays or drops.
+function Cluster:heal()
+  self.isolated, self.cuts = {}, {}
+  must("cluster_heal", self.number)
+end
+
+-- nil for from or to: all.
+local function each_link(c, from, to, fn)
+  for f = from or 1, from or c.hosts do
+    for t = to or 1, to or c.hosts do
+      if f ~= t then fn(c:node(f).id, c:node(t).id) end
+    end
+  end
+end
+
+-- opts: type (of message), p (probability per frame)
+function Cluster:delay(from, to, min_ms, max_ms, opts)
+  each_link(self, from, to, function(f, t)
+    must("cluster_delay", self.number, f, t, { min_ms = min_ms, max_ms = max_ms or min_ms,
+      type = opts and opts.type, p = opts and opts.p })
+  end)
+end
+
+-- opts: type, count (so many, then no more)
+function Cluster:drop(from, to, p, opts)
+  each_link(self, from, to, function(f, t)
+    must("cluster_drop", self.number, f, t, { p = p, type = opts and opts.type,
+      count = opts and opts.count })
+  end)
+end
+
+function Cluster:skew(id, offset_ms, ppm)
+  must("cluster_skew", self.number, self:node(id).id, offset_ms or 0, ppm or 0)
+end
+
+function Cluster:disk(id, kind, opts)
+  must("cluster_disk", self.number, self:node(id).id, kind, opts or {})
+end
+
+-- Time --------------------------------------------------------------------------------------------
+
+function Cluster:now_ms() return core.now_ms() end -- luacheck: ignore self
+
+function Cluster:run_for(ms) core.sleep(ms) end -- luacheck: ignore self
+
+-- Until pred returns something: that. pred may ask whatever a test may.
+function Cluster:run_until(pred, timeout_ms, message)
+  local end_ms = core.now_ms() + timeout_ms
+  repeat
+    local value = pred()
+    if value then return value end
+    pause(self)
+  until core.now_ms() > end_ms
+  expect.raise(("not within %d ms"):format(timeout_ms), message)
+end
+
+-- The node that leads in the highest term, if any does. opts.among: only these ids are asked.
+function Cluster:leader(opts)
+  local found = ask("cluster_leader", self.number, opts and opts.among, false)
+  return found and self.members[found] or nil
+end
+
+local function describe(c)
+  local lines = {}
+  for id = 1, c.hosts do
+    local s = core.request("node_control", c.number, id, "state", {})
+    lines[#lines + 1] = s and ("  n%d %s in term %d, log up to %d, committed up to %d"):format(id,
+      s.role, s.term, s.last_index, s.commit_index) or ("  n%d does not run"):format(id)
+  end
+  return table.concat(lines, "\n")
+end
+
+-- Until some node leads, and a no-op of its own is committed.
+function Cluster:wait_leader(timeout_ms, opts)
+  timeout_ms = timeout_ms or LEADER_TIMEOUT_MS
+  local end_ms = core.now_ms() + timeout_ms
+  repeat
+    local found = ask("cluster_leader", self.number, opts and opts.among, true)
+    if found then return self.members[found] end
+    pause(self)
+  until core.now_ms() > end_ms
+  expect.raise(("no leader within %d ms\n%s"):format(timeout_ms, describe(self)))
+end
+
+-- Commands ----------------------------------------------------------------------------------------
+
+-- Whom a client would ask: the leader, or whoever runs.
+local function spokesman(c)
+  local leader = c:leader()
+  if leader then return leader end
+  for _, node in ipairs(c.members) do
+    if node:alive() then return node end
+  end
+end
+
+local function nobody(timeout_ms)
+  core.sleep(timeout_ms)
+  return nil, core.error("not_leader", "no node runs")
+end
+
+function Cluster:propose(sm, cmd, args, opts)
+  local node = spokesman(self)
+  if not node then return nobody(opts and opts.timeout_ms or PROPOSE_TIMEOUT_MS) end
+  return node:propose(sm, cmd, args, opts)
+end
+
+function Cluster:query(sm, name, args, opts)
+  local node = spokesman(self)
+  if not node then return nobody(opts and opts.timeout_ms or PROPOSE_TIMEOUT_MS) end
+  return node:query(sm, name, args, opts)
+end
+
+-- Into the log of the leader: its index and term, at once, whether or not it will be committed.
+function Cluster:submit(bytes, opts)
+  local timeout_ms = opts and opts.timeout_ms or PROPOSE_TIMEOUT_MS
+  local end_ms = core.now_ms() + timeout_ms
+  local index, err
+  repeat
+    local leader = self:leader(opts)
+    if leader then
+      index, err = leader:submit(bytes)
+      if index then return index, err end
+    end
+    pause(self)
+  until core.now_ms() > end_ms
+  return nil, err or core.error("not_leader", "there is no leader")
+end
+
+-- How many running nodes have applied the entry at index; the bytes, if it was submitted.
+function Cluster:committed(index)
+  local count, bytes = 0, nil
+  for _, node in ipairs(self.members) do
+    local applied = core.request("node_control", self.number, node.id, "applied", { index })
+    if applied ~= nil and applied ~= core.null then
+      count = count + 1
+      bytes = type(applied) == "string" and applied or bytes
+    end
+  end
+  return count, bytes
+end
+
+-- Members -----------------------------------------------------------------------------------------
+
+function Cluster:add(id) return ask("cluster_member", self.number, "add", self:node(id).id) end
+
+function Cluster:remove(id) return ask("cluster_member", self.number, "remove", self:node(id).id) end
+
+-- Leadership goes to this node, or to whoever is best prepared.
+function Cluster:transfer(id, opts)
+  local leader = self:leader()
+  if not leader then return nil, core.error("not_leader", "there is no leader") end
+  return ask("node_call", self.number, leader.id, "transfer",
+    { id and "n" .. self:node(id).id or core.null, opts and opts.timeout_ms or PROPOSE_TIMEOUT_MS })
+end
+
+-- Looking -----------------------------------------------------------------------------------------
+
+-- In order of time. filter: name, node, since_ms
+function Cluster:events(filter)
+  return must("cluster_events", self.number, filter or {})
+end
+
+-- Requests sent, and their bytes. filter: node, type ("append", "vote", "snapshot", "timeout_now")
+function Cluster:rpcs(filter)
+  local sum = must("cluster_rpcs", self.number, filter or {})
+  return sum.count, sum.bytes
+end
+
+-- Raises if something is violated.
+function Cluster:check(rule)
+  local _, err = ask("cluster_check", self.number, rule)
+  if err then expect.raise(err.message) end
+end
+
+-- Every step from now on goes into a file.
+function Cluster:trace(path) must("cluster_trace", self.number, path) end
+
+-- Node --------------------------------------------------------------------------------------------
+
+function Node:__tostring() return "n" .. self.id end
+
+local function control(node, method, ...)
+  return ask("node_control", node.cluster.number, node.id, method, core.array { ... })
+end
+
+local function state(field)
+  return function(node)
+    local now, err = control(node, "state")
+    if not now then return nil, err end
+    return now[field]
+  end
+end
+
+Node.role = state "role"
+Node.term = state "term"
+Node.commit_index = state "commit_index"
+Node.last_applied = state "last_applied"
+Node.last_index = state "last_index"
+
+function Node:alive() return ask("node_alive", self.cluster.number, self.id) end
+
+function Node:leader()
+  local now, err = control(self, "state")
+  return now and now.leader and self.cluster.members[now.leader] or nil, err
+end
+
+-- { term, kind, bytes } of an entry, nil if there is none.
+function Node:log(index)
+  local entry, err = control(self, "log", index)
+  return entry ~= core.null and entry or nil, err
+end
+
+-- { term, voted_for }
+function Node:vote() return control(self, "vote") end
+
+function Node:campaign() return control(self, "campaign") end
+
+function Node:submit(bytes)
+  local at, err = control(self, "submit", bytes)
+  if not at then return nil, err end
+  return at[1], at[2]
+end
+
+function Node:eval(source, ...)
+  local results, err = control(self, "eval", source, ...)
+  if not results then return nil, err end
+  return table.unpack(results)
+end
+
+-- What `moonkeeper status` shows.
+function Node:status() return ask("node_call", self.cluster.number, self.id, "status", core.array {}) end
+
+local function call(node, method, name, command, args, opts)
+  if type(name) ~= "string" or type(command) ~= "string" then
+    error(("%s(machine, name, args, opts): machine and name are text"):format(method), 3)
+  end
+  opts = opts or {}
+  local given = { timeout_ms = PROPOSE_TIMEOUT_MS }
+  for key, value in pairs(opts) do given[key] = value end
+  return ask("node_call", node.cluster.number, node.id, method,
+    { name, command, args == nil and core.null or args, given })
+end
+
+function Node:propose(sm, cmd, args, opts) return call(self, "propose", sm, cmd, args, opts) end
+
+function Node:query(sm, name, args, opts) return call(self, "query", sm, name, args, opts) end
+
+return Cluster
