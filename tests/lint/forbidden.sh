@@ -30,8 +30,8 @@ complain "randomness comes through port/entropy.h, or a seeded base/rng.h" "$(
 complain "only the command line reads the environment" "$(
     calls 'getenv|secure_getenv|setenv|putenv' 'net|guardian|cli'
 )"
-complain "threads and processes are made in net/, guardian/ and cli/" "$(
-    calls 'pthread_create|thrd_create|fork|vfork' 'net|guardian|cli'
+complain "threads and processes are made in net/, scenario/, guardian/ and cli/" "$(
+    calls 'pthread_create|thrd_create|fork|vfork' 'net|scenario|guardian|cli'
 )"
 complain "bounded functions only" "$(
     calls 'strcat|sprintf|vsprintf|gets|strtok|atoi' 'none'
