@@ -237,10 +237,22 @@ static void answer_call(void *ctx, const struct node_reply *reply)
     }
 }
 
+static bool takes_answer(void *ctx)
+{
+    return rpc_call_takes_answer(ctx);
+}
+
 static void on_request(void *ctx, struct rpc_call *call, struct bytes method, struct bytes params)
 {
     struct daemon *d = ctx;
-    node_call(d->node, method, params, answer_call, call);
+    const struct node_caller caller = {.reply = answer_call, .ctx = call, .takes = takes_answer};
+    node_call_from(d->node, method, params, &caller);
+}
+
+static void on_takes_again(void *ctx)
+{
+    struct daemon *d = ctx;
+    node_takes_again(d->node);
 }
 
 /* ---- putting it together -------------------------------------------------------------------- */
@@ -368,7 +380,8 @@ static enum err open_rpc(struct daemon *d, struct why *why)
         .listen = d->addresses.client,
         .connections_max = (uint32_t)d->config->limits.clients,
     };
-    const struct rpc_server_callbacks callbacks = {.ctx = d, .on_request = on_request};
+    const struct rpc_server_callbacks callbacks = {
+        .ctx = d, .on_request = on_request, .on_takes_again = on_takes_again};
     return rpc_server_open(d->loop, &options, &callbacks, d->log, &d->rpc, why);
 }
 

@@ -72,6 +72,8 @@ void rpc_connection_close(struct rpc_connection *c)
     c->closed = true;
     c->busy++;
     c->server->connections_count--;
+    c->out_sent = c->out.size; /* nobody will read it */
+    rpc_server_count(c);
     if (c->ready) {
         TAILQ_REMOVE(&c->server->ready, c, ready_entry);
     }
@@ -112,10 +114,21 @@ static void refuse(struct rpc_connection *c, enum err e, struct bytes input)
     rpc_connection_close(c);
 }
 
-static bool has_room(const struct rpc_connection *c)
+/* When too much is held for all together, those go on that take what they are sent. */
+bool rpc_connection_has_room(struct rpc_connection *c)
 {
-    const struct rpc_server_options *o = &c->server->options;
-    return c->in_flight < o->in_flight_max && rpc_connection_unsent(c) < o->output_bytes_max;
+    struct rpc_server *s = c->server;
+    size_t unsent = rpc_connection_unsent(c);
+    if (unsent > 0 && s->unsent >= s->options.output_bytes_all) {
+        s->crowded = true;
+        return false;
+    }
+    return unsent < s->options.output_bytes_max;
+}
+
+static bool has_room(struct rpc_connection *c)
+{
+    return c->in_flight < c->server->options.in_flight_max && rpc_connection_has_room(c);
 }
 
 static void pause_reading(struct rpc_connection *c)
@@ -131,7 +144,8 @@ void rpc_connection_resume(struct rpc_connection *c)
         return;
     }
     /* Not before half of it is free: turning reading on and off costs system calls. */
-    if (c->in_flight > o->in_flight_max / 2 || rpc_connection_unsent(c) > o->output_bytes_max / 2) {
+    if (c->in_flight > o->in_flight_max / 2 || rpc_connection_unsent(c) > o->output_bytes_max / 2 ||
+        !rpc_connection_has_room(c)) {
         return;
     }
     c->paused = false;
@@ -252,6 +266,7 @@ void rpc_connection_intake(struct rpc_connection *c)
 
 void rpc_connection_mark_dirty(struct rpc_connection *c)
 {
+    rpc_server_count(c);
     if (!c->dirty && !c->blocked) {
         c->dirty = true;
         TAILQ_INSERT_TAIL(&c->server->dirty, c, dirty_entry);
@@ -295,6 +310,7 @@ void rpc_connection_flush(struct rpc_connection *c)
         c->blocked = true;
         event_add(c->writable, NULL);
     }
+    rpc_server_count(c);
     rpc_connection_resume(c);
     rpc_connection_close_if_served(c);
 }

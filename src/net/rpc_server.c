@@ -13,6 +13,8 @@ enum {
         1000, /* clients are listened to for so long in a round; then it is the peers' turn */
     TICK_US = 1000000,
     SPARE_CALLS_MAX = 4096,
+    SMALL_BYTES = 4096,
+    FLOOD = 16, /* times what a connection may have unsent */
 };
 
 /* ---- calls ---- */
@@ -62,6 +64,48 @@ static void end_call(struct rpc_call *call)
     rpc_connection_close_if_served(c);
 }
 
+/* ---- how much waits to be read ---- */
+
+/* Those that were paused because of the others. */
+static void resume_all(struct rpc_server *s)
+{
+    s->crowded = false;
+    struct rpc_connection *c;
+    TAILQ_FOREACH (c, &s->connections, entry) {
+        rpc_connection_resume(c);
+    }
+}
+
+void rpc_server_count(struct rpc_connection *c)
+{
+    struct rpc_server *s = c->server;
+    const struct rpc_server_options *o = &s->options;
+    size_t unsent = rpc_connection_unsent(c);
+    s->unsent = s->unsent - c->counted + unsent;
+    c->counted = unsent;
+    bool again = c->refused && unsent <= o->output_bytes_max / 2;
+    if (again) {
+        c->refused = false;
+    }
+    if (s->crowded && s->unsent <= o->output_bytes_all / 2) {
+        resume_all(s);
+        again = true;
+    }
+    if (again && s->callbacks.on_takes_again != NULL) {
+        s->callbacks.on_takes_again(s->callbacks.ctx);
+    }
+}
+
+bool rpc_call_takes_answer(struct rpc_call *call)
+{
+    struct rpc_connection *c = call->connection;
+    if (c->closed || rpc_connection_has_room(c)) {
+        return true;
+    }
+    c->refused = true;
+    return false;
+}
+
 /* Is there somebody to answer to? */
 static bool wants_answer(const struct rpc_call *call)
 {
@@ -69,8 +113,23 @@ static bool wants_answer(const struct rpc_call *call)
     return !call->connection->closed && !call->is_notification;
 }
 
+/* Commands are carried out when they are committed, whether or not their results are being read. */
+static bool is_flooded(const struct rpc_call *call, size_t size)
+{
+    const struct rpc_connection *c = call->connection;
+    return size > SMALL_BYTES &&
+           rpc_connection_unsent(c) > (size_t)FLOOD * c->server->options.output_bytes_max;
+}
+
 void rpc_reply(struct rpc_call *call, struct bytes result)
 {
+    if (wants_answer(call) && is_flooded(call, result.size)) {
+        rpc_fail(call, ERR_OUTCOME_UNKNOWN,
+                 "it was done, but there was no room for the result beside others that were not "
+                 "read yet",
+                 NULL, (struct bytes){0});
+        return;
+    }
     if (wants_answer(call)) {
         rpc_write_result(&call->connection->out, call->msgid, result);
         rpc_connection_mark_dirty(call->connection);
@@ -226,7 +285,8 @@ enum err rpc_server_open(struct loop *loop, const struct rpc_server_options *opt
     s->options = *options;
     set_default(&s->options.frame_bytes_max, 4u << 20);
     set_default(&s->options.in_flight_max, 4096);
-    set_default(&s->options.output_bytes_max, 8u << 20);
+    set_default(&s->options.output_bytes_max, 1u << 20);
+    set_default(&s->options.output_bytes_all, 64u << 20);
     set_default(&s->options.connections_max, 1024);
     set_default(&s->options.stall_timeout_ms, 30000);
     s->callbacks = *callbacks;
@@ -274,6 +334,7 @@ void rpc_server_close(struct rpc_server *s)
     if (s == NULL) {
         return;
     }
+    s->callbacks.on_takes_again = NULL; /* whom that is for may be gone */
     rpc_server_stop_accepting(s);
     flush(s);
     loop_at_round_end_remove(s->loop, LOOP_INTAKE, intake, s);

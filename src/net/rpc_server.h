@@ -24,7 +24,9 @@ struct rpc_server_options {
     /* 0 stands for the default in brackets. */
     uint32_t frame_bytes_max;  /* [4 MiB] a larger message ends the connection */
     uint32_t in_flight_max;    /* [4096] unanswered requests per connection; then it is not read */
-    uint32_t output_bytes_max; /* [8 MiB] unsent replies per connection; then it is not read */
+    uint32_t output_bytes_max; /* [1 MiB] unsent replies per connection; then it is not read */
+    uint32_t output_bytes_all; /* [64 MiB] of all connections; then only those are read that take
+                                  what they are sent */
     uint32_t connections_max;  /* [1024] in all; the next one is closed at once */
     uint32_t stall_timeout_ms; /* [30000] a client that takes no bytes for so long is dropped */
     uint32_t idle_timeout_ms;  /* [0: never] without a request, an open call or output */
@@ -34,6 +36,8 @@ struct rpc_server_callbacks {
     void *ctx;
     /* method and params (an encoded array) are borrowed for the call of this function. */
     void (*on_request)(void *ctx, struct rpc_call *call, struct bytes method, struct bytes params);
+    /* A call of which rpc_call_takes_answer() was false takes one now, or is gone. May be NULL. */
+    void (*on_takes_again)(void *ctx);
 };
 
 /* Errors: as address_listen(). */
@@ -51,7 +55,9 @@ uint64_t rpc_server_requests_total(const struct rpc_server *s);
 /* Requests that were handed out and not answered yet. */
 uint32_t rpc_server_in_flight(const struct rpc_server *s);
 
-/* result: an encoded value; empty bytes stand for nil. Borrowed. Ends the call. */
+/* result: an encoded value; empty bytes stand for nil. Borrowed. Ends the call. Results that could
+ * not wait for rpc_call_takes_answer(), and far too many of them for the client to have room, are
+ * replaced by ERR_OUTCOME_UNKNOWN. */
 void rpc_reply(struct rpc_call *call, struct bytes result);
 /* message: NULL stands for err_message(e). leader: client address of the leader or NULL. data: an
  * encoded value, or empty. Ends the call. */
@@ -59,6 +65,8 @@ void rpc_fail(struct rpc_call *call, enum err e, const char *message, const char
               struct bytes data);
 
 bool rpc_call_is_notification(const struct rpc_call *call);
+/* Has the client taken so much of the answers before that this one should be worked out now? */
+bool rpc_call_takes_answer(struct rpc_call *call);
 /* Is the connection still there? A client that said it will send no more may be gone or wait for
  * its answers: that counts as there. */
 bool rpc_call_connected(const struct rpc_call *call);

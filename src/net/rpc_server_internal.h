@@ -52,6 +52,8 @@ struct rpc_connection {
     struct buffer in; /* an incomplete message */
     struct buffer out;
     size_t out_sent; /* bytes of out that are written */
+    size_t counted;  /* what server->unsent holds of this connection */
+    bool refused;    /* rpc_call_takes_answer() was false */
     LIST_HEAD(, rpc_call) calls;
     uint32_t in_flight;
     uint64_t active_us; /* last time that bytes moved */
@@ -73,6 +75,8 @@ struct rpc_server {
     TAILQ_HEAD(, rpc_connection) dirty;
     uint32_t connections_count; /* open */
     uint32_t in_flight;
+    uint64_t unsent; /* bytes of replies, of all connections */
+    bool crowded;    /* somebody was kept waiting for that sum to fall */
     uint64_t requests_total;
     LIST_HEAD(, rpc_call) spare; /* calls to be used again */
     uint32_t spare_count;
@@ -88,6 +92,8 @@ void rpc_connection_intake(struct rpc_connection *c);
 void rpc_connection_flush(struct rpc_connection *c);
 /* There is output: flush at the end of the round. */
 void rpc_connection_mark_dirty(struct rpc_connection *c);
+/* May more answers wait for it, and so: may more of its requests be handed on? */
+bool rpc_connection_has_room(struct rpc_connection *c);
 /* Read it again if it was paused and there is room. */
 void rpc_connection_resume(struct rpc_connection *c);
 void rpc_connection_close(struct rpc_connection *c);
@@ -103,5 +109,7 @@ static inline size_t rpc_connection_unsent(const struct rpc_connection *c)
 
 void rpc_server_dispatch(struct rpc_connection *c, const struct rpc_message *m);
 void rpc_server_free_if_unused(struct rpc_server *s);
+/* The unsent bytes of c have changed. */
+void rpc_server_count(struct rpc_connection *c);
 
 #endif

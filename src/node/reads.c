@@ -121,13 +121,14 @@ static void answer(struct node *n, struct pending_read *x, const struct node_rep
 void reads_close(struct node *n)
 {
     struct reads *r = &n->reads;
-    struct read_queue *queues[] = {&r->fresh, &r->asked, &r->indexed, &r->ready, &r->held};
+    struct read_queue *queues[] = {&r->fresh, &r->asked, &r->indexed, &r->held, &r->ready};
     for (size_t i = 0; i < sizeof queues / sizeof queues[0]; i++) {
         struct read_batch *b;
         while ((b = TAILQ_FIRST(queues[i])) != NULL) {
             answer(n, TAILQ_FIRST(&b->reads), &(struct node_reply){.err = ERR_SHUTDOWN});
         }
     }
+    ASSERT(r->count == 0); /* an answer may have moved what was held: to ready, the last one */
 }
 
 static struct read_batch *batch_for(struct reads *r, const struct read_request *q)

@@ -41,15 +41,20 @@ static void on_request(void *ctx, struct rpc_call *call, struct bytes method, st
     }
 }
 
-static void open_server(struct rpc_server_options options)
+static void open_server_with(struct rpc_server_options options,
+                             const struct rpc_server_callbacks *callbacks)
 {
-    const struct rpc_server_callbacks callbacks = {.on_request = on_request};
     struct why why = {0};
     options.listen = loopback(0);
     test_log_init(&test_log);
-    enum err e = rpc_server_open(loop, &options, &callbacks, &test_log.log, &server, &why);
+    enum err e = rpc_server_open(loop, &options, callbacks, &test_log.log, &server, &why);
     assert_string_equal(why.text, "");
     assert_int_equal(e, ERR_OK);
+}
+
+static void open_server(struct rpc_server_options options)
+{
+    open_server_with(options, &(struct rpc_server_callbacks){.on_request = on_request});
 }
 
 static int begin(void **state)
@@ -351,6 +356,148 @@ static void a_slow_client_gets_everything(void **state)
     }
     assert_int_equal(requests, 100);
     assert_true(bytes >= 100 * 100000);
+    close_client(&c);
+}
+
+static unsigned takes_again;
+
+static void on_takes_again(void *ctx)
+{
+    (void)ctx;
+    takes_again++;
+}
+
+/* One that reads nothing for now, with calls open. */
+static struct client open_deaf_client(uint32_t answers)
+{
+    struct client c = open_client();
+    unsigned before = requests;
+    for (uint32_t i = 0; i < answers; i++) {
+        request(&c, i, "keep");
+    }
+    run_until(loop, requests == before + answers);
+    return c;
+}
+
+static void answer_big(struct rpc_call *call)
+{
+    static uint8_t zeroes[900000];
+    struct buffer b = {0};
+    write_bin(&b, bytes_of(zeroes, sizeof zeroes));
+    rpc_reply(call, buffer_bytes(&b));
+    buffer_close(&b);
+}
+
+static void a_call_takes_no_answer_before_the_others_are_read(void **state)
+{
+    (void)state;
+    enum { CALLS = 50 };
+    const struct rpc_server_callbacks callbacks = {.on_request = on_request,
+                                                   .on_takes_again = on_takes_again};
+    open_server_with((struct rpc_server_options){0}, &callbacks);
+    takes_again = 0;
+    struct client c = open_deaf_client(CALLS);
+    unsigned answered = 0;
+    while (answered < CALLS && rpc_call_takes_answer(kept[answered])) {
+        answer_big(kept[answered++]);
+        run_for(loop, 1000);
+    }
+    /* What the sockets of the system hold, 1 MiB, and one. */
+    assert_in_range(answered, 2, 12);
+    run_for(loop, 20000);
+    assert_int_equal(takes_again, 0);
+    size_t size = 0;
+    while (answered < CALLS) {
+        unsigned before = takes_again;
+        uint8_t data[65536];
+        while (takes_again == before) {
+            ssize_t n = recv(c.fd, data, sizeof data, MSG_DONTWAIT);
+            size += n > 0 ? (size_t)n : 0;
+            loop_round(loop, 100);
+        }
+        while (answered < CALLS && rpc_call_takes_answer(kept[answered])) {
+            answer_big(kept[answered++]);
+        }
+    }
+    assert_true(size > 10 * 900000);
+    kept_count = 0;
+    close_client(&c);
+}
+
+static void too_much_for_all_together_stops_only_who_does_not_read(void **state)
+{
+    (void)state;
+    open_server((struct rpc_server_options){.output_bytes_all = 3 << 20});
+    struct client deaf[8];
+    for (int i = 0; i < 8; i++) {
+        deaf[i] = open_deaf_client(20);
+    }
+    /* In turn, each as long as it takes some: together they are given little more than the sum. */
+    unsigned given = 0;
+    for (unsigned round = 0; round < 20; round++) {
+        for (unsigned i = 0; i < 8; i++) {
+            struct rpc_call *call = kept[i * 20 + round];
+            if (call != NULL && rpc_call_takes_answer(call)) {
+                answer_big(call);
+                kept[i * 20 + round] = NULL;
+                given++;
+                run_for(loop, 500);
+            }
+        }
+    }
+    assert_true(given < 8 * 12);
+    unsigned refused = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        struct rpc_call *call = kept[i * 20 + 19];
+        refused += call != NULL && !rpc_call_takes_answer(call);
+    }
+    assert_true(refused >= 4);
+    struct client good = open_client();
+    for (uint32_t i = 0; i < 30; i++) {
+        good.used = 0;
+        buffer_clear(&good.in);
+        good.scan = (struct rpc_scan){0};
+        request(&good, i, "big");
+        run_until(loop, received(&good));
+        assert_int_equal(good.last.msgid, i);
+    }
+    close_client(&good);
+    unsigned left = 0;
+    for (unsigned i = 0; i < kept_count; i++) {
+        if (kept[i] != NULL) {
+            kept[left++] = kept[i];
+        }
+    }
+    kept_count = left;
+    for (int i = 0; i < 8; i++) {
+        close_client(&deaf[i]);
+    }
+    run_until(loop, rpc_server_connections(server) == 0);
+}
+
+static void results_that_could_not_wait_are_left_out_when_far_too_many(void **state)
+{
+    (void)state;
+    open_server((struct rpc_server_options){.output_bytes_max = 1 << 16});
+    struct client c = open_deaf_client(100);
+    for (unsigned i = 0; i < 100; i++) {
+        answer_big(kept[i]);
+    }
+    kept_count = 0;
+    unsigned whole = 0, left_out = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        run_until(loop, received(&c));
+        bool error = !rpc_is_nil(c.last.error);
+        struct rpc_error e;
+        if (error) {
+            assert_int_equal(rpc_error_decode(c.last.error, &e), ERR_OK);
+            assert_true(bytes_equal(e.code, bytes_of_string("outcome_unknown")));
+        }
+        whole += !error;
+        left_out += error;
+    }
+    assert_int_equal(whole + left_out, 100);
+    assert_in_range(whole, 1, 3);
     close_client(&c);
 }
 
@@ -733,6 +880,9 @@ int main(void)
         TEST(too_many_open_calls_stop_the_reading_until_some_are_answered),
         TEST(a_client_that_takes_no_answers_is_not_read_and_then_dropped),
         TEST(a_slow_client_gets_everything),
+        TEST(a_call_takes_no_answer_before_the_others_are_read),
+        TEST(too_much_for_all_together_stops_only_who_does_not_read),
+        TEST(results_that_could_not_wait_are_left_out_when_far_too_many),
         TEST(an_oversized_message_ends_the_connection),
         TEST(a_message_as_large_as_allowed_passes),
         TEST(garbage_is_closed_and_logged_once),
