@@ -63,6 +63,17 @@ return {
     -- { name = "demo", script = "scripts/demo.lua", config = { greeting = "hello" } },
   },
 
+  -- A snapshot is taken when the log has grown by so many entries or bytes since the last one (0: not
+  -- for that reason), and on demand: moonkeeper snapshot save. The log before it then goes, but for the
+  -- newest keep_entries, so that a node that was away for a moment need not be sent the whole state, and
+  -- at most hold_bytes more while a follower or a commit hook is still reading there.
+  snapshot = {
+    entries = 200000,
+    bytes = 64 * 1024 * 1024,
+    keep_entries = 10000,
+    hold_bytes = 64 * 1024 * 1024,
+  },
+
   -- Bounds on what a node takes in, with their defaults.
   limits = {
     proposal_bytes = 1024 * 1024, -- of one command

@@ -37,6 +37,8 @@ function raft.transfer_leadership(id, ms) return core.request("transfer", id, ch
 
 function raft.step_down() return core.request("step_down") end
 
+function raft.snapshot(ms) return core.request("snapshot", check_ms(ms)) end
+
 -- Wait until some node leads: its id, or nil and a timeout.
 function raft.wait_leader(ms)
   check_ms(ms)

@@ -309,6 +309,10 @@ static enum err open_node(struct daemon *d, struct why *why)
         .pending_max = (uint32_t)c->limits.pending,
         .proposal_bytes_max = (uint32_t)c->limits.proposal_bytes,
         .cache_bytes_max = c->limits.cache_bytes,
+        .snapshot = {.entries = c->snapshot.entries,
+                     .bytes = c->snapshot.bytes,
+                     .keep_entries = c->snapshot.keep_entries,
+                     .hold_bytes = c->snapshot.hold_bytes},
         .observer = {.ctx = d, .stepped = log_votes, .event = tell_event},
     };
     if (d->test->control) {

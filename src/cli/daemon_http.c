@@ -207,6 +207,15 @@ static void get_metrics(struct daemon_http *h, struct http_call *call,
     metric(&out, "disk_written_bytes_total", "counter", "Bytes of log written.",
            (double)view_u64(disk, "bytes"));
     metric(&out, "disk_full", "gauge", "1 while the disk is full.", view_bool(disk, "full"));
+    struct bytes snapshot = view_get(s, "snapshot");
+    metric(&out, "snapshot_index", "gauge", "Last entry that the snapshot holds; 0 without one.",
+           (double)view_u64(snapshot, "index"));
+    metric(&out, "snapshot_size_bytes", "gauge", "Size of the snapshot.",
+           (double)view_u64(snapshot, "bytes"));
+    metric(&out, "snapshot_age_seconds", "gauge", "Age of the last entry that it holds.",
+           (double)view_u64(snapshot, "age_ms") / 1e3);
+    metric(&out, "snapshot_log_first_index", "gauge", "First entry that is still in the log.",
+           (double)view_u64(snapshot, "log_begins"));
     peer_metrics(&out, view_get(s, "peers"));
     http_reply(call, 200, "text/plain; version=0.0.4", buffer_bytes(&out));
     buffer_close(&out);

@@ -18,6 +18,7 @@ const struct cli_verb cli_verbs[] = {
     {"query", "query MACHINE NAME [ARGS]", "ask a state machine", cmd_query},
     {"members", "members [list]", "who is in the cluster", cmd_members},
     {"transfer", "transfer [ID]", "have another node lead", cmd_transfer},
+    {"snapshot", "snapshot save|status", "save the state, or see what is saved", cmd_snapshot},
     {"hooks", "hooks", "what the scripts listen to", cmd_hooks},
     {"test", "test FILE...", "run tests of clusters and scripts", cmd_test},
     {"check-history", "check-history FILE", "is what clients saw linearizable?", cmd_check_history},

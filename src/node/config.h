@@ -49,6 +49,14 @@ struct config_limits {
     uint64_t script_budget_ms;
 };
 
+/* When a snapshot is taken, and what stays of the log: struct node_snapshot_options. */
+struct config_snapshot {
+    uint64_t entries;
+    uint64_t bytes;
+    uint64_t keep_entries;
+    uint64_t hold_bytes;
+};
+
 /* Zero it before config_load. Owns its strings. */
 struct config {
     char *path; /* of the file, as given */
@@ -72,6 +80,7 @@ struct config {
     char *log_level;
     char *log_format; /* NULL: console on a terminal, else logfmt */
     struct config_limits limits;
+    struct config_snapshot snapshot;
     struct config_app *apps;
     uint32_t apps_count;
 };

@@ -46,6 +46,7 @@ static enum err read_election(const struct reading *r, void *object, const char 
 static enum err read_apps(const struct reading *r, void *object, const char *path);
 static enum err read_log(const struct reading *r, void *object, const char *path);
 static enum err read_limits(const struct reading *r, void *object, const char *path);
+static enum err read_snapshot(const struct reading *r, void *object, const char *path);
 static enum err read_http(const struct reading *r, void *object, const char *path);
 static enum err read_app_config(const struct reading *r, void *object, const char *path);
 static enum err read_app_allow(const struct reading *r, void *object, const char *path);
@@ -86,6 +87,7 @@ static const struct field top_fields[] = {
     TRUTH(struct config, "core_dumps", core_dumps),
     CUSTOM("log", false, read_log),
     CUSTOM("limits", false, read_limits),
+    CUSTOM("snapshot", false, read_snapshot),
     CUSTOM("apps", false, read_apps),
 };
 
@@ -118,6 +120,13 @@ static const struct field limits_fields[] = {
     WHOLE(struct config_limits, "script_budget_ms", script_budget_ms, 1, 60000),
 };
 
+static const struct field snapshot_fields[] = {
+    WHOLE(struct config_snapshot, "entries", entries, 0, INT64_C(1) << 48),
+    WHOLE(struct config_snapshot, "bytes", bytes, 0, INT64_C(1) << 48),
+    WHOLE(struct config_snapshot, "keep_entries", keep_entries, 0, INT64_C(1) << 48),
+    WHOLE(struct config_snapshot, "hold_bytes", hold_bytes, 0, INT64_C(1) << 48),
+};
+
 static const struct config defaults = {
     .election_min_ms = 150,
     .election_max_ms = 300,
@@ -136,6 +145,13 @@ static const struct config defaults = {
             .clients = 1024,
             .script_memory_bytes = 64 << 20,
             .script_budget_ms = 100,
+        },
+    .snapshot =
+        {
+            .entries = 200000,
+            .bytes = 64 << 20,
+            .keep_entries = 10000,
+            .hold_bytes = 64 << 20,
         },
 };
 static const char default_http[] = "127.0.0.1:7119";
@@ -387,6 +403,12 @@ static enum err read_limits(const struct reading *r, void *object, const char *p
 {
     struct config *c = object;
     return read_object(r, limits_fields, COUNT(limits_fields), &c->limits, path);
+}
+
+static enum err read_snapshot(const struct reading *r, void *object, const char *path)
+{
+    struct config *c = object;
+    return read_object(r, snapshot_fields, COUNT(snapshot_fields), &c->snapshot, path);
 }
 
 /* ---- an app's own config: any value, as MessagePack ----------------------------------------- */

@@ -128,6 +128,27 @@ static void put_disk(struct node *n, struct buffer *out)
     put_bool(out, "failed", disk.failed);
 }
 
+/* age_ms: since the last entry that it holds was proposed. */
+static void put_snapshot(struct node *n, struct buffer *out)
+{
+    const struct store_snapshot *s = store_snapshot(n->store);
+    struct snapshot_about about;
+    uint64_t age_ms = 0;
+    if (s->last.index > 0 && snapshot_about_decode(s->about, &about) == ERR_OK) {
+        int64_t now_ms = clock_wall_ms(n->ports.clock);
+        age_ms = now_ms > about.time_ms ? (uint64_t)(now_ms - about.time_ms) : 0;
+    }
+    write_text(out, "snapshot");
+    write_map(out, 7);
+    put_u64(out, "index", s->last.index);
+    put_u64(out, "term", s->last.term);
+    put_u64(out, "bytes", s->bytes);
+    put_u64(out, "age_ms", age_ms);
+    put_bool(out, "saving", n->snapshot_take.saving);
+    put_bool(out, "installing", snapshot_install_busy(n));
+    put_u64(out, "log_begins", n->compacted_index + 1);
+}
+
 static uint32_t quorum_of(const struct membership *members)
 {
     uint32_t voters = 0;
@@ -144,7 +165,7 @@ void node_status(struct node *n, struct buffer *out)
     const struct raft_status *s = &n->status;
     uint64_t lease_us = s->lease_until_us > now ? s->lease_until_us - now : 0;
 
-    write_map(out, 21);
+    write_map(out, 22);
     put_text(out, "id", n->name);
     put_text(out, "addr", members_address(n, n->id));
     put_text(out, "client", n->client_address);
@@ -167,4 +188,5 @@ void node_status(struct node *n, struct buffer *out)
     put_peers(n, out, s);
     put_state(n, out);
     put_disk(n, out);
+    put_snapshot(n, out);
 }

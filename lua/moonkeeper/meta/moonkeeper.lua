@@ -275,6 +275,11 @@ function mk.raft.query(sm, name, args, opts) end
 function mk.raft.transfer_leadership(id, ms) end
 ---@async
 function mk.raft.step_down() end
+-- Have this node save a snapshot of all that it has applied, unless one is in place that holds it.
+---@async
+---@param ms number?
+---@return {index: integer, term: integer, bytes: integer}? snapshot, mk.Error? err
+function mk.raft.snapshot(ms) end
 
 -- Keys and values ------------------------------------------------------------------------------------
 

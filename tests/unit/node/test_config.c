@@ -56,6 +56,10 @@ static void the_smallest_file_gets_the_defaults(void **state)
     assert_false(c.insecure);
     assert_null(c.log_format);
     assert_int_equal(c.limits.proposal_bytes, 1 << 20);
+    assert_int_equal(c.snapshot.entries, 200000);
+    assert_int_equal(c.snapshot.bytes, 64 << 20);
+    assert_int_equal(c.snapshot.keep_entries, 10000);
+    assert_int_equal(c.snapshot.hold_bytes, 64 << 20);
     config_close(&c);
 }
 
@@ -75,6 +79,7 @@ static void every_key_of_the_contract_is_read(void **state)
                       "  prevote=false, check_quorum=false, lease=false, fast_failover=false,\n"
                       "  insecure=true, core_dumps=true, log={level='debug', format='json'},\n"
                       "  limits={proposal_bytes=4096, pending=100, clients=7},\n"
+                      "  snapshot={entries=10, bytes=0, keep_entries=0, hold_bytes=5},\n"
                       "  apps={{name='w', script='w.lua', config={argv={'a','b'}, n=1},\n"
                       "         allow={exec=true}}}}",
                       &c, &why);
@@ -90,6 +95,9 @@ static void every_key_of_the_contract_is_read(void **state)
     assert_true(c.insecure && c.core_dumps);
     assert_string_equal(c.log_format, "json");
     assert_int_equal(c.limits.pending, 100);
+    assert_int_equal(c.snapshot.entries, 10);
+    assert_int_equal(c.snapshot.bytes + c.snapshot.keep_entries, 0);
+    assert_int_equal(c.snapshot.hold_bytes, 5);
     assert_int_equal(c.apps_count, 1);
 
     struct reader r = reader_of(buffer_bytes(&c.apps[0].config));

@@ -76,6 +76,7 @@ static void the_other_requests_have_their_methods(void **state)
         {"mk.raft.read_index()", "read_index", "\x91\xc0", 2},
         {"mk.raft.transfer_leadership('n2', 50)", "transfer", "\x92\xa2n2\x32", 5},
         {"mk.raft.step_down()", "step_down", "\x90", 1},
+        {"mk.raft.snapshot(7)", "snapshot", "\x91\x07", 2},
         {"mk.shutdown()", "shutdown", "\x90", 1},
         {"mk.kv.get('k', {read = 'local'})", "query",
          "\x94\xa2kv\xa3get\x81\xa3key\xa1k\x81\xa4read\xa5local", 27},
