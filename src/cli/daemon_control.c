@@ -171,26 +171,12 @@ static enum err ask_applied(struct asked *a)
     return ERR_OK;
 }
 
-static enum err ask_after(struct asked *a)
-{
-    struct bytes what = read_str(&a->params, 16);
-    bool restart = bytes_equal(what, bytes_of_string("restart"));
-    if (a->params.err != ERR_OK || (!restart && !bytes_equal(what, bytes_of_string("wait")))) {
-        a->message = "after takes \"wait\" or \"restart\"";
-        return ERR_INVALID;
-    }
-    atomic_store(&a->control->options.page->next, restart ? GUARDIAN_RESTARTS : GUARDIAN_WAITS);
-    write_nil(&a->out);
-    return ERR_OK;
-}
-
 static const struct {
     const char *name;
     enum err (*ask)(struct asked *a);
 } questions[] = {
     {"state", ask_state},       {"vote", ask_vote},     {"log", ask_log},
     {"campaign", ask_campaign}, {"submit", ask_submit}, {"applied", ask_applied},
-    {"after", ask_after},
 };
 
 static void answer(struct daemon_control *c, struct rpc_call *call, struct bytes params,

@@ -5,8 +5,9 @@
  *
  *     events  []       -> never: each event that hooks are told is a notification
  *                         "event" [time_us (CLOCK_BOOTTIME), name, term, fields] from now on
- *     after   ["wait"|"restart"]  -> nil: what the guardian does when the node has died; under
- *                         --test-control it waits (for SIGHUP) unless it is told otherwise */
+ *
+ * Under --test-control the guardian does not start a node that died again by itself: it waits for
+ * SIGHUP. */
 #ifndef MK_CLI_DAEMON_CONTROL_H
 #define MK_CLI_DAEMON_CONTROL_H
 

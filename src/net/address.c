@@ -257,3 +257,25 @@ enum err address_listen(const struct address *a, int *fd, struct address *bound,
     *fd = s;
     return ERR_OK;
 }
+
+enum err address_reserve(struct address *out, int *fd, struct why *why)
+{
+    /* Bound with SO_REUSEADDR and not listening: others with SO_REUSEADDR may bind to it by number
+     * and listen, but the system gives it to nobody by itself. */
+    *out = (struct address){.host = "127.0.0.1"};
+    struct socket_address where;
+    enum err e = address_resolve_numeric(out, &where);
+    ASSERT(e == ERR_OK);
+    int on = 1;
+    *fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (*fd < 0 || setsockopt(*fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+        bind(*fd, (const struct sockaddr *)&where.storage, where.size) != 0) {
+        e = err_why(why, ERR_IO, "cannot reserve a port: %s", strerror(errno));
+        if (*fd >= 0) {
+            close(*fd);
+        }
+        return e;
+    }
+    fill_bound(*fd, out, out);
+    return ERR_OK;
+}

@@ -46,4 +46,8 @@ const char *socket_address_text(const struct socket_address *a, char out[ADDRESS
  * UNREACHABLE, no such local address; IO. why names the address and what to do. */
 enum err address_listen(const struct address *a, int *fd, struct address *bound, struct why *why);
 
+/* Take a free port of the loopback for another process of ours: nobody else gets it while *fd is
+ * open, and that process can listen on it all the same. Errors: IO. */
+enum err address_reserve(struct address *out, int *fd, struct why *why);
+
 #endif

@@ -239,6 +239,7 @@ struct stage *stage_sim_new(uint64_t seed);
 
 struct stage_real_options {
     const char *program; /* the moonkeeper to start; /proc/self/exe where it is NULL */
+    const char *tmp_dir; /* where clusters make their directories; /tmp where it is NULL */
 };
 /* Errors: IO. */
 enum err stage_real_new(const struct stage_real_options *options, struct stage **out,
