@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "scenario/target_sim_internal.h"
+#include "sim/sim_disk.h"
 
 enum { MS = 1000 };
 
@@ -121,7 +122,17 @@ enum err target_sim_skew(struct target *target, uint32_t node, int64_t offset_ms
 enum err target_sim_disk(struct target *target, uint32_t node, const struct target_disk *fault,
                          struct why *why)
 {
-    (void)target;
-    (void)node;
-    return err_why(why, ERR_INVALID, "no such disk fault: %s", fault->kind);
+    struct target_sim *t = target_sim_of(target);
+    struct sim_disk_fault f = {
+        .kind = sim_disk_kind_by_name(fault->kind),
+        .slower_us = (uint64_t)(fault->ms * MS),
+        .free_bytes = fault->bytes,
+        .file = fault->file,
+        .offset_bytes = fault->offset,
+    };
+    if (f.kind == SIM_DISK_KINDS) {
+        return err_why(why, ERR_INVALID, "no such disk fault: %s", fault->kind);
+    }
+    cluster_note(t->cluster, node - 1, "its disk: %s", fault->kind);
+    return sim_disk_fault(target_sim_process(t, node), &f, why);
 }

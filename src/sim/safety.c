@@ -122,8 +122,10 @@ static void on_refused(void *ctx, uint32_t host, enum err err, const char *why)
 {
     struct safety *s = ctx;
     timeline_note(s->timeline, at_host(s, host), "refuses to start: %s", why);
-    /* A disk that fails or is full may say so; after a crash alone it must open. */
-    if (err != ERR_NO_SPACE && err != ERR_IO) {
+    /* A disk that fails or is full may say so, and one that rots must; after a crash alone it must
+     * open. */
+    bool rotten = sim_fs_was_flipped(sim_process_disk(s->options.all[host]));
+    if (err != ERR_NO_SPACE && err != ERR_IO && !(err == ERR_CORRUPT && rotten)) {
         safety_fail(s, host, "a crash leaves a disk that can be opened", "%s: %s", err_name(err),
                     why);
     }

@@ -42,7 +42,11 @@ static void on_start(void *ctx, uint64_t generation)
     e->syncs = sim_fs_syncs(e->fs);
     sim_fs_job_begin(e->fs);
     job->run(job);
-    uint64_t time_us = sim_span_draw(e->rule.job, &e->rng);
+    if (e->tear && sim_fs_tear(e->fs)) {
+        e->tear = false;
+        e->torn(e->ctx);
+    }
+    uint64_t time_us = sim_span_draw(e->rule.job, &e->rng) + e->slower_us;
     if (e->rule.stall > 0 && rng_chance(&e->rng, e->rule.stall)) {
         time_us += sim_span_draw(e->rule.stall_extra, &e->rng);
     }

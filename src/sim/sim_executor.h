@@ -33,6 +33,9 @@ struct sim_executor {
     uint64_t started;     /* jobs, in the life of the host */
     uint64_t syncs;       /* of the disk, before the running job */
     uint64_t stall_until; /* no job finishes before */
+    uint64_t slower_us;   /* each job takes that much longer */
+    bool tear; /* the next job that writes is cut in two: torn() is called in its middle */
+    void (*torn)(void *ctx);
     /* The job is done: its done() is to be called, on the process's loop. synced: it made at least
      * one successful sync. */
     void (*finished)(void *ctx, struct executor_job *job, uint64_t ordinal, bool synced);

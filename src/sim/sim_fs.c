@@ -67,6 +67,12 @@ void sim_fs_heal(struct sim_fs *fs)
     fs->fail_nth = 0;
     fs->stop_at = NEVER;
     fs->capacity = NEVER;
+    fs->lose_names = false;
+}
+
+void sim_fs_lose_names(struct sim_fs *fs)
+{
+    fs->lose_names = true;
 }
 
 bool sim_fs_enter(struct sim_fs *fs, enum sim_fs_kind kind, enum err *err, bool *partly)
@@ -96,7 +102,24 @@ bool sim_fs_flip(struct sim_fs *fs, const char *name, uint64_t offset, uint8_t m
     sim_fs_inode_get(found->inode, offset, &byte, 1);
     byte ^= mask;
     sim_fs_inode_put(found->inode, offset, &byte, 1);
+    fs->flipped = true;
     return true;
+}
+
+bool sim_fs_was_flipped(const struct sim_fs *fs)
+{
+    return fs->flipped;
+}
+
+uint64_t sim_fs_written_bytes(const struct sim_fs *fs, const char *name)
+{
+    const struct name *found = sim_fs_name_find(fs, name);
+    uint64_t size = found != NULL && found->inode != NULL ? found->inode->size : 0;
+    uint8_t byte = 0;
+    for (; size > 0 && byte == 0; size -= byte == 0) {
+        sim_fs_inode_get(found->inode, size - 1, &byte, 1);
+    }
+    return size;
 }
 
 /* ---- counts ---------------------------------------------------------------------------------- */

@@ -64,10 +64,19 @@ void sim_fs_fail(struct sim_fs *fs, unsigned kinds, uint64_t nth, enum err err);
 void sim_fs_stop_after(struct sim_fs *fs, uint64_t operations);
 /* No more than that many bytes in all files together; UINT64_MAX: no limit. */
 void sim_fs_set_capacity(struct sim_fs *fs, uint64_t capacity_bytes);
+/* At the next crash of the host no change of a name survives that was not synced. */
+void sim_fs_lose_names(struct sim_fs *fs);
 /* Ends all the above. */
 void sim_fs_heal(struct sim_fs *fs);
+/* The last write of the job under way is to be cut in two by the crash that comes now: part of it
+ * is on the disk afterwards, the rest is not. False if the job has written nothing. */
+bool sim_fs_tear(struct sim_fs *fs);
 /* Inverts bits of one byte, on the disk itself. False if there is no such file or byte. */
 bool sim_fs_flip(struct sim_fs *fs, const char *name, uint64_t offset_bytes, uint8_t mask);
+/* Has any bit ever been? */
+bool sim_fs_was_flipped(const struct sim_fs *fs);
+/* Bytes of the file up to its last that is not zero; 0 if there is no such file. */
+uint64_t sim_fs_written_bytes(const struct sim_fs *fs, const char *name);
 
 /* Changing operations since sim_fs_new(). */
 uint64_t sim_fs_operations(const struct sim_fs *fs);

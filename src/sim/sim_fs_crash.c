@@ -43,7 +43,7 @@ static void crash_names(struct sim_fs *fs, const char *dir)
     TAILQ_FOREACH (c, &fs->changes, link) {
         count += !sim_fs_change_is_data(c) && sim_fs_in_dir(c->from, dir);
     }
-    uint64_t keep = rng_range(&fs->rng, 0, count + 1);
+    uint64_t keep = fs->lose_names ? 0 : rng_range(&fs->rng, 0, count + 1);
     for (c = TAILQ_LAST(&fs->changes, change_list); c != NULL; c = previous) {
         previous = TAILQ_PREV(c, change_list, link);
         if (sim_fs_change_is_data(c) || !sim_fs_in_dir(c->from, dir)) {
@@ -86,7 +86,7 @@ static void crash_data(struct sim_fs *fs)
         sim_fs_change_undo(fs, c);
     }
     while ((c = TAILQ_FIRST(&fs->changes)) != NULL) {
-        switch (rng_range(&fs->rng, 0, 3)) {
+        switch (c->torn ? 0 : rng_range(&fs->rng, 0, 3)) {
         case 0:
             sim_fs_change_redo(c);
             break;
@@ -124,6 +124,7 @@ void sim_fs_crash_host(struct sim_fs *fs)
         crash_names(fs, dir);
         free(dir);
     }
+    fs->lose_names = false;
     drop_orphans(fs);
     crash_data(fs);
     end_process(fs);

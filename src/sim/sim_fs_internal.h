@@ -52,6 +52,7 @@ struct change {
     /* WRITE, SIZE: data are the bytes that the file does not have: the old ones while the change
      * stands, the new ones while it is taken back. NULL: no bytes differ. */
     bool lost; /* by a failed sync */
+    bool torn; /* part of it survives the crash, whatever else does */
     uint64_t offset;
     uint64_t length;
     uint8_t *data;
@@ -79,6 +80,9 @@ struct sim_fs {
     enum err fail_err;
     uint64_t stop_at; /* operations */
     uint64_t capacity;
+    bool lose_names;
+    bool tear; /* the crash that comes now */
+    bool flipped;
 };
 
 /* ---- the port ------------------------------------------------------------------------------- */

@@ -182,11 +182,26 @@ static void job_finished(void *ctx, struct executor_job *job, uint64_t ordinal, 
                  .kind = HAPPENING_JOB, .job = job, .ordinal = ordinal, .synced = synced});
 }
 
+static void on_torn(void *ctx, uint64_t incarnation)
+{
+    struct sim_process *p = ctx;
+    if (sim_process_is_current(p, incarnation)) {
+        sim_process_end(p, SIM_END_HOST);
+    }
+}
+
+static void job_torn(void *ctx)
+{
+    struct sim_process *p = ctx;
+    world_after(p->world, 0, on_torn, p, p->incarnations);
+}
+
 /* ---- put together ---------------------------------------------------------------------------- */
 
 void sim_process_connect(struct sim_process *p)
 {
     p->executor.finished = job_finished;
+    p->executor.torn = job_torn;
     p->executor.ctx = p;
     p->entropy = (struct entropy_port){.ctx = p, .fill = sim_process_entropy};
     p->transport =

@@ -1,0 +1,203 @@
+/* Faults of a host's disk by name: each does what its name says, and ends with "ok". All invariants
+ * hold meanwhile. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "sim/cluster.h"
+#include "sim/sim_disk.h"
+
+enum { SEEDS = 5, MS = 1000, SECOND = 1000 * MS };
+
+static struct cluster *start_with(const struct cluster_options *o)
+{
+    struct cluster *c = cluster_new(o);
+    cluster_boot_all(c);
+    assert_true(cluster_await_leader(c, 5 * SECOND) != CLUSTER_NOBODY);
+    sim_clients_start(cluster_clients(c));
+    assert_true(cluster_await_progress(c, 5 * SECOND));
+    return c;
+}
+
+static struct cluster *start(uint64_t seed)
+{
+    struct cluster_options o = cluster_defaults(seed);
+    return start_with(&o);
+}
+
+static void hurt(struct cluster *c, uint32_t host, const struct sim_disk_fault *fault)
+{
+    struct why why = {{0}};
+    enum err e = sim_disk_fault(cluster_host(c, host), fault, &why);
+    if (e != ERR_OK) {
+        fail_msg("%s: %s", err_name(e), why.text);
+    }
+}
+
+static void assert_sound(struct cluster *c)
+{
+    struct buffer text = {0};
+    cluster_report(c, &text);
+    if (text.size > 0) {
+        fprintf(stderr, "%s", buffer_text(&text));
+    }
+    assert_int_equal(text.size, 0);
+    buffer_close(&text);
+}
+
+/* All is well again, within this. */
+static void end(struct cluster *c)
+{
+    for (uint32_t i = 0; i < cluster_nodes(c); i++) {
+        hurt(c, i, &(struct sim_disk_fault){.kind = SIM_DISK_OK});
+    }
+    cluster_boot_all(c);
+    bool progress = cluster_await_progress(c, 10 * SECOND);
+    sim_clients_stop(cluster_clients(c));
+    bool agreement = progress && cluster_await_agreement(c, 10 * SECOND);
+    assert_sound(c);
+    assert_true(agreement);
+    cluster_free(c);
+}
+
+static uint64_t sets_in_a_second(struct cluster *c)
+{
+    uint64_t before = sim_clients_stats(cluster_clients(c))->sets_done;
+    assert_true(cluster_run(c, SECOND));
+    return sim_clients_stats(cluster_clients(c))->sets_done - before;
+}
+
+static void a_slow_disk_of_a_follower_slows_nobody_and_the_leaders_is_left_out(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct cluster *c = start(seed);
+        uint64_t well = sets_in_a_second(c);
+        raft_term term = cluster_term(c);
+        uint32_t leader = cluster_leader(c);
+        const struct sim_disk_fault slow = {.kind = SIM_DISK_SLOW, .slower_us = 50 * MS};
+        hurt(c, (leader + 1) % 3, &slow);
+        assert_true(sets_in_a_second(c) > well / 2);
+        hurt(c, leader, &slow);
+        hurt(c, (leader + 2) % 3, &slow);
+        assert_in_range(sets_in_a_second(c), 5, well * 3 / 4);
+        assert_int_equal(cluster_term(c), term);
+        end(c);
+    }
+}
+
+static void after_a_failed_sync_the_node_gives_up_and_the_others_go_on(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct cluster *c = start(seed);
+        uint32_t leader = cluster_leader(c);
+        hurt(c, leader, &(struct sim_disk_fault){.kind = SIM_DISK_FSYNC_FAIL});
+        assert_true(cluster_run(c, 2 * SECOND));
+        assert_true(sim_process_down(cluster_host(c, leader)));
+        assert_true(cluster_leader(c) != leader);
+        assert_true(cluster_await_progress(c, SECOND));
+        end(c);
+    }
+}
+
+static void a_torn_write_ends_the_host_and_its_log_opens_again(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 4 * SEEDS; seed++) {
+        struct cluster *c = start(seed);
+        uint32_t host = (uint32_t)(seed % 3);
+        hurt(c, host, &(struct sim_disk_fault){.kind = SIM_DISK_TORN});
+        assert_true(cluster_run(c, SECOND));
+        assert_true(sim_process_down(cluster_host(c, host)));
+        assert_sound(c);
+        end(c);
+    }
+}
+
+static void names_that_were_not_synced_are_lost_and_missed_by_nobody(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct cluster_options o = cluster_defaults(seed);
+        o.segment_bytes = 4096; /* new files all the time */
+        struct cluster *c = cluster_new(&o);
+        cluster_boot_all(c);
+        sim_clients_start(cluster_clients(c));
+        for (uint32_t i = 0; i < 10; i++) {
+            assert_true(cluster_run(c, SECOND / 2));
+            uint32_t host = i % 3;
+            hurt(c, host, &(struct sim_disk_fault){.kind = SIM_DISK_LOST_NAMES});
+            sim_process_end(cluster_host(c, host), SIM_END_HOST);
+            cluster_boot_all(c);
+        }
+        end(c);
+    }
+}
+
+static void a_full_disk_refuses_commands_and_recovers_by_itself(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct cluster_options o = cluster_defaults(seed);
+        o.segment_bytes = 4096;
+        struct cluster *c = start_with(&o);
+        for (uint32_t i = 0; i < 3; i++) {
+            hurt(c, i, &(struct sim_disk_fault){.kind = SIM_DISK_FULL});
+        }
+        assert_true(cluster_run(c, 20 * SECOND));
+        assert_true(sets_in_a_second(c) < 5);
+        for (uint32_t i = 0; i < 3; i++) {
+            assert_true(sim_process_running(cluster_host(c, i)));
+        }
+        end(c);
+    }
+}
+
+static void a_flipped_bit_in_the_log_is_found_at_the_start(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct cluster *c = start(seed);
+        assert_true(cluster_run(c, SECOND));
+        uint32_t host = (cluster_leader(c) + 1) % 3;
+        sim_process_end(cluster_host(c, host), SIM_END_HOST);
+        hurt(c, host, &(struct sim_disk_fault){.kind = SIM_DISK_FLIP, .file = "log"});
+        cluster_boot_all(c);
+        assert_true(cluster_run(c, SECOND));
+        assert_true(sim_process_down(cluster_host(c, host))); /* it refuses */
+        assert_sound(c);
+        assert_true(sets_in_a_second(c) > 5);
+        struct why why = {{0}};
+        const struct sim_disk_fault nowhere = {.kind = SIM_DISK_FLIP, .file = "wal/none.log"};
+        assert_int_equal(sim_disk_fault(cluster_host(c, host), &nowhere, &why), ERR_NOT_FOUND);
+        cluster_free(c);
+    }
+}
+
+static void faults_have_names(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_disk_kind_by_name("ok"), SIM_DISK_OK);
+    assert_int_equal(sim_disk_kind_by_name("flip"), SIM_DISK_FLIP);
+    assert_int_equal(sim_disk_kind_by_name("floppy"), SIM_DISK_KINDS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_slow_disk_of_a_follower_slows_nobody_and_the_leaders_is_left_out),
+        cmocka_unit_test(after_a_failed_sync_the_node_gives_up_and_the_others_go_on),
+        cmocka_unit_test(a_torn_write_ends_the_host_and_its_log_opens_again),
+        cmocka_unit_test(names_that_were_not_synced_are_lost_and_missed_by_nobody),
+        cmocka_unit_test(a_full_disk_refuses_commands_and_recovers_by_itself),
+        cmocka_unit_test(a_flipped_bit_in_the_log_is_found_at_the_start),
+        cmocka_unit_test(faults_have_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
