@@ -14,7 +14,9 @@
  *     read_index  [[timeout_ms], [read]]               -> an index that a read must see
  *     barrier     [[timeout_ms]]                       -> the same, once it is applied here
  *     transfer    [[id], [timeout_ms]]                 -> the name of the new leader
- *     step_down   []                                   -> nil */
+ *     step_down   []                                   -> nil
+ *     snapshot    [[timeout_ms]]                       -> {index, term, bytes}: of one that holds
+ *                                                         all that is applied now */
 /* clang-format on */
 #include <stdio.h>
 #include <stdlib.h>
