@@ -8,8 +8,9 @@
 #include "base/assert.h"
 #include "base/nearest.h"
 #include "cli/cli.h"
+#include "cli/read_file.h"
 
-enum { FLAGS_MAX = 48 };
+enum { FLAGS_MAX = 48, STDIN_BYTES_MAX = 64 << 20 };
 
 /* The flags of a verb and those of all verbs, and where the latter go. */
 struct parser {
@@ -290,13 +291,9 @@ int cli_argument(const struct cli *cli, const char *argument, struct buffer *out
         buffer_add_bytes(out, bytes_of_string(argument));
         return EXIT_OK;
     }
-    size_t got;
-    do {
-        uint8_t *place = buffer_reserve(out, BUFSIZ);
-        got = fread(place, 1, BUFSIZ, stdin);
-        out->size += got;
-    } while (got > 0);
-    return ferror(stdin) == 0 ? EXIT_OK : cli_fail(cli, ERR_IO, "cannot read stdin", NULL);
+    struct why why = {""};
+    enum err e = read_file("-", STDIN_BYTES_MAX, out, &why);
+    return e == ERR_OK ? EXIT_OK : cli_fail(cli, e, why.text, NULL);
 }
 
 static int count_is_wrong(const struct parser *p, int count)

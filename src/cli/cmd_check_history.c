@@ -1,46 +1,21 @@
 /* moonkeeper check-history: is what clients saw linearizable? */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/read_file.h"
 #include "script/json.h"
 #include "sim/history_file.h"
 #include "sim/linearizability.h"
 
 enum { FILE_MAX_BYTES = 256 << 20 };
 
-/* All of the file, or of standard input for "-". */
-static enum err read_file(const char *path, struct buffer *text, struct why *why)
-{
-    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
-    if (file == NULL) {
-        return err_why(why, err_from_errno(errno), "%s: %s", path, strerror(errno));
-    }
-    enum err e = ERR_OK;
-    size_t size;
-    do {
-        enum { CHUNK_BYTES = 1 << 16 };
-        size = fread(buffer_reserve(text, CHUNK_BYTES), 1, CHUNK_BYTES, file);
-        text->size += size;
-    } while (size > 0 && text->size <= FILE_MAX_BYTES);
-    if (ferror(file)) {
-        e = err_why(why, ERR_IO, "%s: %s", path, strerror(errno));
-    } else if (text->size > FILE_MAX_BYTES) {
-        e = err_why(why, ERR_TOO_LARGE, "%s: more than %d MB", path, FILE_MAX_BYTES >> 20);
-    }
-    if (file != stdin) {
-        fclose(file);
-    }
-    return e;
-}
-
 static enum err load(const char *path, struct history **history, enum history_format *format,
                      struct why *why)
 {
     struct buffer text = {0};
     struct why reason = {0};
-    enum err e = read_file(path, &text, why);
+    enum err e = read_file(path, FILE_MAX_BYTES, &text, why);
     if (e == ERR_OK) {
         e = history_parse(buffer_bytes(&text), history, format, &reason);
         if (e != ERR_OK) {

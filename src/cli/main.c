@@ -19,9 +19,12 @@ const struct cli_verb cli_verbs[] = {
     {"members", "members [list]", "who is in the cluster", cmd_members},
     {"transfer", "transfer [ID]", "have another node lead", cmd_transfer},
     {"snapshot", "snapshot save|status", "save the state, or see what is saved", cmd_snapshot},
+    {"machines", "machines list|load ...", "the state machines of the cluster", cmd_machines},
+    {"lint", "lint FILE.lua ...", "check scripts and state machines", cmd_lint},
     {"hooks", "hooks", "what the scripts listen to", cmd_hooks},
     {"test", "test FILE...", "run tests of clusters and scripts", cmd_test},
     {"check-history", "check-history FILE", "is what clients saw linearizable?", cmd_check_history},
+    {"completion", "completion bash|zsh", "complete verbs and flags in a shell", cmd_completion},
     {"version", "version", "print the version", cmd_version},
     {"help", "help [VERB]", "show this", cmd_help},
 };

@@ -11,6 +11,7 @@
  *     query       [machine, name, [args], [options]]   -> what the query returned
  *                     options: timeout_ms, read ("linearizable", "lease" or "local")
  *     load        [source, [options]]                  -> {name, version}: a state machine
+ *     machines    []                                   -> [{name, version, hash}, ...]
  *     read_index  [[timeout_ms], [read]]               -> an index that a read must see
  *     barrier     [[timeout_ms]]                       -> the same, once it is applied here
  *     transfer    [[id], [timeout_ms]]                 -> the name of the new leader
@@ -301,6 +302,30 @@ static void call_load(const struct call *c, struct params *p)
                                            .ctx = c->caller->ctx});
 }
 
+static void call_machines(const struct call *c, struct params *p)
+{
+    (void)p;
+    struct buffer out = {0};
+    struct machine_info info;
+    size_t count = 0;
+    while (machines_list(c->n->machines, count, &info)) {
+        count++;
+    }
+    write_array(&out, (uint32_t)count);
+    for (size_t i = 0; machines_list(c->n->machines, i, &info); i++) {
+        char hash[17];
+        snprintf(hash, sizeof hash, "%016llx", (unsigned long long)info.hash);
+        write_map(&out, 3);
+        write_text(&out, "name");
+        write_text(&out, info.name);
+        write_text(&out, "version");
+        write_u64(&out, info.version);
+        write_text(&out, "hash");
+        write_text(&out, hash);
+    }
+    answer_buffer(c, &out);
+}
+
 static void call_read(const struct call *c, struct params *p, enum read_kind kind)
 {
     uint64_t timeout_us = next_timeout_us(p);
@@ -449,7 +474,7 @@ static const struct {
     {"propose", call_propose},       {"query", call_query},       {"status", call_status},
     {"members", call_members},       {"hooks", call_hooks},       {"load", call_load},
     {"read_index", call_read_index}, {"barrier", call_barrier},   {"transfer", call_transfer},
-    {"step_down", call_step_down},   {"snapshot", call_snapshot},
+    {"step_down", call_step_down},   {"machines", call_machines}, {"snapshot", call_snapshot},
 };
 
 void node_call(struct node *n, struct bytes method, struct bytes params, node_reply_fn reply,
@@ -475,7 +500,8 @@ void node_call_from(struct node *n, struct bytes method, struct bytes params,
         }
     }
     fail(&c, ERR_NOT_FOUND,
-         "unknown method; known are propose, query, status, members, hooks, load, read_index, "
+         "unknown method; known are propose, query, status, members, hooks, load, machines, "
+         "read_index, "
          "barrier, transfer, step_down and snapshot");
 }
 

@@ -201,6 +201,31 @@ class Words(unittest.TestCase):
                             env={"MOONKEEPER_ENDPOINTS": f"127.0.0.1:{port}"})
         self.assertEqual(json.loads(done.stderr)["error"]["code"], "unreachable")
 
+    def test_lint_names_file_and_line(self):
+        with tempfile.TemporaryDirectory() as folder:
+            def wrong(name, text, *says):
+                path = os.path.join(folder, name)
+                with open(path, "w") as f:
+                    f.write(text)
+                self.refused(ERROR, "lint", path, says=says)
+            wrong("a.lua", "local x\nlocal = 1\n", "a.lua:2:")
+            wrong("b.sm.lua", "return {}\n", "b.sm.lua:")
+            kv = os.path.join(os.path.dirname(__file__), "../../lua/moonkeeper/machines/kv.sm.lua")
+            done = self.refused(ERROR, "lint", kv, "no/such.lua", says=["no/such.lua"])
+            self.assertIn("kv.sm.lua: fine", done.stdout)
+
+    def test_completion_for_bash_completes(self):
+        script = moonkeeper("completion", "bash").stdout
+        for line, expected in (("moonkeeper sta", "start status"), ("moonkeeper kv p", "put"),
+                               ("moonkeeper dev --no", "--nodes"), ("moonkeeper machines ", "list load")):
+            words = line.split(" ")
+            done = subprocess.run(["bash", "-c", f'{script}\nCOMP_WORDS=({line.strip()}); COMP_CWORD={len(words) - 1}; '
+                                   f'_moonkeeper "{BINARY}"; echo "${{COMPREPLY[*]}}"'],
+                                  stdout=subprocess.PIPE, text=True, timeout=30, env=environment())
+            self.assertEqual(done.stdout.strip(), expected)
+        self.assertIn("#compdef moonkeeper", moonkeeper("completion", "zsh").stdout)
+        self.refused(USAGE, "completion", "fish", says=["bash or zsh"])
+
     def test_endpoints_that_make_no_sense(self):
         for bad in ("127.0.0.1:70000", "127.0.0.1:http", ",", "a,,b"):
             self.refused(USAGE, "status", "-e", bad, says=["--endpoints"])
@@ -215,7 +240,7 @@ class Words(unittest.TestCase):
 
     def test_every_verb_explains_itself(self):
         for verb in ("start", "dev", "demo", "status", "kv", "propose", "query", "members",
-                     "transfer", "hooks", "version"):
+                     "transfer", "hooks", "machines", "lint", "completion", "check-history", "version"):
             with self.subTest(verb):
                 done = moonkeeper(verb, "--help")
                 self.assertEqual(done.returncode, OK)
@@ -309,6 +334,27 @@ class Answers(unittest.TestCase):
         self.assertEqual(self.call(OK, "transfer", target).stdout, f"{target} leads now\n")
         wait_until(lambda: (self.cluster.leader() or leader) != leader, 10, "another leader")
 
+
+    def test_a_state_machine_is_loaded_and_listed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "counter.sm.lua")
+
+            def write(version, body):
+                with open(path, "w") as f:
+                    f.write('return { name = "counter", version = %d,\n'
+                            "  apply = { add = function(st, args) %s end } }\n" % (version, body))
+            write(1, "st.n = (st.n or 0) + args.by; return st.n")
+            self.assertEqual(self.call(OK, "machines", "load", path).stdout,
+                             "counter: version 1 is installed\n")
+            self.call(OK, "machines", "load", path, node=1)  # the same again changes nothing
+            self.assertEqual(self.call(OK, "propose", "counter", "add", '{"by":5}').stdout, "5\n")
+            names = self.call(OK, "machines", "list", "-o", "simple", node=2)
+            self.assertEqual(names.stdout.split(), ["counter", "kv"])
+            write(1, "return 0")
+            self.call(CONFLICT, "machines", "load", path)
+            write(2, "st.n = 0; return 0")
+            self.call(OK, "machines", "load", path)
+            self.assertRegex(self.call(OK, "machines", "list").stdout, r"(?m)^counter +2  [0-9a-f]{16}$")
 
     def test_a_value_may_come_from_stdin(self):
         for args, text, expected in ((["-"], "from\nstdin\n", "from\nstdin\n"), (["--json", "-"], "[1]", [1])):
