@@ -130,7 +130,7 @@ static void duration_cell(struct table *t, uint64_t ms)
 static void absent_row(struct table *t, const struct row *row)
 {
     table_cell(t, TABLE_BAD, "%s", row->client[0] != 0 ? "no answer" : "not heard of");
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 6; i++) {
         table_cell(t, TABLE_DIM, "-");
     }
     table_cell(t, TABLE_PLAIN, "%s", row->client);
@@ -149,7 +149,6 @@ static void print_row(struct table *t, const struct overview *o, const struct ro
     table_cell(t, style_of(role), "%s", role);
     table_cell(t, TABLE_PLAIN, "%" PRIu64, view_u64(s, "term"));
     table_cell(t, TABLE_PLAIN, "%" PRIu64, view_u64(s, "commit_index"));
-    table_cell(t, TABLE_PLAIN, "%" PRIu64, view_u64(s, "last_applied"));
     if (seen.size > 0) {
         uint64_t lag = view_u64(seen, "lag");
         table_cell(t, lag > 1000 ? TABLE_WARN : TABLE_PLAIN, "%" PRIu64, lag);
@@ -170,7 +169,7 @@ static void print_row(struct table *t, const struct overview *o, const struct ro
 static void print_table(const struct cli *cli, struct bytes own, const struct overview *o)
 {
     struct table *t = table_new(
-        "NODE|ROLE|>TERM|>COMMIT|>APPLIED|>LAG|>ROUND TRIP|>LEASE|>UP|CLIENT ADDRESS", cli->colour);
+        "NODE|ROLE|>TERM|>COMMIT|>LAG|>ROUND TRIP|>LEASE|>UP|CLIENT ADDRESS", cli->colour);
     for (uint32_t i = 0; i < o->rows_count; i++) {
         print_row(t, o, &o->rows[i]);
     }

@@ -113,6 +113,29 @@ class PlannedStop(unittest.TestCase):
             self.assertLess(time.monotonic() - begin, 5)
 
 
+class SecondThoughts(unittest.TestCase):
+    def test_a_second_sigterm_ends_it_at_once_and_says_so(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "app.lua")
+            with open(path, "w") as f:
+                f.write("""local mk = require "moonkeeper"
+                    mk.on("shutdown", function() mk.log.info("held up") mk.task.sleep(60000) end)
+                    mk.log.info("listening")""")
+            with Cluster(BINARY, n=1, extra="stop_ms = 30000,",
+                         apps=f'{{ name = "app", script = "{path}" }}') as cluster:
+                node = cluster.nodes[0]
+
+                def said(text):
+                    with open(node.log) as f:
+                        return text in f.read()
+                wait_until(lambda: said("listening"), 10, "the script")
+                node.process.terminate()
+                wait_until(lambda: said("held up"), 10, "the hook")
+                node.process.terminate()
+                node.process.wait(10)
+                self.assertTrue(said("stopping at once: asked a second time"))
+
+
 class Systemd(unittest.TestCase):
     def test_systemd_is_told_when_it_is_ready_and_when_it_stops(self):
         folder = tempfile.mkdtemp(prefix="moonkeeper-")
