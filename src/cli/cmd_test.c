@@ -206,6 +206,7 @@ int cmd_test(struct cli *cli, int argc, char **argv)
     if (count < 0 || !take_flags(&t, &exit_code)) {
         return exit_code;
     }
+    t.options.tmp_dir = getenv("TMPDIR");
     t.style = (struct report_style){.colour = cli->colour,
                                     .real = t.options.real,
                                     .hashes = t.options.trace != NULL,

@@ -214,9 +214,8 @@ static void take_timelines(struct driver *d)
 
 static void free_clusters(struct driver *d)
 {
-    bool failed = d->result->outcome == SCENARIO_FAILED;
     for (uint32_t i = 0; i < d->clusters_count; i++) {
-        driver_cluster_free(d->clusters[i], failed);
+        driver_cluster_free(d->clusters[i]);
         free(d->clusters[i]);
     }
     free(d->clusters);
@@ -314,6 +313,9 @@ static void run_and_close(struct driver *d, const struct scenario_file *file)
     end_clusters(d);
     add_hash(d);
     if (d->result->outcome == SCENARIO_FAILED) {
+        for (uint32_t i = 0; i < d->clusters_count; i++) {
+            driver_cluster_keep(d->clusters[i]);
+        }
         take_timelines(d);
     }
     d->result->simulated_us = now_us(d) - began_us;
@@ -329,7 +331,8 @@ void scenario_run(const struct scenario_run *run, struct scenario_result *out)
     struct why why = {""};
     enum err err = ERR_OK;
     if (run->real) {
-        const struct stage_real_options options = {.program = run->program};
+        const struct stage_real_options options = {.program = run->program,
+                                                   .tmp_dir = run->tmp_dir};
         err = stage_real_new(&options, &d.stage, &why);
     } else {
         d.stage = stage_sim_new(run->seed);

@@ -60,7 +60,9 @@ void driver_cluster_end(struct driver *d, struct driver_cluster *c,
                         void (*done)(void *ctx, const char *why), void *ctx);
 /* Close those that have ended. Not from inside a reply of a target. */
 void driver_close_ended(struct driver *d);
-/* Free it, at once. keep_data: see struct target_vtable. */
-void driver_cluster_free(struct driver_cluster *c, bool keep_data);
+/* The test has failed: leave what can be looked at. */
+void driver_cluster_keep(struct driver_cluster *c);
+/* Free it, at once. */
+void driver_cluster_free(struct driver_cluster *c);
 
 #endif

@@ -276,10 +276,17 @@ static void ask_ended(struct ask *a)
 
 /* ---- clusters -------------------------------------------------------------------------------- */
 
-void driver_cluster_free(struct driver_cluster *c, bool keep_data)
+void driver_cluster_keep(struct driver_cluster *c)
+{
+    if (c->target != NULL && c->target->vtable->keep != NULL) {
+        c->target->vtable->keep(c->target);
+    }
+}
+
+void driver_cluster_free(struct driver_cluster *c)
 {
     if (c->target != NULL) {
-        c->target->vtable->close(c->target, keep_data);
+        c->target->vtable->close(c->target);
         c->target = NULL;
     }
     if (c->trace != NULL) {
@@ -381,7 +388,7 @@ void driver_close_ended(struct driver *d)
             c->target->vtable->timeline(c->target, CLOSED_LINES, &c->closed);
             d->result->trace_hash =
                 d->result->trace_hash * 31 + c->target->vtable->trace_hash(c->target);
-            c->target->vtable->close(c->target, false);
+            c->target->vtable->close(c->target);
             c->target = NULL;
         }
     }

@@ -86,14 +86,13 @@ void real_timeline_note(struct real_timeline *t, uint64_t time_us, uint32_t node
     add(t, time_us, node, text);
 }
 
-/* "ts=2026-11-21T14:23:17.123Z level=info node=n2 msg=..." */
+/* "ts=2026-11-21T14:23:17.123Z level=info msg=..." */
 static bool read_stamp(const char *line, int64_t *wall_ms, const char **rest)
 {
     struct tm tm = {0};
     int ms, used = 0;
-    char level[8];
-    if (sscanf(line, "ts=%d-%d-%dT%d:%d:%d.%dZ level=%7s node=%*s %n", &tm.tm_year, &tm.tm_mon,
-               &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &ms, level, &used) != 8 ||
+    if (sscanf(line, "ts=%d-%d-%dT%d:%d:%d.%dZ level=%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
+               &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &ms, &used) != 7 ||
         used == 0) {
         return false;
     }

@@ -40,6 +40,7 @@ struct scenario_run {
     bool real;
     uint64_t seed;
     const char *program; /* real: the moonkeeper to start; NULL: this one */
+    const char *tmp_dir; /* real: where clusters make their directories; NULL: the system's */
     /* Told each line of what happens; NULL: nobody. */
     void (*live)(void *ctx, const char *line);
     void *live_ctx;

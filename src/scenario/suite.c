@@ -158,6 +158,7 @@ static int work(void *ctx, uint64_t job, int pipe_end)
         .real = r->options->real,
         .seed = c->first_seed + number,
         .program = r->options->program,
+        .tmp_dir = r->options->tmp_dir,
     };
     FILE *trace = r->options->trace != NULL ? fopen(r->options->trace, "a") : NULL;
     if (trace != NULL) {

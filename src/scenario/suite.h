@@ -12,6 +12,7 @@ struct suite_options {
     uint32_t jobs;        /* 0: as many as there are processors; real processes: 1 */
     const char *trace;    /* a file that every step is written to; NULL: none */
     const char *program;  /* see struct scenario_run */
+    const char *tmp_dir;  /* likewise */
     uint64_t limit_ms;    /* of one run, in real time; 0: the default */
 };
 

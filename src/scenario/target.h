@@ -127,9 +127,11 @@ struct target_rpcs {
 
 struct target_vtable {
     /* Ends every process at once, frees everything. Calls not yet answered are answered with
-     * ERR_SHUTDOWN. keep_data: name in the timeline what was left for looking at (data
-     * directories, logs) instead of removing it. */
-    void (*close)(struct target *t, bool keep_data);
+     * ERR_SHUTDOWN. */
+    void (*close)(struct target *t);
+    /* Its test has failed: close() is to leave what can be looked at (data directories), and the
+     * timeline names it. NULL: there is no such thing. */
+    void (*keep)(struct target *t);
 
     /* Processes. start replies when the node runs (its data recovered, about to take part): with
      * its error if it refuses. stop replies when guardian and node have ended as planned. crash

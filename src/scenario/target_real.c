@@ -199,16 +199,23 @@ static void close_pieces(struct target_real *t)
     free(t->events);
 }
 
-static void real_close(struct target *target, bool keep_data)
+static void real_keep(struct target *target)
+{
+    struct target_real *t = target_real_of(target);
+    if (!t->kept) {
+        t->kept = true;
+        target_real_note(t, 0, "left for looking at: %s", t->directory);
+    }
+}
+
+static void real_close(struct target *target)
 {
     struct target_real *t = target_real_of(target);
     t->closing = true;
     target_real_check_close(t);
     close_pieces(t);
     ASSERT(LIST_EMPTY(&t->calls));
-    if (keep_data) {
-        target_real_note(t, 0, "left for looking at: %s", t->directory);
-    } else {
+    if (!t->kept) {
         nftw(t->directory, remove_one, WALK_FDS, FTW_DEPTH | FTW_PHYS);
     }
     real_timeline_free(t->timeline);
@@ -218,6 +225,7 @@ static void real_close(struct target *target, bool keep_data)
 
 static const struct target_vtable real_vtable = {
     .close = real_close,
+    .keep = real_keep,
     .start = real_start,
     .stop = real_stop,
     .crash = real_crash,
@@ -318,7 +326,7 @@ static enum err real_open(struct stage *stage, const struct target_options *opti
     LIST_INSERT_HEAD(&s->targets, t, link);
     enum err e = open_pieces(t, why);
     if (e != ERR_OK) {
-        real_close(&t->target, false);
+        real_close(&t->target);
         return e;
     }
     *out = &t->target;
@@ -373,7 +381,8 @@ enum err stage_real_new(const struct stage_real_options *options, struct stage *
                         struct why *why)
 {
     struct stage_real *s = NEW(struct stage_real);
-    const char *tmp_dir = options->tmp_dir != NULL ? options->tmp_dir : "/tmp";
+    const char *tmp_dir =
+        options->tmp_dir != NULL && *options->tmp_dir != 0 ? options->tmp_dir : "/tmp";
     enum err e = find_program(options, s->program, why);
     if (e == ERR_OK && strlen(tmp_dir) >= sizeof s->directory) {
         e = err_why(why, ERR_INVALID, "the name of the directory %s is too long", tmp_dir);

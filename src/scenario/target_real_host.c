@@ -13,6 +13,7 @@
 enum {
     LOOK_AGAIN_US = 2000,
     START_WITHIN_US = 30000000,
+    CHILDLESS_LOOKS = 250, /* half a second and more; a back-off at the first starts is shorter */
     EXPLAIN_WITHIN_US =
         300000, /* a node that ended as it should, by itself, takes its guardian along */
 };
@@ -64,6 +65,7 @@ static void await_node(struct host *h)
 {
     h->state = HOST_STARTING;
     h->starting_us = target_real_now_us(h->target);
+    h->childless = 0;
     loop_timer_set(h->timer, 0);
 }
 
@@ -153,10 +155,32 @@ static void look_for_control(struct host *h)
     }
 }
 
+/* "err=wrong_node" in the line that said why; IO where there is no such thing. */
+static enum err last_error(const struct host *h)
+{
+    const char *at = strstr(h->last_error, " err=");
+    char name[32] = "";
+    if (at != NULL) {
+        sscanf(at, " err=%31[a-z_]", name);
+    }
+    enum err e = err_from_name(name);
+    return e == ERR_COUNT || e == ERR_OK ? ERR_IO : e;
+}
+
 static const char *last_words(const struct host *h)
 {
     const char *message = strstr(h->last_error, "msg=");
     return message != NULL ? message : h->last_error;
+}
+
+/* While it was started, under a guardian that waits: there has been no node for a while. */
+static bool has_died_again(struct host *h)
+{
+    if (child_of_process(child_pid(h->guardian)) > 0) {
+        h->childless = 0;
+        return false;
+    }
+    return ++h->childless > CHILDLESS_LOOKS;
 }
 
 static void on_timer(void *ctx)
@@ -168,6 +192,11 @@ static void on_timer(void *ctx)
         } else {
             node_reaped(h);
         }
+    } else if (h->state == HOST_STARTING && has_died_again(h)) {
+        h->state = HOST_CRASHED;
+        rpc_channel_close(h->control);
+        h->control = NULL;
+        answer(h, last_error(h), h->last_error[0] != 0 ? last_words(h) : "it died at its start");
     } else if (h->state == HOST_STARTING) {
         if (h->reply != NULL && target_real_now_us(h->target) - h->starting_us > START_WITHIN_US) {
             answer(h, ERR_TIMEOUT, h->last_error[0] != 0 ? last_words(h) : "it does not come up");
@@ -189,18 +218,6 @@ static void on_line(void *ctx, const char *text)
     if (strstr(text, "level=error") != NULL || strstr(text, "assertion") != NULL) {
         snprintf(h->last_error, sizeof h->last_error, "%s", text);
     }
-}
-
-/* "err=wrong_node" in the line that said why; IO where there is no such thing. */
-static enum err last_error(const struct host *h)
-{
-    const char *at = strstr(h->last_error, " err=");
-    char name[32] = "";
-    if (at != NULL) {
-        sscanf(at, " err=%31[a-z_]", name);
-    }
-    enum err e = err_from_name(name);
-    return e == ERR_COUNT || e == ERR_OK ? ERR_IO : e;
 }
 
 static void on_guardian_ended(void *ctx, int status)

@@ -65,6 +65,7 @@ struct host {
     struct rpc_channel *calls;   /* to its client listener; NULL unless up */
     struct loop_timer *timer;    /* to look again soon: is it up, is it reaped */
     uint64_t starting_us;        /* since */
+    uint32_t childless;          /* looks in a row at which the guardian had no node */
     node_reply_fn reply;         /* of the start, stop or crash that is under way; NULL: none */
     void *reply_ctx;
     char last_error[512]; /* the last line of level error */
@@ -101,6 +102,7 @@ struct target_real {
     LIST_HEAD(, real_call) calls;
     struct real_check *check; /* the one under way; NULL: none */
     bool closing;
+    bool kept;         /* the directory stays */
     char failure[640]; /* "": none */
 };
 

@@ -162,9 +162,8 @@ static uint64_t sim_trace_hash(const struct target *target)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void sim_close(struct target *target, bool keep_data)
+static void sim_close(struct target *target)
 {
-    (void)keep_data;
     struct target_sim *t = target_sim_of(target);
     t->closing = true;
     struct await *a;

@@ -38,6 +38,11 @@ def processes(folder):
     return found
 
 
+def parent(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        return int(f.read().split(")")[1].split()[1])
+
+
 class Runs(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="moonkeeper-")
@@ -75,24 +80,17 @@ class Runs(unittest.TestCase):
         self.assertIn('msg="this node leads"', output)
 
     def test_a_node_that_dies_by_itself_fails_the_test_whatever_it_is_doing(self):
-        body = 'local pid = io and 0; c:run_until(function() return false end, 20000)'
-        process = self.start(body)
-        nodes = wait_until(lambda: (lambda p: p if len(p) >= 6 else None)(processes(self.tmp)), 20,
-                           "three guardians and their nodes")
-
-        def leads():
-            return any(os.path.exists(f"/proc/{pid}") for pid in nodes)
-        wait_until(leads, 10, "nodes")
-        parents = {pid: int(open(f"/proc/{pid}/stat").read().split(")")[1].split()[1])
-                   for pid in nodes}
-        wait_until(lambda: len(os.listdir(self.tmp)) == 1 and all(
-            os.path.exists(os.path.join(self.tmp, os.listdir(self.tmp)[0], f"n{i}", "control"))
-            for i in (1, 2, 3)), 10, "control sockets")
-        victim = next(pid for pid in nodes if parents[pid] in nodes)
-        os.kill(victim, signal.SIGKILL)
+        up = os.path.join(self.folder, "up")
+        process = self.start(f'c:trace("{up}") c:run_until(function() return false end, 20000)')
+        wait_until(lambda: os.path.exists(up), 20, "a leader")
+        there = processes(self.tmp)
+        nodes = [pid for pid in there if parent(pid) in there]
+        self.assertEqual(len(nodes), 3)
+        os.kill(nodes[0], signal.SIGKILL)
         output, _ = process.communicate(timeout=15)
         self.assertEqual(process.returncode, 1, output)
         self.assertIn("nobody had asked for that", output)
+        self.assertEqual(processes(self.tmp), [])
 
     def test_the_control_socket_is_for_its_user_alone(self):
         process = self.start("c:run_for(20000)")
