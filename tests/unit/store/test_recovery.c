@@ -369,6 +369,39 @@ static void each_segment_has_a_salt_and_no_record_reads_under_another(void **sta
     rig_close(&r);
 }
 
+/* Swarm seed 305432. After a failed sync of the file that is to replace "peers", the system may
+ * show its bytes and call them clean. The next process must not build on them: written over in
+ * place, of two lists of different length the size of one and the bytes of the other were left. */
+static void peers_survive_a_sync_that_failed_before(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct rig r;
+        rig_init(&r, seed, false);
+        rig_must_open(&r);
+        rig_run(&r);
+        uint8_t uuid[STORE_UUID_BYTES] = {7}, other[STORE_UUID_BYTES] = {8};
+        /* The first list is written with one peer, the second fails with all four. */
+        sim_fs_fail(r.sim, SIM_FS_SYNC, 2, ERR_IO);
+        for (uint64_t id = 2; id < 6; id++) {
+            assert_int_equal(store_known_peer(r.store, id, uuid), ERR_OK);
+        }
+        rig_run(&r);
+        assert_int_equal(r.failures, 1);
+        rig_crash(&r, false);
+        rig_must_open(&r);
+        assert_int_equal(store_known_peer(r.store, 2, other), ERR_WRONG_NODE);
+        assert_int_equal(store_known_peer(r.store, 3, uuid), ERR_OK);
+        rig_run(&r);
+        assert_true(store_idle(r.store));
+        rig_crash(&r, true);
+        rig_must_open(&r);
+        assert_int_equal(store_known_peer(r.store, 2, other), ERR_WRONG_NODE);
+        assert_int_equal(store_known_peer(r.store, 3, other), ERR_WRONG_NODE);
+        rig_close(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,6 +416,7 @@ int main(void)
         cmocka_unit_test(files_that_are_not_segments_are_refused),
         cmocka_unit_test(a_directory_that_lost_its_identity_is_refused),
         cmocka_unit_test(an_edited_identity_or_list_of_peers_is_refused),
+        cmocka_unit_test(peers_survive_a_sync_that_failed_before),
         cmocka_unit_test(each_segment_has_a_salt_and_no_record_reads_under_another),
         cmocka_unit_test(bodies_that_look_like_records_are_only_bodies),
     };
