@@ -147,8 +147,8 @@ static const struct {
     {"append_reply", TARGET_APPEND_REPLY},
     {"snapshot_reply", TARGET_SNAPSHOT_REPLY},
     {"other", TARGET_OTHER},
-    {"request", TARGET_REQUESTS},
-    {"reply", TARGET_REPLIES},
+    {"requests", TARGET_REQUESTS},
+    {"replies", TARGET_REPLIES},
     {"all", TARGET_MESSAGES},
 };
 
@@ -166,7 +166,7 @@ static unsigned read_types(struct reader *r)
 
 #define TYPES_KNOWN                                                                                \
     "type (vote, append, snapshot, timeout_now, vote_reply, append_reply, snapshot_reply, other, " \
-    "request, reply, all)"
+    "requests, replies, all)"
 
 /* ---- the test itself ------------------------------------------------------------------------- */
 
@@ -550,7 +550,7 @@ static bool take_delay(struct reader *r, struct bytes key, void *ctx)
         rule->max_us = read_ms_as_us(r);
     } else if (is_key(key, "type")) {
         rule->types = read_types(r);
-    } else if (is_key(key, "p")) {
+    } else if (is_key(key, "probability")) {
         rule->probability = read_probability(r);
     } else {
         return false;
@@ -558,12 +558,12 @@ static bool take_delay(struct reader *r, struct bytes key, void *ctx)
     return true;
 }
 
-/* cluster_delay [cluster, from, to, {min_ms, max_ms, type, p}] */
+/* cluster_delay [cluster, from, to, {min_ms, max_ms, type, probability}] */
 static void ask_delay(struct ask *a)
 {
     struct target_link link = link_of(a);
     struct target_delay rule = {.types = TARGET_MESSAGES, .probability = 1};
-    if (!next_fields(a, take_delay, &rule, "min_ms, max_ms, p (0 to 1), " TYPES_KNOWN)) {
+    if (!next_fields(a, take_delay, &rule, "min_ms, max_ms, probability (0 to 1), " TYPES_KNOWN)) {
         return;
     }
     if (rule.min_us > rule.max_us) {

@@ -36,9 +36,9 @@ struct target_script {
 };
 
 /* The log that a node finds on its disk at its first start: terms[0] is the term of entry 1. All of
- * them are opaque commands (see "submit"), which carry the text "INDEX.TERM". Its current term is
- * the one of the last entry. Written through store/ into the empty data directory by
- * target_write_log(). */
+ * them are opaque commands (see "submit"), which carry the text "INDEX.TERM". The current term of
+ * all nodes is the highest in any of the logs; they have voted for nobody in it. Written into the
+ * empty data directories by write_log() (write_log.h). */
 struct target_log {
     uint64_t *terms;
     uint32_t count;
@@ -101,7 +101,7 @@ struct target_delay { /* replaces the latency of the link */
  */
 
 struct target_disk {
-    const char *kind; /* "slow", "fsync_fail", "torn", "full", "flip", "ok" */
+    const char *kind; /* "ok", "slow", "stall", "fsync_fail", ...: sim/sim_disk.h */
     double ms;        /* slow: each job takes that much longer; 0: the default */
     uint64_t bytes;   /* full: free bytes left */
     const char *file; /* flip: name within the data directory; NULL: the newest segment */
@@ -149,6 +149,7 @@ struct target_vtable {
     /* Network, from now on. A cut loses and closes nothing at first (TCP repeats): what is sent
      * waits until the link is mended or its connection breaks. */
     void (*cut)(struct target *t, struct target_link link, bool cut);
+    /* A rule takes its types from the earlier ones; with probability 0 it only ends those. */
     void (*delay)(struct target *t, struct target_link link, const struct target_delay *rule);
     void (*drop)(struct target *t, struct target_link link, const struct target_drop *rule);
     /* Ends all of the above: the links are as in the options again. */

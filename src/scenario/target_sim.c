@@ -5,7 +5,9 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/rng.h"
 #include "scenario/target_sim_internal.h"
+#include "scenario/write_log.h"
 #include "script/embed.h"
 
 enum { MS = 1000 };
@@ -237,18 +239,72 @@ static struct cluster_options cluster_options_of(struct target_sim *t, uint64_t 
     ASSERT(kv.data != NULL);
     c.kv_source = (const char *)kv.data;
     c.kv_source_size = kv.size;
+    for (uint32_t i = 0; i < o->scripts_count; i++) {
+        t->scripts[i] = (struct script_app){.name = o->scripts[i].name,
+                                            .path = o->scripts[i].path,
+                                            .config = buffer_bytes(&o->scripts[i].config)};
+    }
+    c.scripts = t->scripts;
+    c.scripts_count = o->scripts_count;
+    c.evals = true;
+    c.snapshot.entries = o->snapshot_entries;
+    c.snapshot.bytes = o->snapshot_bytes;
+    c.snapshot.keep_entries = o->snapshot_keep_entries;
     c.refused = on_refused;
     c.applied = target_sim_applied;
     c.told_ctx = t;
     return c;
 }
 
+static void fill_entropy(void *ctx, void *out, size_t size_bytes)
+{
+    struct rng *rng = ctx;
+    for (size_t i = 0; i < size_bytes; i++) {
+        ((uint8_t *)out)[i] = (uint8_t)rng_next(rng);
+    }
+}
+
+/* What the nodes find on their disks. Whoever wrote it knew of the highest term in it. */
+static enum err write_logs(struct target_sim *t, struct why *why)
+{
+    const struct target_options *o = t->options;
+    const struct membership *members = cluster_members(t->cluster);
+    struct rng rng;
+    rng_seed(&rng, world_draw_seed(cluster_world(t->cluster)));
+    const struct entropy_port entropy = {.ctx = &rng, .fill = fill_entropy};
+    uint64_t term = 0;
+    for (uint32_t i = 0; i < o->nodes; i++) {
+        const struct target_log *log = &o->logs[i];
+        term =
+            log->count > 0 && log->terms[log->count - 1] > term ? log->terms[log->count - 1] : term;
+    }
+    enum err err = ERR_OK;
+    for (uint32_t i = 0; i < o->nodes && term > 0 && err == ERR_OK; i++) {
+        struct sim_fs *fs = sim_process_disk(cluster_host(t->cluster, i));
+        const struct write_log w = {
+            .fs = sim_fs_port(fs),
+            .entropy = &entropy,
+            .cluster_id = node_cluster_id(CLUSTER_NAME, members),
+            .cluster_name = CLUSTER_NAME,
+            .node_id = members->at[i].id,
+            .node_name = members->at[i].name,
+            .terms = o->logs[i].terms,
+            .count = o->logs[i].count,
+            .term = term,
+        };
+        err = write_log(&w, why);
+        sim_fs_crash_process(fs); /* whoever wrote it is gone */
+        sim_process_promised_nothing(cluster_host(t->cluster, i));
+    }
+    return err;
+}
+
 static enum err sim_open(struct stage *stage, const struct target_options *options,
                          struct target **out, struct why *why)
 {
     struct stage_sim *s = (struct stage_sim *)stage;
-    if (options->spares > 0 || options->scripts_count > 0) {
-        return err_why(why, ERR_INVALID, "spares and scripts are not part of this version");
+    if (options->spares > 0) {
+        return err_why(why, ERR_INVALID, "spares are not part of this version");
     }
     struct target_sim *t = NEW(struct target_sim);
     t->target.vtable = &sim_vtable;
@@ -261,6 +317,11 @@ static enum err sim_open(struct stage *stage, const struct target_options *optio
         cluster_options_of(t, options->seed + s->opened++ * UINT64_C(0x9e3779b97f4a7c15));
     t->cluster = cluster_new(&c);
     world_run_until(cluster_world(t->cluster), s->now_us); /* one time for all */
+    enum err err = write_logs(t, why);
+    if (err != ERR_OK) {
+        sim_close(&t->target, false);
+        return err;
+    }
     *out = &t->target;
     return ERR_OK;
 }

@@ -237,6 +237,45 @@ static enum err ask(struct asked *a, size_t question)
     return err;
 }
 
+struct eval {
+    struct target_sim *target;
+    node_reply_fn reply;
+    void *ctx;
+};
+
+static void on_evaluated(void *ctx, enum err err, const char *message, struct bytes results)
+{
+    struct eval *e = ctx;
+    e->target->stage->happened = true;
+    e->reply(e->ctx, &(struct node_reply){.err = err, .message = message, .result = results});
+    free(e);
+}
+
+/* "eval": [source, arguments...] */
+static void evaluate(struct target_sim *t, struct sim_process *p, struct reader *params,
+                     uint32_t count, node_reply_fn reply, void *ctx)
+{
+    struct bytes source = read_str_or_bin(params, UINT32_MAX);
+    struct buffer args = {0};
+    if (count == 0 || params->err != ERR_OK) {
+        fail(reply, ctx, ERR_INVALID, "eval takes Lua source, and arguments for it");
+        return;
+    }
+    write_array(&args, count - 1);
+    for (uint32_t i = 1; i < count; i++) {
+        write_raw(&args, read_raw(params));
+    }
+    struct eval *e = NEW(struct eval);
+    *e = (struct eval){.target = t, .reply = reply, .ctx = ctx};
+    const struct script_eval eval = {
+        .source = source, .args = buffer_bytes(&args), .done = on_evaluated, .ctx = e};
+    if (!sim_process_eval(p, &eval)) {
+        free(e);
+        fail(reply, ctx, ERR_UNREACHABLE, "the node does not run");
+    }
+    buffer_close(&args);
+}
+
 void target_sim_control(struct target *target, uint32_t node, const char *method,
                         struct bytes params, node_reply_fn reply, void *ctx)
 {
@@ -247,7 +286,11 @@ void target_sim_control(struct target *target, uint32_t node, const char *method
         return;
     }
     struct reader r = reader_of(params);
-    read_array(&r);
+    uint32_t count = read_array(&r);
+    if (strcmp(method, "eval") == 0) {
+        evaluate(t, p, &r, count, reply, ctx);
+        return;
+    }
     for (size_t i = 0; i < sizeof questions / sizeof questions[0]; i++) {
         if (strcmp(method, questions[i].name) == 0) {
             struct buffer out = {0};

@@ -48,8 +48,17 @@ void target_sim_delay(struct target *target, struct target_link link,
     struct target_sim *t = target_sim_of(target);
     cluster_note(t->cluster, link.from - 1, "%.1f-%.1f ms to n%u", (double)rule->min_us / MS,
                  (double)rule->max_us / MS, link.to);
-    sim_net_delay(cluster_net(t->cluster), link.from - 1, link.to - 1,
-                  (struct sim_span){.min_us = rule->min_us, .max_us = rule->max_us + 1});
+    struct sim_net *net = cluster_net(t->cluster);
+    const struct sim_net_late late = {
+        .types = frames_of(rule->types),
+        .probability = rule->probability,
+        .latency = {.min_us = rule->min_us, .max_us = rule->max_us + 1},
+    };
+    if (late.types == SIM_FRAMES_ALL && late.probability >= 1) {
+        sim_net_delay(net, link.from - 1, link.to - 1, late.latency); /* connecting, too */
+    } else {
+        sim_net_late(net, link.from - 1, link.to - 1, &late);
+    }
 }
 
 void target_sim_drop(struct target *target, struct target_link link, const struct target_drop *rule)
@@ -131,7 +140,10 @@ enum err target_sim_disk(struct target *target, uint32_t node, const struct targ
         .offset_bytes = fault->offset,
     };
     if (f.kind == SIM_DISK_KINDS) {
-        return err_why(why, ERR_INVALID, "no such disk fault: %s", fault->kind);
+        return err_why(why, ERR_INVALID,
+                       "no disk fault is called \"%s\"; there are ok, slow, stall, fsync_fail, "
+                       "write_fail, torn, lost_names, full, flip",
+                       fault->kind);
     }
     cluster_note(t->cluster, node - 1, "its disk: %s", fault->kind);
     return sim_disk_fault(target_sim_process(t, node), &f, why);

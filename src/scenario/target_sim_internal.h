@@ -42,6 +42,7 @@ struct target_sim {
     /* In order of index. */
     struct opaque_applied *opaque;
     size_t opaque_count, opaque_capacity;
+    struct script_app scripts[TARGET_SCRIPTS_MAX];
     struct buffer failure; /* for people */
     uint32_t calls;        /* unanswered */
     bool closing;

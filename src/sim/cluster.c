@@ -20,6 +20,7 @@ struct cluster {
     struct safety *safety;
     struct events *events;
     struct sim_clients *clients;
+    struct membership members; /* initial */
     raft_id ids[SIM_NET_HOSTS_MAX];
     char names[SIM_NET_HOSTS_MAX][16];
     struct sim_process *hosts[SIM_NET_HOSTS_MAX];
@@ -95,7 +96,7 @@ static void make_host(struct cluster *c, uint32_t i, const struct membership *me
             {
                 .name = c->names[i],
                 .id = c->ids[i],
-                .cluster = "simulated",
+                .cluster = CLUSTER_NAME,
                 .members = *members,
                 .raft = o->raft,
                 .segment_bytes = o->segment_bytes,
@@ -156,10 +157,9 @@ struct cluster *cluster_new(const struct cluster_options *options)
                                .told_ctx = options->told_ctx,
                            });
     c->events = events_new(c->world);
-    struct membership members = {0};
-    name_hosts(c, &members);
+    name_hosts(c, &c->members);
     for (uint32_t i = 0; i < options->nodes; i++) {
-        make_host(c, i, &members);
+        make_host(c, i, &c->members);
     }
     c->clients = sim_clients_new(c->world, c->safety, c->hosts, options->nodes, &options->clients);
     return c;
@@ -425,6 +425,11 @@ struct sim_process *cluster_host(struct cluster *c, uint32_t host)
 {
     ASSERT(host < c->options.nodes);
     return c->hosts[host];
+}
+
+const struct membership *cluster_members(const struct cluster *c)
+{
+    return &c->members;
 }
 
 uint32_t cluster_nodes(const struct cluster *c)

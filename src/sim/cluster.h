@@ -18,6 +18,7 @@
 struct cluster;
 
 enum { CLUSTER_NOBODY = UINT32_MAX };
+#define CLUSTER_NAME "simulated"
 
 struct cluster_options {
     uint64_t seed;
@@ -74,6 +75,8 @@ const struct events *cluster_events(const struct cluster *c);
 struct sim_clients *cluster_clients(struct cluster *c);
 struct sim_process *cluster_host(struct cluster *c, uint32_t host);
 uint32_t cluster_nodes(const struct cluster *c);
+/* Those it begins with. Its name is CLUSTER_NAME. */
+const struct membership *cluster_members(const struct cluster *c);
 
 /* False: an invariant was violated, see cluster_report(). */
 bool cluster_run(struct cluster *c, uint64_t for_us);

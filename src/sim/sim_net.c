@@ -30,8 +30,10 @@ struct link {
     uint64_t last_arrival_us;
     uint32_t head, tail; /* frames in order */
     uint32_t due;        /* of these, how many would be there but for the cut */
-    struct sim_net_drop drops[SIM_NET_DROPS_MAX];
+    struct sim_net_drop drops[SIM_FRAME_COUNT]; /* no two for the same type */
     uint32_t drops_count;
+    struct sim_net_late lates[SIM_FRAME_COUNT];
+    uint32_t lates_count;
     struct sim_net_count sent[SIM_FRAME_COUNT];
 };
 
@@ -155,6 +157,18 @@ static uint64_t draw_latency(struct sim_net *net, const struct sim_net_rule *rul
         latency += sim_span_draw(rule->slow_extra, &net->rng);
     }
     return latency;
+}
+
+/* Of one frame, which may be among those that are late. */
+static uint64_t draw_frame_latency(struct sim_net *net, const struct link *l, enum sim_frame type)
+{
+    for (uint32_t i = 0; i < l->lates_count; i++) {
+        const struct sim_net_late *late = &l->lates[i];
+        if ((late->types >> type & 1) != 0 && rng_chance(&net->rng, late->probability)) {
+            return sim_span_draw(late->latency, &net->rng);
+        }
+    }
+    return draw_latency(net, &l->rule);
 }
 
 /* Hands the frame to its receiver, if there is one. The flight ends. */
@@ -419,7 +433,8 @@ void sim_net_set_peers(struct sim_net *net, uint32_t host, uint32_t peers)
     }
 }
 
-static void send_datagram(struct sim_net *net, uint32_t link, struct slice frame)
+static void send_datagram(struct sim_net *net, uint32_t link, enum sim_frame type,
+                          struct slice frame)
 {
     struct link *l = &net->links[link];
     if (l->cut || rng_chance(&net->rng, l->rule.loss)) {
@@ -433,11 +448,12 @@ static void send_datagram(struct sim_net *net, uint32_t link, struct slice frame
         struct flight *f = &net->flights[i];
         f->frame = slice_ref(frame);
         memcpy(f->bits, net->hosts[link_from(link)].hash, SIM_HASH_BYTES);
-        world_after(net->world, draw_latency(net, &l->rule), on_datagram, net, i);
+        world_after(net->world, draw_frame_latency(net, l, type), on_datagram, net, i);
     }
 }
 
-static void send_in_order(struct sim_net *net, uint32_t link, struct slice frame)
+static void send_in_order(struct sim_net *net, uint32_t link, enum sim_frame type,
+                          struct slice frame)
 {
     struct link *l = &net->links[link];
     if (!l->up) {
@@ -454,7 +470,7 @@ static void send_in_order(struct sim_net *net, uint32_t link, struct slice frame
         net->flights[l->tail].next = i;
     }
     l->tail = i;
-    uint64_t arrival_us = world_now_us(net->world) + draw_latency(net, &l->rule);
+    uint64_t arrival_us = world_now_us(net->world) + draw_frame_latency(net, l, type);
     if (arrival_us > l->last_arrival_us) {
         l->last_arrival_us = arrival_us;
     }
@@ -480,9 +496,9 @@ void sim_net_send(struct sim_net *net, uint32_t from, uint32_t to, struct slice 
         return;
     }
     if (net->options.datagrams) {
-        send_datagram(net, link, frame);
+        send_datagram(net, link, type, frame);
     } else {
-        send_in_order(net, link, frame);
+        send_in_order(net, link, type, frame);
     }
 }
 
@@ -550,6 +566,7 @@ void sim_net_heal(struct sim_net *net)
             if (from != to) {
                 sim_net_cut(net, from, to, false);
                 net->links[link_index(from, to)].drops_count = 0;
+                net->links[link_index(from, to)].lates_count = 0;
             }
         }
     }
@@ -563,19 +580,36 @@ void sim_net_reset(struct sim_net *net)
     }
 }
 
-bool sim_net_drop(struct sim_net *net, uint32_t from, uint32_t to, const struct sim_net_drop *drop)
+void sim_net_drop(struct sim_net *net, uint32_t from, uint32_t to, const struct sim_net_drop *drop)
 {
     struct link *l = &net->links[link_index(from, to)];
-    uint32_t i = 0;
-    while (i < l->drops_count && l->drops[i].types != drop->types && l->drops[i].count > 0) {
-        i++;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < l->drops_count; i++) {
+        l->drops[i].types &= ~drop->types;
+        if (l->drops[i].types != 0 && l->drops[i].count > 0) {
+            l->drops[kept++] = l->drops[i];
+        }
     }
-    if (i == SIM_NET_DROPS_MAX) {
-        return false;
+    if (drop->types != 0 && drop->probability > 0) {
+        l->drops[kept++] = *drop; /* there is room: no type is in two rules */
     }
-    l->drops[i] = *drop;
-    l->drops_count += i == l->drops_count;
-    return true;
+    l->drops_count = kept;
+}
+
+void sim_net_late(struct sim_net *net, uint32_t from, uint32_t to, const struct sim_net_late *late)
+{
+    struct link *l = &net->links[link_index(from, to)];
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < l->lates_count; i++) {
+        l->lates[i].types &= ~late->types;
+        if (l->lates[i].types != 0) {
+            l->lates[kept++] = l->lates[i];
+        }
+    }
+    if (late->types != 0 && late->probability > 0) {
+        l->lates[kept++] = *late;
+    }
+    l->lates_count = kept;
 }
 
 void sim_net_delay(struct sim_net *net, uint32_t from, uint32_t to, struct sim_span latency)

@@ -82,7 +82,7 @@ void sim_net_certify(struct sim_net *net, uint32_t from, uint32_t to,
 
 void sim_net_cut(struct sim_net *net, uint32_t from, uint32_t to, bool cut);
 bool sim_net_is_cut(const struct sim_net *net, uint32_t from, uint32_t to);
-/* Undo all cuts and drops. */
+/* Undo all cuts, and the rules about drops and late frames. */
 void sim_net_heal(struct sim_net *net);
 /* The rule of one path, to be changed at will. */
 struct sim_net_rule *sim_net_rule(struct sim_net *net, uint32_t from, uint32_t to);
@@ -107,10 +107,19 @@ struct sim_net_drop {
     double probability; /* of each such frame */
     uint64_t count;     /* that are lost before the rule ends; UINT64_MAX: no end */
 };
-enum { SIM_NET_DROPS_MAX = 8 };
-/* Adds to the rules of one path. A rule for the same types replaces the one there was; of several
- * that know a frame each may take it. False when there are SIM_NET_DROPS_MAX already. */
-bool sim_net_drop(struct sim_net *net, uint32_t from, uint32_t to, const struct sim_net_drop *drop);
+/* A rule of one path. It takes its types from the earlier ones; with probability 0 it only ends
+ * those. */
+void sim_net_drop(struct sim_net *net, uint32_t from, uint32_t to, const struct sim_net_drop *drop);
+
+/* Frames that take another time than the others of their path. Among datagrams they are overtaken;
+ * on a connection those behind them wait. */
+struct sim_net_late {
+    unsigned types; /* a set of 1 << enum sim_frame */
+    double probability;
+    struct sim_span latency; /* instead of the path's */
+};
+/* As sim_net_drop(). */
+void sim_net_late(struct sim_net *net, uint32_t from, uint32_t to, const struct sim_net_late *late);
 /* The latency of one path from now on; nothing takes longer, nothing overtakes. */
 void sim_net_delay(struct sim_net *net, uint32_t from, uint32_t to, struct sim_span latency);
 /* sim_net_heal(), and every path follows the rule that it began with. */

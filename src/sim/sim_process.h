@@ -104,6 +104,9 @@ void sim_process_free(struct sim_process *p);
 
 /* Start a guardian, which starts the node. The host must be down. */
 void sim_process_boot(struct sim_process *p);
+/* What its disk holds was put there by somebody else: at its first start it has promised nothing to
+ * anybody, and need not keep quiet for as long as a promise lasts. */
+void sim_process_promised_nothing(struct sim_process *p);
 /* Its guardian starts the node again, after SIM_END_KILLED or FAILED; a new guardian does where
  * there is none. The host must be down. */
 void sim_process_restart(struct sim_process *p);

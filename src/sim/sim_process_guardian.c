@@ -14,7 +14,8 @@ enum { CERTIFICATE_KEEP_US = 5000000, STEADY_US = 5000000 };
 static void new_incarnation(struct sim_process *p)
 {
     p->incarnations++;
-    p->page.guardian_is_new = p->page.starts == 0;
+    p->page.guardian_is_new = p->page.starts == 0 && !p->promised_nothing;
+    p->promised_nothing = false;
     p->page.starts++;
     sim_process_entropy(p, p->page.incarnation, sizeof p->page.incarnation);
     p->page.ready = false;
@@ -47,6 +48,11 @@ void sim_process_boot(struct sim_process *p)
     p->life++;
     p->restart_us = p->options.restart_min_us;
     start_later(p, 0);
+}
+
+void sim_process_promised_nothing(struct sim_process *p)
+{
+    p->promised_nothing = true;
 }
 
 void sim_process_restart(struct sim_process *p)

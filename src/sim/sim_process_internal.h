@@ -62,6 +62,7 @@ struct sim_process {
     uint64_t started_us;
     uint8_t last_dead[SIM_INCARNATION_BYTES]; /* revealed by the last certificate */
     bool certified;
+    bool promised_nothing; /* nor by anybody before this guardian */
 
     struct node *node;
     struct sim_scripts *scripts; /* NULL: none */

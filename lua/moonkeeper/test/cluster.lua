@@ -123,6 +123,8 @@ function Cluster:isolate(id) set_isolated(self, id, true) end
 
 function Cluster:connect(id) set_isolated(self, id, nil) end
 
+function Cluster:is_isolated(id) return self.isolated[self:node(id).id] or false end
+
 -- The nodes of one group hear each other, and nobody of another group.
 function Cluster:partition(...)
   local groups = { ... }
@@ -152,11 +154,11 @@ local function each_link(c, from, to, fn)
   end
 end
 
--- opts: type (of message), p (probability per frame)
+-- opts: type (of message), probability (per frame; others take the time they took before)
 function Cluster:delay(from, to, min_ms, max_ms, opts)
   each_link(self, from, to, function(f, t)
     must("cluster_delay", self.number, f, t, { min_ms = min_ms, max_ms = max_ms or min_ms,
-      type = opts and opts.type, p = opts and opts.p })
+      type = opts and opts.type, probability = opts and opts.probability })
   end)
 end
 
@@ -249,10 +251,10 @@ function Cluster:query(sm, name, args, opts)
   return node:query(sm, name, args, opts)
 end
 
--- Into the log of the leader: its index and term, at once, whether or not it will be committed.
+-- Into the log of the leader, or of opts.node if that leads: its index and term, at once, whether or not it will be committed.
 function Cluster:submit(bytes, opts)
-  local timeout_ms = opts and opts.timeout_ms or PROPOSE_TIMEOUT_MS
-  local end_ms = core.now_ms() + timeout_ms
+  if opts and opts.node then return self:node(opts.node):submit(bytes) end
+  local end_ms = core.now_ms() + (opts and opts.timeout_ms or PROPOSE_TIMEOUT_MS)
   local index, err
   repeat
     local leader = self:leader(opts)
