@@ -131,7 +131,7 @@ static void verify_run(struct executor_job *job)
 {
     struct receiver *r = (struct receiver *)((char *)job - offsetof(struct receiver, job));
     r->verified = false;
-    r->outcome.err = r->cancelled ? ERR_CANCELLED : verify_some(r);
+    r->outcome.err = verify_some(r);
     if (r->outcome.err != ERR_OK) {
         drop(r);
     }
@@ -141,14 +141,16 @@ static void verify_done(struct executor_job *job)
 {
     struct receiver *r = (struct receiver *)((char *)job - offsetof(struct receiver, job));
     struct store *s = r->store;
+    if (s->status.failed) {
+        r->outcome.err = ERR_IO;
+    } else if (r->outcome.err == ERR_OK && r->cancelled) {
+        r->outcome.err = ERR_CANCELLED; /* the file goes when the next comes in, or at a start */
+    }
     if (r->outcome.err == ERR_OK && !r->verified) {
         executor_submit(s->options.disk, &r->job);
         return;
     }
     struct store_receive *request = r->request;
-    if (s->status.failed) {
-        r->outcome.err = ERR_IO;
-    }
     r->request = NULL;
     r->phase = RECEIVE_PARTS;
     if (r->outcome.err == ERR_OK) {

@@ -207,6 +207,38 @@ static void a_stop_ends_a_save_at_its_next_step(void **unused)
     state_free(state);
 }
 
+static void a_stop_ends_a_verification_at_its_next_step(void **unused)
+{
+    (void)unused;
+    struct rig r, other;
+    begin(&r, 12, 10, false);
+    begin(&other, 13, 1, false);
+    struct state *state = state_new();
+    state_fill(state, 0, 20000, 200);
+    assert_int_equal(rig_save(&r, state, at_10), ERR_OK);
+    struct slice file = rig_read_file(&r, NAME_AT_10);
+    unsigned done = 0;
+    struct store_receive chunk = {
+        .last = at_10, .bytes = file, .end = true, .done = count_done, .ctx = &done};
+    store_receive(other.store, &chunk);
+    for (int i = 0; i < 4; i++) {
+        rig_step(&other);
+    }
+    assert_int_equal(done, 0);
+    store_cancel(other.store);
+    rig_step(&other);
+    assert_int_equal(done, 1);
+    assert_int_equal(chunk.err, ERR_CANCELLED);
+    assert_null(store_incoming(other.store));
+    rig_run(&other);
+    assert_true(store_idle(other.store));
+    assert_int_equal(rig_receive(&other, at_10, slice_bytes(file), 100000), ERR_OK);
+    slice_close(&file);
+    rig_close(&r);
+    rig_close(&other);
+    state_free(state);
+}
+
 static void a_save_that_an_install_overtook_gives_way(void **unused)
 {
     (void)unused;
@@ -315,6 +347,7 @@ int main(void)
         cmocka_unit_test(a_snapshot_that_does_not_fit_is_dropped_as_it_comes_in),
         cmocka_unit_test(a_snapshot_waits_for_its_last_entry_to_be_in_the_log),
         cmocka_unit_test(a_stop_ends_a_save_at_its_next_step),
+        cmocka_unit_test(a_stop_ends_a_verification_at_its_next_step),
         cmocka_unit_test(a_save_that_an_install_overtook_gives_way),
         cmocka_unit_test(what_was_left_over_is_cleared_away_at_the_start),
         cmocka_unit_test(a_snapshot_every_ten_entries_keeps_the_log_short),
