@@ -16,7 +16,6 @@
 #include "cli/log_line.h"
 #include "cli/view.h"
 #include "net/loop.h"
-#include "wire/writer.h"
 
 enum {
     NODES = 3,
@@ -200,26 +199,8 @@ static void wait_for_role(struct demo *d, unsigned node, const char *wanted, con
 /* Write once through a node. The leader may be changing: it waits for the next one. */
 static bool write_through(struct demo *d, unsigned node)
 {
-    struct buffer params = {0}, result = {0};
-    struct why why;
-    char value[32];
-    snprintf(value, sizeof value, "write %" PRIu64, d->writes + 1);
-    write_array(&params, 4);
-    write_text(&params, "kv");
-    write_text(&params, "set");
-    write_map(&params, 2);
-    write_text(&params, "key");
-    write_text(&params, "demo/last");
-    write_text(&params, "value");
-    write_text(&params, value);
-    write_map(&params, 1);
-    write_text(&params, "timeout_ms");
-    write_u64(&params, STEP_TIMEOUT_US / 1000);
-    bool done = client_ask(local_cluster_client(d->cluster, node), "propose", buffer_bytes(&params),
-                           STEP_TIMEOUT_US, &result, &why) == ERR_OK;
+    bool done = local_cluster_write(d->cluster, node, "demo/last", d->writes, STEP_TIMEOUT_US);
     d->writes += done;
-    buffer_close(&params);
-    buffer_close(&result);
     return done;
 }
 

@@ -18,6 +18,7 @@
 #include "cli/client.h"
 #include "cli/paths.h"
 #include "cli/view.h"
+#include "wire/writer.h"
 
 enum {
     LINE_MAX_BYTES = 1 << 16,
@@ -307,11 +308,11 @@ void local_cluster_kill(struct local_cluster *c, unsigned node, bool guardian)
     }
 }
 
-/* The node that says, in the highest term, that it leads; the number of nodes: none does. */
-static unsigned find_leader(const struct local_cluster *c)
+unsigned local_cluster_leader(const struct local_cluster *c, unsigned *followers)
 {
     unsigned leader = c->options.nodes;
     uint64_t highest = 0;
+    *followers = 0;
     for (unsigned i = 0; i < c->options.nodes; i++) {
         struct buffer status = {0};
         struct why why;
@@ -320,14 +321,39 @@ static unsigned find_leader(const struct local_cluster *c)
                                                     ASK_TIMEOUT_US, &status, &why) == ERR_OK) {
             struct bytes s = buffer_bytes(&status);
             uint64_t term = view_u64(s, "term");
-            if (strcmp(view_text(s, "role", role, sizeof role), "leader") == 0 && term > highest) {
+            view_text(s, "role", role, sizeof role);
+            if (strcmp(role, "leader") == 0 && term > highest) {
                 leader = i;
                 highest = term;
             }
+            *followers += strcmp(role, "follower") == 0 && !view_is_nil(view_get(s, "leader"));
         }
         buffer_close(&status);
     }
     return leader;
+}
+
+bool local_cluster_write(const struct local_cluster *c, unsigned node, const char *key,
+                         uint64_t value, uint64_t timeout_us)
+{
+    struct buffer params = {0}, result = {0};
+    struct why why;
+    write_array(&params, 4);
+    write_text(&params, "kv");
+    write_text(&params, "set");
+    write_map(&params, 2);
+    write_text(&params, "key");
+    write_text(&params, key);
+    write_text(&params, "value");
+    write_u64(&params, value);
+    write_map(&params, 1);
+    write_text(&params, "timeout_ms");
+    write_u64(&params, timeout_us / 1000);
+    bool done = client_ask(c->nodes[node].client, "propose", buffer_bytes(&params), timeout_us,
+                           &result, &why) == ERR_OK;
+    buffer_close(&params);
+    buffer_close(&result);
+    return done;
 }
 
 static void ask_to_stop(const struct local_node *n)
@@ -339,8 +365,9 @@ static void ask_to_stop(const struct local_node *n)
 
 void local_cluster_stop(struct local_cluster *c)
 {
+    unsigned followers;
     c->stopping = true;
-    c->last = find_leader(c);
+    c->last = local_cluster_leader(c, &followers);
     for (unsigned i = 0; i < c->options.nodes; i++) {
         if (i != c->last) {
             ask_to_stop(&c->nodes[i]);

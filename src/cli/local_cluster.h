@@ -52,6 +52,13 @@ unsigned local_cluster_size(const struct local_cluster *c);
 /* Guardians that run. */
 unsigned local_cluster_running(const struct local_cluster *c);
 bool local_cluster_is_running(const struct local_cluster *c, unsigned node);
+/* Asks all nodes: the one that says, in the highest term, that it leads; the size of the cluster if
+ * there is none. *followers: how many follow. */
+unsigned local_cluster_leader(const struct local_cluster *c, unsigned *followers);
+/* Have kv set key to a number, through a node; while there is no leader, that waits for one. False:
+ * it was not confirmed in time. */
+bool local_cluster_write(const struct local_cluster *c, unsigned node, const char *key,
+                         uint64_t value, uint64_t timeout_us);
 /* "n1" */
 const char *local_cluster_id(const struct local_cluster *c, unsigned node);
 /* The node of that id; the size of the cluster if there is none. */

@@ -23,6 +23,7 @@ const struct cli_verb cli_verbs[] = {
     {"lint", "lint FILE.lua ...", "check scripts and state machines", cmd_lint},
     {"hooks", "hooks", "what the scripts listen to", cmd_hooks},
     {"test", "test FILE...", "run tests of clusters and scripts", cmd_test},
+    {"bench", "bench", "writes a second, latency, failover time", cmd_bench},
     {"check-history", "check-history FILE", "is what clients saw linearizable?", cmd_check_history},
     {"completion", "completion bash|zsh", "complete verbs and flags in a shell", cmd_completion},
     {"version", "version", "print the version", cmd_version},

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """moonkeeper dev and demo: a cluster in one terminal, that leaves nothing behind."""
+import json
 import os
 import random
 import re
@@ -164,6 +165,38 @@ class Dev(unittest.TestCase):
         self.start(script)
         self.assertEqual(self.process.wait(20), 1)
         self.assertIn("broken.lua:1:", self.output())
+
+
+class Bench(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="moonkeeper-")
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def test_throughput_latency_and_failover_are_measured(self):
+        done = moonkeeper("bench", "--for", "400ms", "--port", str(free_base()), "-o", "json",
+                          timeout=120, env={"TMPDIR": self.folder})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        result = json.loads(done.stdout)
+        for load in ("many_clients", "one_client"):
+            self.assertGreater(result[load]["writes_per_s"], 0)
+            self.assertLessEqual(result[load]["p50_ms"], result[load]["p99_ms"])
+            self.assertEqual(result[load]["errors"], 0)
+        self.assertGreater(result["failover_ms_median"], 0)
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_ctrl_c_ends_it_and_leaves_nothing(self):
+        process = subprocess.Popen([BINARY, "bench", "--for", "1h", "--port", str(free_base())],
+                                   stderr=subprocess.PIPE, text=True, env=environment({"TMPDIR": self.folder}))
+        while "takes" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        self.assertIn("interrupted", process.stderr.read())
+        process.stderr.close()
+        self.assertEqual(process.wait(20), 1)
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_a_cluster_that_is_not_there(self):
+        self.assertEqual(moonkeeper("bench", "-e", f"127.0.0.1:{free_base()}").returncode, 4)
 
 
 class Demo(unittest.TestCase):
