@@ -319,7 +319,7 @@ static enum err sim_open(struct stage *stage, const struct target_options *optio
     world_run_until(cluster_world(t->cluster), s->now_us); /* one time for all */
     enum err err = write_logs(t, why);
     if (err != ERR_OK) {
-        sim_close(&t->target, false);
+        sim_close(&t->target);
         return err;
     }
     *out = &t->target;

@@ -55,6 +55,20 @@ void timeline_free(struct timeline *t)
     }
 }
 
+/* Without the time on the node's own clock, which begins the line. */
+static void describe_event(const struct raft_event *event, struct buffer *out)
+{
+    struct buffer text = {0};
+    raft_describe_event(event, &text);
+    size_t at = 0;
+    while (at < text.size && text.data[at] >= '0' && text.data[at] <= '9') {
+        at++;
+    }
+    at += at < text.size && text.data[at] == ' ';
+    buffer_add_bytes(out, bytes_of(text.data + at, text.size - at));
+    buffer_close(&text);
+}
+
 static void print_record(const struct record *r, struct buffer *out)
 {
     buffer_add_format(out, "%10.6f ", (double)r->at.time_us / 1e6);
@@ -68,11 +82,10 @@ static void print_record(const struct record *r, struct buffer *out)
         return;
     }
     if (r->event.type == RAFT_EVENT_PROPOSE) {
-        buffer_add_format(out, "%llu propose count=%u bytes=%u",
-                          (unsigned long long)r->event.now_us, r->event.propose.count,
+        buffer_add_format(out, "propose count=%u bytes=%u", r->event.propose.count,
                           r->proposed_bytes);
     } else {
-        raft_describe_event(&r->event, out);
+        describe_event(&r->event, out);
     }
     buffer_add_format(out, " | %s term %llu last %llu commit %llu | ", raft_role_name(r->role),
                       (unsigned long long)r->term, (unsigned long long)r->last,

@@ -1,0 +1,20 @@
+#!/bin/sh
+# A run is a pure function of its seed: two processes write the same trace, step by step.
+set -eu
+moonkeeper=$1
+here=$(dirname "$0")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+for run in 1 2; do
+    "$moonkeeper" test "$here" --seed 3 --trace "$work/$run" >"$work/said.$run"
+done
+if ! cmp "$work/1" "$work/2"; then
+    echo "the same seed did something else the second time"
+    exit 1
+fi
+lines=$(wc -l <"$work/1")
+if [ "$lines" -lt 1000 ]; then
+    echo "the trace has only $lines lines"
+    exit 1
+fi
+echo "$lines lines, twice the same"
