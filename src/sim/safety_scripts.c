@@ -46,15 +46,15 @@ static struct told_commits *commits_of(struct watched *h, uint64_t cursor)
     return &h->told[h->told_count++];
 }
 
-/* Was it said that nothing of [lo, hi) would come? */
+/* Was it said that nothing of [lo, hi) would come? Gaps are told as they arise, and may touch. */
 static bool is_in_gap(const struct watched *h, raft_index lo, raft_index hi)
 {
-    for (size_t i = 0; i < h->gaps_count; i++) {
-        if (h->gaps[i].from <= lo && hi <= h->gaps[i].to + 1) {
-            return true;
+    for (size_t i = 0; i < h->gaps_count && lo < hi; i++) {
+        if (h->gaps[i].from <= lo && lo <= h->gaps[i].to) {
+            lo = h->gaps[i].to + 1;
         }
     }
-    return false;
+    return lo >= hi;
 }
 
 static void on_commit_told(void *ctx, uint32_t host, uint64_t cursor, uint64_t index)

@@ -1,6 +1,7 @@
 #include "sim/swarm.h"
 
 #include "sim/swarm_faults.h"
+#include "sim/swarm_script.h"
 
 enum { MS = 1000 };
 
@@ -235,6 +236,10 @@ void swarm_run(const struct swarm_options *options, struct swarm_result *result,
     struct rng rng;
     rng_seed(&rng, options->seed ^ UINT64_C(0x5357524d));
     struct draw d = draw(&rng, options->seed);
+    struct swarm_script script;
+    struct rng script_rng; /* its own: runs without scripts stay what they were */
+    rng_seed(&script_rng, options->seed ^ UINT64_C(0x4c7561));
+    swarm_script_draw(&script, &script_rng, &d.cluster);
     struct faults faults = {0};
     d.cluster.promised = faults_promised;
     d.cluster.promised_ctx = &faults;
@@ -277,4 +282,5 @@ void swarm_run(const struct swarm_options *options, struct swarm_result *result,
         *options->under_way = NULL;
     }
     cluster_free(c);
+    swarm_script_close(&script);
 }

@@ -95,7 +95,7 @@ static const char worker[] =
     "mk.while_leader('work', function(lead)\n"
     "  mk.emit('work.began', {token = lead.token})\n"
     "  while true do\n"
-    "    local v = mk.raft.propose('kv', 'set', {'scripted', lead.token})\n"
+    "    local v = mk.kv.set('scripted', lead.token .. '-' .. math.random(0))\n"
     "    mk.emit('work.goes_on', {applied = applied})\n"
     "    mk.task.sleep(20)\n"
     "  end\n"
@@ -317,7 +317,7 @@ static const char fickle[] =
     "  if ev.index % 10 == 0 then mk.emit('my.tenth', {index = ev.index}) end\n"
     "end)\n"
     "mk.while_leader('w', function(lead)\n"
-    "  while true do mk.raft.propose('kv', 'set', {'k', math.random(100)}) mk.task.sleep(15) end\n"
+    "  while true do mk.kv.set('k', 'v' .. math.random(0)) mk.task.sleep(15) end\n"
     "end)\n";
 
 static uint64_t hash_of_a_run(uint64_t seed)
