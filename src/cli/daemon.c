@@ -41,7 +41,7 @@ struct daemon {
     struct links *links;
     struct rpc_server *rpc;
     struct daemon_http *http;
-    struct daemon_scripts *scripts; /* NULL: no apps */
+    struct daemon_scripts *scripts; /* NULL: no apps, and nobody to evaluate anything */
     struct daemon_control *control; /* NULL but under test */
 
     unsigned stops_asked;
@@ -396,6 +396,7 @@ static enum err open_control(struct daemon *d, struct why *why)
         .clock = &d->clock,
         .data_dir = d->config->data_dir,
         .node = d->node,
+        .host = d->test->control ? daemon_scripts_host(d->scripts) : NULL,
         .page = d->host->page,
         .log = d->log,
     };
@@ -407,8 +408,9 @@ static enum err open_all(struct daemon *d, struct why *why)
     enum err e = addresses_of(d->config, &d->addresses, why);
     d->clock = loop_clock();
     d->loop = loop_new();
-    e = e != ERR_OK ? e
-                    : daemon_scripts_open(d->config, &d->clock, d->loop, d->log, &d->scripts, why);
+    if (e == ERR_OK && (d->config->apps_count > 0 || d->test->control)) {
+        e = daemon_scripts_open(d->config, &d->clock, d->loop, d->log, &d->scripts, why);
+    }
     e = e != ERR_OK ? e : posix_fs_open(d->config->data_dir, &d->fs, why);
     if (e == ERR_OK && disk_thread_start(wake_loop, d, &d->disk) != ERR_OK) {
         e = err_why(why, ERR_IO, "cannot start the disk thread");

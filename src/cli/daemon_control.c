@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "cli/daemon_eval.h"
 #include "net/rpc_server.h"
 #include "wire/reader.h"
 #include "wire/writer.h"
@@ -23,6 +24,7 @@ struct applied {
 struct daemon_control {
     struct daemon_control_options options;
     struct rpc_server *rpc;
+    struct daemon_eval *eval;
     struct rpc_call *events; /* who listens to them; NULL: nobody */
     /* Opaque commands that were applied, in order of their indexes. */
     struct applied *applied;
@@ -259,6 +261,10 @@ static void on_request(void *ctx, struct rpc_call *call, struct bytes method, st
         listen_to_events(c, call);
         return;
     }
+    if (bytes_equal(method, bytes_of_string("eval"))) {
+        daemon_eval_ask(c->eval, call, params);
+        return;
+    }
     for (size_t i = 0; i < sizeof questions / sizeof questions[0]; i++) {
         if (bytes_equal(method, bytes_of_string(questions[i].name))) {
             answer(c, call, params, questions[i].ask);
@@ -290,6 +296,7 @@ enum err daemon_control_open(const struct daemon_control_options *options,
         free(c);
         return e;
     }
+    c->eval = daemon_eval_new(options->loop, options->host);
     atomic_store(&options->page->next, GUARDIAN_WAITS);
     *out = c;
     return ERR_OK;
@@ -300,6 +307,7 @@ void daemon_control_close(struct daemon_control *c)
     if (c == NULL) {
         return;
     }
+    daemon_eval_free(c->eval);
     rpc_server_close(c->rpc);
     for (size_t i = 0; i < c->applied_count; i++) {
         slice_close(&c->applied[i].command);

@@ -17,6 +17,7 @@
 #include "node/config.h"
 #include "node/node.h"
 #include "port/guardian_page.h"
+#include "script/script.h"
 
 #define DAEMON_CONTROL_SOCKET "control"
 
@@ -27,6 +28,7 @@ struct daemon_control_options {
     const struct clock_port *clock;
     const char *data_dir;
     struct node *node;
+    struct script_host *host;
     struct guardian_page *page;
     const struct log *log;
 };
@@ -34,7 +36,7 @@ struct daemon_control_options {
 /* Errors: as address_listen(). */
 enum err daemon_control_open(const struct daemon_control_options *options,
                              struct daemon_control **out, struct why *why);
-/* Before the node is freed. Accepts NULL. */
+/* After the host's thread has ended, before the node is freed. Accepts NULL. */
 void daemon_control_close(struct daemon_control *c);
 
 /* Of struct node_observer. Accept NULL. */

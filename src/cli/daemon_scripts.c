@@ -76,9 +76,6 @@ enum err daemon_scripts_open(const struct config *config, const struct clock_por
                              struct why *why)
 {
     *out = NULL;
-    if (config->apps_count == 0) {
-        return ERR_OK;
-    }
     struct daemon_scripts *s = NEW(struct daemon_scripts);
     s->loop = loop;
     s->clock = clock;

@@ -11,8 +11,8 @@
 
 struct daemon_scripts;
 
-/* Compiles all apps of the configuration; *out is NULL if it has none. Errors: those of
- * script_host_load(); why names the file and the line. */
+/* Compiles all apps of the configuration. Errors: those of script_host_load(); why names the file
+ * and the line, and *out is NULL. */
 enum err daemon_scripts_open(const struct config *config, const struct clock_port *clock,
                              struct loop *loop, const struct log *log, struct daemon_scripts **out,
                              struct why *why);

@@ -109,10 +109,18 @@ void real_timeline_log(struct real_timeline *t, uint64_t time_us, uint32_t node,
     const char *text = line;
     if (read_stamp(line, &wall_ms, &text)) {
         uint64_t stamp_us = wall_ms > t->wall_ms ? (uint64_t)(wall_ms - t->wall_ms) * 1000 : 0;
-        time_us =
-            stamp_us < time_us ? stamp_us : time_us; /* nothing is read before it is written */
+        /* The stamp is cut to the millisecond: no line comes before what led to it. */
+        stamp_us += 999;
+        time_us = stamp_us < time_us ? stamp_us : time_us; /* nor is it read before it is written */
     }
-    add(t, time_us, node, text);
+    char said[LINE_MAX], name[24];
+    snprintf(name, sizeof name, " node=n%" PRIu32, node); /* which stands in front already */
+    snprintf(said, sizeof said, "%s", text);
+    char *at_name = strstr(said, name);
+    if (at_name != NULL) {
+        memmove(at_name, at_name + strlen(name), strlen(at_name + strlen(name)) + 1);
+    }
+    add(t, time_us, node, said);
 }
 
 void real_timeline_print(const struct real_timeline *t, uint32_t lines_max, struct buffer *out)

@@ -295,9 +295,6 @@ static const char *not_for_real(const struct target_options *o)
     if (o->spares > 0) {
         return "spare nodes are not part of this version";
     }
-    if (o->snapshot_entries > 0 || o->snapshot_bytes > 0 || o->snapshot_keep_entries > 0) {
-        return "snapshot options are for simulation only";
-    }
     for (uint32_t i = 0; i < TARGET_NODES_MAX; i++) {
         if (o->logs[i].count > 0) {
             return "logs that nodes find at their first start are for simulation only";

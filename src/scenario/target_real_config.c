@@ -99,6 +99,13 @@ static enum err add_apps(const struct target_options *o, struct buffer *out, str
     return ERR_OK;
 }
 
+static void add_unless_zero(struct buffer *out, const char *key, uint64_t value)
+{
+    if (value > 0) {
+        buffer_add_format(out, " %s = %llu,", key, (unsigned long long)value);
+    }
+}
+
 static const char *truth(bool value)
 {
     return value ? "true" : "false";
@@ -130,6 +137,11 @@ static enum err add_config(const struct host *h, struct buffer *out, struct why 
                       (unsigned long long)o->election_max_ms, (unsigned long long)o->heartbeat_ms,
                       truth(o->prevote), truth(o->check_quorum), truth(o->lease),
                       truth(o->fast_failover));
+    buffer_add_format(out, "  snapshot = {");
+    add_unless_zero(out, "entries", o->snapshot_entries);
+    add_unless_zero(out, "bytes", o->snapshot_bytes);
+    add_unless_zero(out, "keep_entries", o->snapshot_keep_entries);
+    buffer_add_format(out, " },\n");
     enum err e = add_apps(o, out, why);
     buffer_add_format(out, "}\n");
     return e;

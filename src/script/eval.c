@@ -136,15 +136,13 @@ static int push_arguments(lua_State *L, struct eval *e)
     struct reader r = reader_of(slice_bytes(e->args));
     uint32_t count = read_array(&r);
     size_t memory_bytes = 0;
-    for (uint32_t i = 0; i < count && r.err == ERR_OK; i++) {
+    enum err err = ERR_OK;
+    for (uint32_t i = 0; i < count && r.err == ERR_OK && err == ERR_OK; i++) {
         luaL_checkstack(L, 4, "arguments");
         static const struct value_limits limits = {0};
-        e->err = value_read(L, &r, &limits, &memory_bytes);
-        if (e->err != ERR_OK) {
-            break;
-        }
+        err = value_read(L, &r, &limits, &memory_bytes);
     }
-    if (reader_end(&r) != ERR_OK || e->err != ERR_OK) {
+    if (reader_end(&r) != ERR_OK || err != ERR_OK) {
         e->err = err_why(&e->why, ERR_INVALID, "the arguments are not an array of values");
         return -1;
     }

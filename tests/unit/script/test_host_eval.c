@@ -80,6 +80,12 @@ static void it_takes_arguments_and_shares_the_globals_of_an_application(void **s
     buffer_close(&args);
     settle(&f);
     assert_int_equal(only_number(&a), 42);
+    script_host_eval(f.host, &(struct script_eval){.source = bytes_of_string("select('#', ...)"),
+                                                   .args = bytes_of("\x90", 1), /* [] */
+                                                   .done = on_answer,
+                                                   .ctx = &a});
+    settle(&f);
+    assert_int_equal(only_number(&a), 0);
     ask(&f, &a, "nobody", "1");
     settle(&f);
     assert_int_equal(a.err, ERR_NOT_FOUND);
