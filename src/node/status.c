@@ -139,7 +139,9 @@ static void put_snapshot(struct node *n, struct buffer *out)
         age_ms = now_ms > about.time_ms ? (uint64_t)(now_ms - about.time_ms) : 0;
     }
     write_text(out, "snapshot");
-    write_map(out, 7);
+    struct store_status disk;
+    store_status(n->store, &disk);
+    write_map(out, 8);
     put_u64(out, "index", s->last.index);
     put_u64(out, "term", s->last.term);
     put_u64(out, "bytes", s->bytes);
@@ -147,6 +149,7 @@ static void put_snapshot(struct node *n, struct buffer *out)
     put_bool(out, "saving", n->snapshot_take.saving);
     put_bool(out, "installing", snapshot_install_busy(n));
     put_u64(out, "log_begins", n->compacted_index + 1);
+    put_u64(out, "log_bytes", disk.log_bytes); /* on disk, beyond the snapshot */
 }
 
 static uint32_t quorum_of(const struct membership *members)
