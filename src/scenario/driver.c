@@ -359,8 +359,8 @@ enum err scenario_file_load(const char *path, struct scenario_file *out, struct 
     run_and_close(&d, out);
     if (result.outcome == SCENARIO_FAILED) {
         err = err_why(why, ERR_INVALID, "%s%s%s",
-                      result.where.size > 0 ? buffer_text(&result.where) : path,
-                      result.where.size > 0 ? ": " : ": ", buffer_text(&result.message));
+                      result.where.size > 0 ? buffer_text(&result.where) : path, ": ",
+                      buffer_text(&result.message));
     }
     scenario_result_close(&result);
     return err;

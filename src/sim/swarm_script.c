@@ -17,7 +17,7 @@ static const char source[] =
     "\n"
     "local seen = 0\n"
     "mk.on('commit', function(ev)\n"
-    "  assert(ev.index > seen, 'out of order')\n"
+    "  if ev.index <= seen then error('out of order') end\n"
     "  seen = ev.index\n"
     "end, { name = 'quick' })\n"
     "mk.on('commit', function(ev)\n"

@@ -251,7 +251,8 @@ function Cluster:query(sm, name, args, opts)
   return node:query(sm, name, args, opts)
 end
 
--- Into the log of the leader, or of opts.node if that leads: its index and term, at once, whether or not it will be committed.
+-- Into the log of the leader, or of opts.node if that leads: its index and term, at once, whether or
+-- not it will be committed.
 function Cluster:submit(bytes, opts)
   if opts and opts.node then return self:node(opts.node):submit(bytes) end
   local end_ms = core.now_ms() + (opts and opts.timeout_ms or PROPOSE_TIMEOUT_MS)
