@@ -6,6 +6,7 @@
 #include "cli/client.h"
 #include "cli/table.h"
 #include "cli/view.h"
+#include "wire/writer.h"
 
 static void print_table(const struct cli *cli, struct bytes members)
 {
@@ -24,33 +25,84 @@ static void print_table(const struct cli *cli, struct bytes members)
     table_free(t);
 }
 
+static int print(struct cli *cli, struct bytes members)
+{
+    if (cli->output == OUTPUT_TABLE) {
+        print_table(cli, members);
+    } else if (cli->output == OUTPUT_SIMPLE) {
+        char id[64];
+        for (uint32_t i = 0; i < view_count(members); i++) {
+            puts(view_text(view_at(members, i), "id", id, sizeof id));
+        }
+    } else {
+        return client_print(cli, members);
+    }
+    return EXIT_OK;
+}
+
+static const struct verb {
+    const char *name;
+    const char *method;
+    int arguments;
+    const char *takes;
+} verbs[] = {
+    {"list", "members", 0, "nothing"},
+    {"add", "members_add", 2, "ID ADDRESS: the new node's name, and where its peers reach it"},
+    {"promote", "members_promote", 1, "ID"},
+    {"remove", "members_remove", 1, "ID"},
+};
+
+static const struct verb *find_verb(const char *name)
+{
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
+        if (strcmp(verbs[i].name, name) == 0) {
+            return &verbs[i];
+        }
+    }
+    return NULL;
+}
+
 int cmd_members(struct cli *cli, int argc, char **argv)
 {
     const struct usage usage = {
-        .synopsis = "members [list]",
-        .about = "List the members of the cluster, as the node that is asked has them.",
-        .arguments_max = 1,
+        .synopsis = "members [list | add ID ADDRESS | promote ID | remove ID]",
+        .about =
+            "The members of the cluster, as the node that is asked has them; or change them, one "
+            "at\n"
+            "a time, and print them when that is committed.\n"
+            "\n"
+            "  add      ID becomes a learner: it receives the log and does not vote. Start it "
+            "with\n"
+            "           the cluster's configuration, where its own line has joins = true.\n"
+            "  promote  The learner ID votes. Waits until it has caught up.\n"
+            "  remove   ID is no member any more and is refused from then on.",
+        .arguments_max = 3,
     };
     int exit_code;
     int count = cli_parse(cli, argc, argv, &usage, &exit_code);
     if (count < 0) {
         return exit_code;
     }
-    if (count == 1 && strcmp(argv[0], "list") != 0) {
-        return cli_misuse(cli, "members knows list, not \"%s\"", argv[0]);
+    const struct verb *verb = find_verb(count == 0 ? "list" : argv[0]);
+    if (verb == NULL) {
+        return cli_misuse(cli, "members knows list, add, promote and remove, not \"%s\"", argv[0]);
     }
-    struct buffer result = {0};
-    exit_code = client_request(cli, "members", bytes_of(NULL, 0), &result);
-    if (exit_code == EXIT_OK && cli->output == OUTPUT_TABLE) {
-        print_table(cli, buffer_bytes(&result));
-    } else if (exit_code == EXIT_OK && cli->output == OUTPUT_SIMPLE) {
-        char id[64];
-        for (uint32_t i = 0; i < view_count(buffer_bytes(&result)); i++) {
-            puts(view_text(view_at(buffer_bytes(&result), i), "id", id, sizeof id));
+    if (count > 0 && count - 1 != verb->arguments) {
+        return cli_misuse(cli, "members %s takes %s", verb->name, verb->takes);
+    }
+    struct buffer params = {0}, result = {0};
+    if (verb->arguments > 0) {
+        write_array(&params, (uint32_t)count);
+        for (int i = 1; i < count; i++) {
+            write_text(&params, argv[i]);
         }
-    } else if (exit_code == EXIT_OK) {
-        exit_code = client_print(cli, buffer_bytes(&result));
+        write_u64(&params, cli->timeout_ms);
     }
+    exit_code = client_request(cli, verb->method, buffer_bytes(&params), &result);
+    if (exit_code == EXIT_OK) {
+        exit_code = print(cli, buffer_bytes(&result));
+    }
+    buffer_close(&params);
     buffer_close(&result);
     return exit_code;
 }

@@ -73,7 +73,7 @@ static void stopped(void *ctx, enum err err, const char *message)
 {
     (void)message; /* the node has logged it */
     struct daemon *d = ctx;
-    if (err == ERR_WRONG_NODE) { /* its peers refuse it, and would again */
+    if (err == ERR_WRONG_NODE || err == ERR_NOT_FOUND) { /* its peers refuse it, and would again */
         d->exit_status = EXIT_ERROR;
         atomic_store(&d->host->page->next, GUARDIAN_ENDS);
     } else {
@@ -199,7 +199,7 @@ static enum err check_peer(void *ctx, const struct handshake *peer, struct why *
     struct daemon *d = ctx;
     enum err e = node_check_peer(d->node, peer->node_id, peer->storage_uuid);
     if (e == ERR_NOT_FOUND) {
-        return err_why(why, e, "node \"%s\" is not a member of cluster \"%s\"", peer->node,
+        return err_why(why, e, "node \"%s\" was removed from cluster \"%s\"", peer->node,
                        d->config->cluster);
     }
     if (e == ERR_WRONG_NODE) {
@@ -304,6 +304,7 @@ static enum err open_node(struct daemon *d, struct why *why)
         .cluster = c->cluster,
         .client_address = address_text(&d->addresses.client, client),
         .http_address = d->addresses.has_http ? address_text(&d->addresses.http, http) : NULL,
+        .peer_address = config_self(c)->peer,
         .raft = raft_options_of(c),
         .segment_bytes = c->limits.segment_bytes,
         .pending_max = (uint32_t)c->limits.pending,

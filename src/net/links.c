@@ -82,6 +82,19 @@ static const struct transport_peer *peer_of(const struct transport_peer *peers, 
     return NULL;
 }
 
+/* Who would not be let in any more is not kept either. */
+static void review_ins(struct links *l)
+{
+    struct link_in *next;
+    for (struct link_in *i = TAILQ_FIRST(&l->ins); i != NULL; i = next) {
+        next = TAILQ_NEXT(i, entry);
+        struct why why = {0};
+        if (i->greeted && links_judge(l, &i->peer, &why) != ERR_OK) {
+            link_in_close(i);
+        }
+    }
+}
+
 static void set_peers(void *ctx, const struct transport_peer *peers, uint32_t peers_count)
 {
     struct links *l = ctx;
@@ -104,6 +117,7 @@ static void set_peers(void *ctx, const struct transport_peer *peers, uint32_t pe
             TAILQ_INSERT_TAIL(&l->outs, o, entry);
         }
     }
+    review_ins(l);
 }
 
 struct transport_port links_transport(struct links *l)

@@ -17,7 +17,10 @@
  *     transfer    [[id], [timeout_ms]]                 -> the name of the new leader
  *     step_down   []                                   -> nil
  *     snapshot    [[timeout_ms]]                       -> {index, term, bytes}: of one that holds
- *                                                         all that is applied now */
+ *                                                         all that is applied now
+ *     members_add      [id, peer address, [timeout_ms]]  -> the members, with a new learner
+ *     members_promote  [id, [timeout_ms]]  once the learner has caught up  -> the members
+ *     members_remove   [id, [timeout_ms]]                -> the members */
 /* clang-format on */
 #include <stdio.h>
 #include <stdlib.h>
@@ -441,6 +444,41 @@ static void call_transfer(const struct call *c, struct params *p)
     buffer_close(&params);
 }
 
+static void change_members(const struct call *c, struct params *p, enum change_kind kind)
+{
+    struct change_request q = {.kind = kind, .reply = c->caller->reply, .ctx = c->caller->ctx};
+    struct bytes name = next_text(p, MEMBER_NAME_MAX);
+    struct bytes address = kind == CHANGE_ADD ? next_text(p, MEMBER_ADDRESS_MAX) : name;
+    q.timeout_us = next_timeout_us(p);
+    if (!all_taken(p) || name.size == 0 || address.size == 0 || memchr(name.data, 0, name.size) ||
+        memchr(address.data, 0, address.size)) {
+        fail(c, ERR_INVALID,
+             kind == CHANGE_ADD ? "members_add takes [id, peer address, timeout_ms]"
+                                : "members_promote and members_remove take [id, timeout_ms]");
+        return;
+    }
+    memcpy(q.name, name.data, name.size);
+    if (kind == CHANGE_ADD) {
+        memcpy(q.address, address.data, address.size);
+    }
+    change_begin(c->n, &q);
+}
+
+static void call_members_add(const struct call *c, struct params *p)
+{
+    change_members(c, p, CHANGE_ADD);
+}
+
+static void call_members_promote(const struct call *c, struct params *p)
+{
+    change_members(c, p, CHANGE_PROMOTE);
+}
+
+static void call_members_remove(const struct call *c, struct params *p)
+{
+    change_members(c, p, CHANGE_REMOVE);
+}
+
 static void call_step_down(const struct call *c, struct params *p)
 {
     (void)p;
@@ -471,10 +509,21 @@ static const struct {
     const char *name;
     void (*call)(const struct call *c, struct params *p);
 } methods[] = {
-    {"propose", call_propose},       {"query", call_query},       {"status", call_status},
-    {"members", call_members},       {"hooks", call_hooks},       {"load", call_load},
-    {"read_index", call_read_index}, {"barrier", call_barrier},   {"transfer", call_transfer},
-    {"step_down", call_step_down},   {"machines", call_machines}, {"snapshot", call_snapshot},
+    {"propose", call_propose},
+    {"query", call_query},
+    {"status", call_status},
+    {"members", call_members},
+    {"hooks", call_hooks},
+    {"load", call_load},
+    {"read_index", call_read_index},
+    {"barrier", call_barrier},
+    {"transfer", call_transfer},
+    {"step_down", call_step_down},
+    {"machines", call_machines},
+    {"snapshot", call_snapshot},
+    {"members_add", call_members_add},
+    {"members_promote", call_members_promote},
+    {"members_remove", call_members_remove},
 };
 
 void node_call(struct node *n, struct bytes method, struct bytes params, node_reply_fn reply,
@@ -501,8 +550,8 @@ void node_call_from(struct node *n, struct bytes method, struct bytes params,
     }
     fail(&c, ERR_NOT_FOUND,
          "unknown method; known are propose, query, status, members, hooks, load, machines, "
-         "read_index, "
-         "barrier, transfer, step_down and snapshot");
+         "read_index, barrier, transfer, step_down, snapshot, members_add, members_promote and "
+         "members_remove");
 }
 
 /* ---- scripts -------------------------------------------------------------------------------- */

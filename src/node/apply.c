@@ -185,7 +185,9 @@ static void apply_entry(struct node *n, struct raft_pos pos, const struct entry 
     case ENTRY_SESSION:
         outcome.err = sessions_open(&n->sessions, e);
         break;
-    case ENTRY_CONFIG: /* in effect since it was appended: members.c */
+    case ENTRY_CONFIG: /* in effect since it was appended */
+        members_applied(n, pos.index);
+        break;
     case ENTRY_KIND_COUNT:
         break;
     }
@@ -206,6 +208,7 @@ static void apply_entry(struct node *n, struct raft_pos pos, const struct entry 
                                     verdict != SESSION_FRESH);
     }
     proposals_applied(n, e, verdict, &outcome);
+    change_applied(n, pos);
     if (e->kind == ENTRY_NOOP && node_is_leader(n) && pos.term == raft_current_term(n->raft)) {
         news_leader_ready(n, pos.index); /* §8: a leader may act once its own no-op is committed */
     }

@@ -161,6 +161,14 @@ static enum err check_members(const struct config *c, struct why *why)
             }
         }
     }
+    struct membership first;
+    config_membership(c, &first);
+    if (first.count == 0) {
+        return err_why(why, ERR_INVALID,
+                       "%s: all members have joins = true; those that the cluster begins with have "
+                       "not",
+                       c->path);
+    }
     return ERR_OK;
 }
 
@@ -271,9 +279,12 @@ const struct config_member *config_self(const struct config *c)
 void config_membership(const struct config *c, struct membership *out)
 {
     ASSERT(c->members_count <= RAFT_MEMBERS_MAX);
-    *out = (struct membership){.count = c->members_count};
+    *out = (struct membership){0};
     for (uint32_t i = 0; i < c->members_count; i++) {
-        struct membership_member *m = &out->at[i];
+        if (c->members[i].joins) {
+            continue;
+        }
+        struct membership_member *m = &out->at[out->count++];
         ASSERT(strlen(c->members[i].id) <= MEMBER_NAME_MAX);
         ASSERT(strlen(c->members[i].peer) <= MEMBER_ADDRESS_MAX);
         m->id = membership_id(c->members[i].id);

@@ -30,6 +30,7 @@ struct config_member {
     char *id;
     char *peer;   /* where its peers reach it */
     char *client; /* where clients reach it; NULL: not stated */
+    bool joins;   /* no first member: it waits until it is added */
 };
 
 struct config_app {

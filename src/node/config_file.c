@@ -95,6 +95,7 @@ static const struct field member_fields[] = {
     TEXT(struct config_member, "id", id, true),
     TEXT(struct config_member, "peer", peer, true),
     TEXT(struct config_member, "client", client, false),
+    TRUTH(struct config_member, "joins", joins),
 };
 
 static const struct field app_fields[] = {

@@ -86,6 +86,48 @@ void members_truncate(struct node *n, raft_index from)
     }
 }
 
+static void tell_changes(struct node *n, const struct membership *from, const struct membership *to,
+                         raft_index index)
+{
+    for (uint32_t i = 0; i < to->count; i++) {
+        const struct membership_member *before = membership_find(from, to->at[i].id);
+        if (before == NULL) {
+            news_member(n, "member_added", &to->at[i], index);
+        } else if (to->at[i].voter && !before->voter) {
+            news_member(n, "member_promoted", &to->at[i], index);
+        }
+    }
+    for (uint32_t i = 0; i < from->count; i++) {
+        if (membership_find(to, from->at[i].id) == NULL) {
+            news_member(n, "member_removed", &from->at[i], index);
+        }
+    }
+}
+
+void members_applied(struct node *n, raft_index index)
+{
+    struct members *m = &n->members;
+    size_t at = m->count - 1;
+    while (at > 0 && m->stack[at].index != index) {
+        at--;
+    }
+    if (at == 0) {
+        return; /* a snapshot brought it */
+    }
+    tell_changes(n, &m->stack[at - 1].members, &m->stack[at].members, index);
+    /* What is committed is never cut off: the ones before will not be needed. */
+    m->count -= at;
+    memmove(m->stack, m->stack + at, m->count * sizeof *m->stack);
+    if (n->started) {
+        sender_follow_members(n);
+    }
+}
+
+const struct membership *members_committed(const struct node *n)
+{
+    return &n->members.stack[0].members;
+}
+
 const char *members_name(const struct node *n, raft_id id)
 {
     const struct membership_member *m = membership_find(members_now(n), id);

@@ -217,6 +217,19 @@ void news_snapshot(struct node *n, const char *kind, const struct store_snapshot
     post(n, "snapshot", raft_current_term(n->raft));
 }
 
+void news_member(struct node *n, const char *event, const struct membership_member *m,
+                 raft_index index)
+{
+    log_info(n->ports.log, "the membership has changed", log_text("change", event),
+             log_text("member", m->name), log_text("peer", m->address), log_u64("index", index));
+    fields_begin(n, 4);
+    field_text(n, "id", m->name);
+    field_text(n, "addr", m->address);
+    field_bool(n, "voter", m->voter);
+    field_u64(n, "index", index);
+    post(n, event, raft_current_term(n->raft));
+}
+
 void news_leader_ready(struct node *n, raft_index index)
 {
     raft_term term = raft_current_term(n->raft);

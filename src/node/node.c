@@ -255,7 +255,7 @@ void node_link_up(struct node *n, raft_id peer)
         return;
     }
     outlet->up = true;
-    outlet->refuses = false;
+    outlet->refuses = ERR_OK;
     relay_introduce(n, peer);
     proposals_link_up(n, peer);
     snapshot_send_link_up(n, peer);
@@ -279,32 +279,43 @@ void node_link_down(struct node *n, raft_id peer)
     node_want_round(n);
 }
 
+static bool most_refuse(struct node *n, enum err verdict)
+{
+    uint32_t refusals = 0, peers = 0;
+    for (uint32_t i = 0; i < members_now(n)->count; i++) {
+        const struct outlet *outlet = sender_outlet(n, members_now(n)->at[i].id);
+        peers += outlet != NULL;
+        refusals += outlet != NULL && outlet->refuses == verdict;
+    }
+    return refusals > peers / 2;
+}
+
 void node_refused(struct node *n, raft_id peer, enum err verdict)
 {
     struct outlet *outlet = sender_outlet(n, peer);
     if (outlet == NULL) {
         return;
     }
-    outlet->refuses = verdict == ERR_WRONG_NODE;
-    uint32_t refusals = 0, peers = 0;
-    for (uint32_t i = 0; i < members_now(n)->count; i++) {
-        outlet = sender_outlet(n, members_now(n)->at[i].id);
-        peers += outlet != NULL;
-        refusals += outlet != NULL && outlet->refuses;
-    }
-    if (refusals > peers / 2) {
+    outlet->refuses = verdict;
+    if (most_refuse(n, ERR_WRONG_NODE)) {
         node_fail(n, ERR_WRONG_NODE,
                   "most peers know this node by another data directory: its disk was wiped or "
                   "replaced, so it may have forgotten votes and entries that it promised to keep; "
                   "restore its old directory, or remove it from the cluster and add it under "
                   "another id");
+    } else if (most_refuse(n, ERR_NOT_FOUND)) {
+        node_fail(n, ERR_NOT_FOUND,
+                  "this node was removed from the cluster; to have it back, add it again "
+                  "(moonkeeper members add) and start it");
     }
 }
 
 enum err node_check_peer(struct node *n, raft_id peer, const uint8_t storage_uuid[16])
 {
     if (membership_find(members_now(n), peer) == NULL) {
-        return ERR_NOT_FOUND;
+        /* An id that we do not know may be of a later configuration than ours (thesis §4.1), or of
+         * a node that waits to be added. */
+        return membership_was_removed(members_committed(n), peer) ? ERR_NOT_FOUND : ERR_OK;
     }
     return store_known_peer(n->store, peer, storage_uuid);
 }
@@ -331,6 +342,7 @@ uint64_t node_deadline(const struct node *n)
     at = earliest(at, reads_deadline(n));
     at = earliest(at, relay_deadline(n));
     at = earliest(at, stop_deadline(n));
+    at = earliest(at, change_deadline(n));
     at = earliest(at, snapshot_take_deadline(n));
     at = earliest(at, snapshot_send_deadline(n));
     if (!store_accepts_entries(n->store)) {
@@ -350,6 +362,7 @@ void node_tick(struct node *n)
     reads_tick(n, now);
     relay_tick(n, now);
     stop_tick(n, now);
+    change_tick(n, now);
     snapshot_take_tick(n, now);
     snapshot_send_tick(n, now);
     if (!store_accepts_entries(n->store) && now >= n->polled_us + STORE_POLL_US) {
@@ -441,6 +454,7 @@ void node_round_end(struct node *n)
     }
     follow_leader(n);
     offer_round(n);
+    change_round(n);
     reads_round(n);
     bool more = snapshot_install_slice(n);
     more |= apply_slice(n);

@@ -88,6 +88,7 @@ struct node_options {
     const char *cluster;
     const char *client_address; /* told to the other nodes; NULL: none */
     const char *http_address;
+    const char *peer_address;  /* of this node, until the membership has it; NULL: none */
     struct membership members; /* initial members; what is in the log or a snapshot wins */
     struct raft_options raft;  /* self and seed are filled in by the node */
     uint64_t segment_bytes;    /* 0: the store's default */
@@ -99,6 +100,7 @@ struct node_options {
     struct node_snapshot_options snapshot; /* zeroed: only on demand, and then nothing is kept */
     const char *kv_source; /* source of the shipped kv machine; NULL: not installed */
     size_t kv_source_size;
+    raft_id (*member_id)(const char *name); /* of a new member; NULL: membership_id() */
     struct node_observer observer;
 };
 

@@ -48,7 +48,7 @@ struct held_append {
 struct outlet { /* to one peer */
     raft_id id;
     bool up;
-    bool refuses; /* us, whose storage is not the one it knows; as of its last answer */
+    enum err refuses; /* us: why, as of its last answer; OK: it does not */
     char client_address[MEMBER_ADDRESS_MAX + 1]; /* of its client listener; "" until it told us */
     char http_address[MEMBER_ADDRESS_MAX + 1];   /* likewise; "" also if it has none */
     STAILQ_HEAD(, held_append) held;
@@ -58,9 +58,21 @@ struct outlet { /* to one peer */
     struct snapshot_stream stream;
 };
 
+enum { GUESTS_MAX = 4, OUTLETS_MAX = RAFT_MEMBERS_MAX + GUESTS_MAX };
+
+/* A node of this cluster that dialled us and that our configuration does not have: ours may be the
+ * older one, or it waits to be added. It is answered. */
+struct guest {
+    raft_id id;
+    char name[MEMBER_NAME_MAX + 1];
+    char address[MEMBER_ADDRESS_MAX + 1];
+};
+
 struct sender {
+    struct guest guests[GUESTS_MAX]; /* the oldest first */
+    uint32_t guests_count;
     uint32_t outlets_count;
-    struct outlet *outlets[RAFT_MEMBERS_MAX];
+    struct outlet *outlets[OUTLETS_MAX];
     struct wire_entry *entries; /* scratch, for a message */
     size_t entries_capacity;
     struct store_entry *writes; /* scratch, for a write */
@@ -108,6 +120,7 @@ struct batch {
     uint32_t pending_count;   /* of queued */
     uint32_t forwarded_count; /* of forwarded */
     bool has_machine, has_opening;
+    bool is_config; /* its only entry is a configuration */
 };
 
 struct proposals {
@@ -218,6 +231,28 @@ struct members {
     size_t count, capacity;
 };
 
+/* ---- change.c ---- */
+
+enum change_kind { CHANGE_ADD, CHANGE_PROMOTE, CHANGE_REMOVE };
+
+struct change_request {
+    enum change_kind kind;
+    char name[MEMBER_NAME_MAX + 1];
+    char address[MEMBER_ADDRESS_MAX + 1]; /* ADD: of its peer listener */
+    uint64_t timeout_us;
+    node_reply_fn reply;
+    void *ctx;
+};
+
+/* The one change of the membership that this leader was asked for. */
+struct change {
+    bool active;
+    struct change_request request;
+    struct raft_pos at; /* of its entry; index 0: not proposed yet */
+    uint64_t retry_us;
+    uint64_t deadline_us;
+};
+
 /* ---- feed.c ---- */
 
 struct feed {
@@ -286,7 +321,7 @@ struct silence {
 struct node {
     struct node_options options; /* strings are copies */
     char *name, *cluster;
-    char *client_address, *http_address;
+    char *client_address, *http_address, *peer_address;
     uint64_t cluster_id;
     raft_id id;
     struct node_ports ports;
@@ -307,6 +342,7 @@ struct node {
     struct feed feed;
     struct news news;
     struct transfer transfer;
+    struct change change;
     struct stop stop;
     struct silence silence;
     struct snapshot_take snapshot_take;
@@ -362,6 +398,8 @@ struct outlet *sender_outlet(struct node *n, raft_id id);
 struct store_entry *sender_store_entries(struct node *n, raft_index lo, raft_index hi);
 /* Peers as the membership in effect has them. */
 void sender_follow_members(struct node *n);
+/* A node that is no member as far as we know says where it is. */
+void sender_welcome(struct node *n, const struct guest *guest);
 
 /* apply.c */
 void apply_close(struct node *n);
@@ -433,6 +471,8 @@ void offer_round(struct node *n);
 /* The batch that is being proposed becomes the entries [lo, hi) of the log. */
 void offer_take_batch(struct node *n, raft_term term, raft_index lo, raft_index hi);
 void offer_drop_forwarded(struct proposals *p, uint32_t count);
+/* Offer a configuration to the core of this leader. Errors: the core's; NO_SPACE. */
+enum err offer_config(struct node *n, const struct membership *members, struct raft_pos *at);
 
 /* reads.c */
 struct read_request {
@@ -480,6 +520,10 @@ enum err members_append(struct node *n, raft_index index, struct bytes payload);
 /* The same for the body of an entry that was checked when it came in. */
 void members_append_received(struct node *n, raft_index index, struct bytes body);
 void members_truncate(struct node *n, raft_index from);
+/* The configuration at this index is committed: whom it removes is refused from now on. */
+void members_applied(struct node *n, raft_index index);
+/* The last that is known to be committed. */
+const struct membership *members_committed(const struct node *n);
 /* The name of a member, or "" */
 const char *members_name(const struct node *n, raft_id id);
 const char *members_address(const struct node *n, raft_id id);
@@ -500,6 +544,18 @@ void news_lease(struct node *n);
 void feed_resume(struct node *n, raft_index from, uint64_t number);
 void feed_pump(struct node *n);
 void feed_end(struct node *n);
+
+void news_member(struct node *n, const char *event, const struct membership_member *m,
+                 raft_index index);
+
+/* change.c */
+/* Have the membership changed; the answer is the members as they are then. */
+void change_begin(struct node *n, const struct change_request *q);
+void change_round(struct node *n);
+void change_applied(struct node *n, struct raft_pos pos);
+void change_tick(struct node *n, uint64_t now_us);
+uint64_t change_deadline(const struct node *n);
+void change_close(struct node *n);
 
 /* stop.c */
 void transfer_begin(struct node *n, raft_id target, uint64_t timeout_us, node_reply_fn reply,

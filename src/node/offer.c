@@ -106,8 +106,42 @@ void offer_take_batch(struct node *n, raft_term term, raft_index lo, raft_index 
         struct slice body = slice_of(bodies, offset, b->sizes_bytes[i]);
         log_cache_add_take(&n->log, term, body);
         offset += b->sizes_bytes[i];
+        if (b->is_config) {
+            members_append_received(n, lo + i, slice_bytes(body));
+        }
     }
     blob_unref(bodies);
+}
+
+enum err offer_config(struct node *n, const struct membership *members, struct raft_pos *at)
+{
+    if (!store_accepts_entries(n->store)) {
+        return ERR_NO_SPACE;
+    }
+    struct buffer payload = {0};
+    membership_encode(members, &payload);
+    const struct entry e = {
+        .kind = ENTRY_CONFIG, .time_ms = node_entry_time(n), .payload = buffer_bytes(&payload)};
+    struct batch *b = &n->proposals.batch;
+    *b = (struct batch){.sizes_bytes = b->sizes_bytes, .capacity = b->capacity, .is_config = true};
+    buffer_clear(&n->bodies);
+    entry_encode(&e, &n->bodies);
+    buffer_close(&payload);
+    batch_add(n, 0);
+    struct raft_members to;
+    membership_to_raft(members, &to);
+    struct raft_event event = {
+        .type = RAFT_EVENT_PROPOSE,
+        .now_us = node_now(n),
+        .propose = {.sizes_bytes = b->sizes_bytes, .count = 1, .config = &to},
+    };
+    node_turn(n, &event);
+    b->is_config = false;
+    if (n->turn_result == ERR_OK) {
+        at->index = raft_last_index(n->raft);
+        at->term = raft_current_term(n->raft);
+    }
+    return n->turn_result;
 }
 
 static void mark_sent(struct node *n, uint32_t count)

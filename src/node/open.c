@@ -159,11 +159,13 @@ static void copy_options(struct node *n, const struct node_options *options)
     n->client_address =
         alloc_string(options->client_address != NULL ? options->client_address : "");
     n->http_address = alloc_string(options->http_address != NULL ? options->http_address : "");
+    n->peer_address = alloc_string(options->peer_address != NULL ? options->peer_address : "");
     struct node_options *o = &n->options;
     o->name = n->name;
     o->cluster = n->cluster;
     o->client_address = n->client_address;
     o->http_address = n->http_address;
+    o->peer_address = n->peer_address;
     o->pending_max = o->pending_max != 0 ? o->pending_max : DEFAULT_PENDING_MAX;
     o->proposal_bytes_max =
         o->proposal_bytes_max != 0 ? o->proposal_bytes_max : DEFAULT_PROPOSAL_BYTES;
@@ -281,6 +283,7 @@ void node_free(struct node *n)
     n->started = false;
     n->stop.stage = STOP_DONE; /* whoever calls from inside an answer is refused */
     stop_close(n);
+    change_close(n);
     proposals_close(n);
     reads_close(n);
     relay_close(n);
@@ -304,5 +307,6 @@ void node_free(struct node *n)
     free(n->cluster);
     free(n->client_address);
     free(n->http_address);
+    free(n->peer_address);
     free(n);
 }

@@ -1,7 +1,7 @@
 /* Requests from node to node, as MessagePack-RPC in frames of the peer links. They ask what a
  * client could ask (the receiver answers with its node_call()), and what only nodes say:
  *
- *     notify  about   [client_address, http_address]     on each new link
+ *     notify  about   [client_address, http_address, name, peer_address]     on each new link
  *     notify  append  [entry, ...]                       commands for the leader's log
  *     notify  refused [session, seq, error]              the leader will not take that one
  *
@@ -71,9 +71,12 @@ void relay_notify(struct node *n, raft_id to, const char *method, struct bytes p
 void relay_introduce(struct node *n, raft_id peer)
 {
     struct buffer params = {0};
-    write_array(&params, 2);
+    const char *address = members_address(n, n->id);
+    write_array(&params, 4);
     write_text(&params, n->client_address);
     write_text(&params, n->http_address);
+    write_text(&params, n->name);
+    write_text(&params, address[0] != 0 ? address : n->peer_address);
     relay_notify(n, peer, "about", buffer_bytes(&params));
     buffer_close(&params);
 }
@@ -82,13 +85,23 @@ void relay_introduce(struct node *n, raft_id peer)
 
 static void learn_about(struct node *n, raft_id from, struct bytes params)
 {
-    struct outlet *o = sender_outlet(n, from);
+    struct outlet *o;
     char client[sizeof o->client_address], http[sizeof o->http_address];
+    struct guest guest = {.id = from};
     struct reader r = reader_of(params);
-    read_array_of(&r, 2);
+    read_array_of(&r, 4);
     read_text(&r, client, sizeof client);
     read_text(&r, http, sizeof http);
-    if (o != NULL && reader_end(&r) == ERR_OK) {
+    read_text(&r, guest.name, sizeof guest.name);
+    read_text(&r, guest.address, sizeof guest.address);
+    if (reader_end(&r) != ERR_OK) {
+        return;
+    }
+    if (membership_find(members_now(n), from) == NULL && guest.name[0] != 0) {
+        sender_welcome(n, &guest);
+    }
+    o = sender_outlet(n, from);
+    if (o != NULL) {
         memcpy(o->client_address, client, sizeof client);
         memcpy(o->http_address, http, sizeof http);
     }
@@ -150,7 +163,10 @@ static void answer_peer(void *ctx, const struct node_reply *reply)
 static bool is_for_leader(struct bytes method)
 {
     return bytes_equal(method, bytes_of_string("read_index")) ||
-           bytes_equal(method, bytes_of_string("transfer"));
+           bytes_equal(method, bytes_of_string("transfer")) ||
+           bytes_equal(method, bytes_of_string("members_add")) ||
+           bytes_equal(method, bytes_of_string("members_promote")) ||
+           bytes_equal(method, bytes_of_string("members_remove"));
 }
 
 static void receive_request(struct node *n, raft_id from, const struct rpc_message *m)

@@ -57,29 +57,84 @@ struct outlet *sender_outlet(struct node *n, raft_id id)
     return NULL;
 }
 
+static void open_outlet(struct node *n, raft_id id)
+{
+    if (sender_outlet(n, id) == NULL && n->sender.outlets_count < OUTLETS_MAX) {
+        struct outlet *o = NEW(struct outlet);
+        o->id = id;
+        STAILQ_INIT(&o->held);
+        n->sender.outlets[n->sender.outlets_count++] = o;
+    }
+}
+
+static const struct guest *find_guest(const struct sender *s, raft_id id)
+{
+    for (uint32_t i = 0; i < s->guests_count; i++) {
+        if (s->guests[i].id == id) {
+            return &s->guests[i];
+        }
+    }
+    return NULL;
+}
+
+static void drop_guest(struct sender *s, uint32_t at)
+{
+    s->guests_count--;
+    memmove(s->guests + at, s->guests + at + 1, (s->guests_count - at) * sizeof *s->guests);
+}
+
+/* Who has become a member is a guest no more, nor who was removed. */
+static void review_guests(struct node *n)
+{
+    for (uint32_t i = n->sender.guests_count; i-- > 0;) {
+        raft_id id = n->sender.guests[i].id;
+        if (membership_find(members_now(n), id) != NULL ||
+            membership_was_removed(members_committed(n), id)) {
+            drop_guest(&n->sender, i);
+        }
+    }
+}
+
+void sender_welcome(struct node *n, const struct guest *guest)
+{
+    struct sender *s = &n->sender;
+    const struct guest *known = find_guest(s, guest->id);
+    if (known != NULL && strcmp(known->address, guest->address) == 0) {
+        return;
+    }
+    if (known != NULL) {
+        drop_guest(s, (uint32_t)(known - s->guests));
+    } else if (s->guests_count == GUESTS_MAX) {
+        drop_guest(s, 0);
+    }
+    s->guests[s->guests_count++] = *guest;
+    sender_follow_members(n);
+}
+
 void sender_follow_members(struct node *n)
 {
     const struct membership *members = members_now(n);
-    struct transport_peer peers[RAFT_MEMBERS_MAX];
+    struct transport_peer peers[OUTLETS_MAX];
     uint32_t count = 0;
+    review_guests(n);
     for (uint32_t i = 0; i < members->count; i++) {
         const struct membership_member *m = &members->at[i];
-        if (m->id == n->id) {
-            continue;
+        if (m->id != n->id) {
+            peers[count++] =
+                (struct transport_peer){.id = m->id, .name = m->name, .address = m->address};
+            open_outlet(n, m->id);
         }
+    }
+    for (uint32_t i = 0; i < n->sender.guests_count; i++) {
+        const struct guest *g = &n->sender.guests[i];
         peers[count++] =
-            (struct transport_peer){.id = m->id, .name = m->name, .address = m->address};
-        if (sender_outlet(n, m->id) == NULL && n->sender.outlets_count < RAFT_MEMBERS_MAX) {
-            struct outlet *o = NEW(struct outlet);
-            o->id = m->id;
-            STAILQ_INIT(&o->held);
-            n->sender.outlets[n->sender.outlets_count++] = o;
-        }
+            (struct transport_peer){.id = g->id, .name = g->name, .address = g->address};
+        open_outlet(n, g->id);
     }
     /* One that has left goes, unless a read of it is still on the disk thread. */
     for (uint32_t i = n->sender.outlets_count; i-- > 0;) {
         struct outlet *o = n->sender.outlets[i];
-        if (membership_find(members, o->id) != NULL) {
+        if (membership_find(members, o->id) != NULL || find_guest(&n->sender, o->id) != NULL) {
             continue;
         }
         snapshot_send_stop(n, o);

@@ -13,7 +13,8 @@ enum { MEMBERSHIP_VERSION = 1, MEMBER_FIELDS = 4 };
 void membership_encode(const struct membership *m, struct buffer *out)
 {
     ASSERT(m->count <= RAFT_MEMBERS_MAX);
-    write_array(out, 2);
+    ASSERT(m->removed_count <= MEMBERSHIP_REMOVED_MAX);
+    write_array(out, 3);
     write_u64(out, MEMBERSHIP_VERSION);
     write_array(out, m->count);
     for (uint32_t i = 0; i < m->count; i++) {
@@ -23,6 +24,10 @@ void membership_encode(const struct membership *m, struct buffer *out)
         write_text(out, member->name);
         write_text(out, member->address);
         write_bool(out, member->voter);
+    }
+    write_array(out, m->removed_count);
+    for (uint32_t i = 0; i < m->removed_count; i++) {
+        write_u64(out, m->removed[i]);
     }
 }
 
@@ -35,11 +40,28 @@ static void read_member(struct reader *r, struct membership_member *out)
     out->voter = read_bool(r);
 }
 
+/* A member is not among the removed, nor is any id there twice. */
+static void read_removed(struct reader *r, struct membership *out)
+{
+    uint32_t count = read_array(r);
+    if (count > MEMBERSHIP_REMOVED_MAX) {
+        reader_fail(r, ERR_INVALID);
+    }
+    for (uint32_t i = 0; i < count && r->err == ERR_OK; i++) {
+        raft_id id = read_u64(r);
+        if (r->err == ERR_OK &&
+            (id == 0 || membership_find(out, id) != NULL || membership_was_removed(out, id))) {
+            reader_fail(r, ERR_INVALID);
+        }
+        out->removed[out->removed_count++] = id;
+    }
+}
+
 enum err membership_decode(struct bytes payload, struct membership *out)
 {
     struct reader r = reader_of(payload);
     *out = (struct membership){0};
-    read_array_of(&r, 2);
+    read_array_of(&r, 3);
     uint64_t version = read_u64(&r);
     if (r.err == ERR_OK && version != MEMBERSHIP_VERSION) {
         return ERR_VERSION;
@@ -58,9 +80,11 @@ enum err membership_decode(struct bytes payload, struct membership *out)
         }
         out->count = i + 1;
     }
+    read_removed(&r, out);
     enum err e = reader_end(&r);
     if (e != ERR_OK) {
         out->count = 0;
+        out->removed_count = 0;
     }
     return e;
 }
@@ -91,6 +115,41 @@ const struct membership_member *membership_find_name(const struct membership *m,
         }
     }
     return NULL;
+}
+
+bool membership_was_removed(const struct membership *m, raft_id id)
+{
+    for (uint32_t i = 0; i < m->removed_count; i++) {
+        if (m->removed[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void take_out(struct membership *m, uint32_t at)
+{
+    m->removed_count--;
+    memmove(m->removed + at, m->removed + at + 1, (m->removed_count - at) * sizeof *m->removed);
+}
+
+void membership_remember(struct membership *m, raft_id id)
+{
+    membership_forgive(m, id);
+    if (m->removed_count == MEMBERSHIP_REMOVED_MAX) {
+        take_out(m, 0);
+    }
+    m->removed[m->removed_count++] = id;
+}
+
+void membership_forgive(struct membership *m, raft_id id)
+{
+    for (uint32_t i = 0; i < m->removed_count; i++) {
+        if (m->removed[i] == id) {
+            take_out(m, i);
+            return;
+        }
+    }
 }
 
 raft_id membership_id(const char *name)

@@ -1,6 +1,8 @@
 /* Who is in the cluster: the payload of an ENTRY_CONFIG, and part of every snapshot.
  *
- *     [1, [[id, name, address, voter], ...]]                 1 is the version of the format */
+ *     [1, [[id, name, address, voter], ...], [id, ...]]      1 is the version of the format
+ *
+ * The last are the ids of members that were removed: whoever comes back under one is refused. */
 #ifndef MK_WIRE_MEMBERSHIP_H
 #define MK_WIRE_MEMBERSHIP_H
 
@@ -11,7 +13,7 @@
 #include "base/err.h"
 #include "raft/raft.h"
 
-enum { MEMBER_NAME_MAX = 63, MEMBER_ADDRESS_MAX = 127 };
+enum { MEMBER_NAME_MAX = 63, MEMBER_ADDRESS_MAX = 127, MEMBERSHIP_REMOVED_MAX = 256 };
 
 struct membership_member {
     raft_id id;                           /* membership_id(name) */
@@ -23,6 +25,8 @@ struct membership_member {
 struct membership {
     uint32_t count;
     struct membership_member at[RAFT_MEMBERS_MAX];
+    uint32_t removed_count;
+    raft_id removed[MEMBERSHIP_REMOVED_MAX]; /* the latest ones, oldest first */
 };
 
 /* Append the encoding of m to out. */
@@ -35,6 +39,11 @@ void membership_to_raft(const struct membership *m, struct raft_members *out);
 /* NULL if there is none. */
 const struct membership_member *membership_find(const struct membership *m, raft_id id);
 const struct membership_member *membership_find_name(const struct membership *m, const char *name);
+bool membership_was_removed(const struct membership *m, raft_id id);
+/* id has been removed; of too many, the oldest is forgotten. */
+void membership_remember(struct membership *m, raft_id id);
+/* id may come back. Nothing if it was not removed. */
+void membership_forgive(struct membership *m, raft_id id);
 /* The id that a node's name stands for: its XXH3 hash, never 0. */
 raft_id membership_id(const char *name);
 

@@ -119,6 +119,8 @@ static struct membership three(void)
         m.at[i].id = membership_id(m.at[i].name);
         m.at[i].voter = i != 2;
     }
+    membership_remember(&m, 77);
+    membership_remember(&m, 78);
     return m;
 }
 
@@ -143,6 +145,9 @@ static void a_membership_comes_back_as_it_was(void **state)
         assert_string_equal(back.at[i].address, m.at[i].address);
         assert_int_equal(back.at[i].voter, m.at[i].voter);
     }
+    assert_int_equal(back.removed_count, 2);
+    assert_true(membership_was_removed(&back, 78));
+    assert_false(membership_was_removed(&back, 79));
     struct raft_members members;
     membership_to_raft(&back, &members);
     assert_int_equal(members.count, 3);
@@ -179,14 +184,34 @@ static void a_member_twice_or_without_name_is_refused(void **state)
     buffer_clear(&b);
     membership_encode(&m, &b);
     assert_int_equal(decode_membership(buffer_bytes(&b)), ERR_INVALID);
+    m = three();
+    m.removed[1] = m.at[0].id; /* removed, and a member */
+    buffer_clear(&b);
+    membership_encode(&m, &b);
+    assert_int_equal(decode_membership(buffer_bytes(&b)), ERR_INVALID);
     buffer_close(&b);
+}
+
+static void of_too_many_that_were_removed_the_oldest_is_forgotten(void **state)
+{
+    (void)state;
+    struct membership m = {0};
+    for (raft_id id = 1; id <= MEMBERSHIP_REMOVED_MAX + 1; id++) {
+        membership_remember(&m, id);
+    }
+    assert_int_equal(m.removed_count, MEMBERSHIP_REMOVED_MAX);
+    assert_false(membership_was_removed(&m, 1));
+    assert_true(membership_was_removed(&m, 2));
+    membership_forgive(&m, 2);
+    assert_false(membership_was_removed(&m, 2));
+    assert_true(membership_was_removed(&m, 3));
 }
 
 static void too_many_members_and_other_versions_are_refused(void **state)
 {
     (void)state;
     struct buffer b = {0};
-    write_array(&b, 2);
+    write_array(&b, 3);
     write_u64(&b, 1);
     write_array(&b, RAFT_MEMBERS_MAX + 1);
     for (unsigned i = 0; i <= RAFT_MEMBERS_MAX; i++) {
@@ -198,10 +223,12 @@ static void too_many_members_and_other_versions_are_refused(void **state)
         write_text(&b, "");
         write_bool(&b, true);
     }
+    write_array(&b, 0);
     assert_int_equal(decode_membership(buffer_bytes(&b)), ERR_INVALID);
     buffer_clear(&b);
-    write_array(&b, 2);
+    write_array(&b, 3);
     write_u64(&b, 2);
+    write_array(&b, 0);
     write_array(&b, 0);
     assert_int_equal(decode_membership(buffer_bytes(&b)), ERR_VERSION);
     buffer_close(&b);
@@ -241,6 +268,7 @@ int main(void)
         cmocka_unit_test(a_machine_name_or_session_of_another_size_is_refused),
         cmocka_unit_test(a_membership_comes_back_as_it_was),
         cmocka_unit_test(a_member_twice_or_without_name_is_refused),
+        cmocka_unit_test(of_too_many_that_were_removed_the_oldest_is_forgotten),
         cmocka_unit_test(too_many_members_and_other_versions_are_refused),
         cmocka_unit_test(a_name_always_has_the_same_id_which_is_not_nobody),
     };
