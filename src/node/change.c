@@ -126,6 +126,12 @@ static raft_id id_of(const struct node *n, const char *name)
 static void propose(struct node *n)
 {
     struct change *c = &n->change;
+    c->tried = true;
+    c->retry_us = node_now(n) + RETRY_US;
+    if (!node_is_leader(n)) {
+        finish(n, ERR_NOT_LEADER, NULL);
+        return;
+    }
     struct membership members = *members_now(n);
     const char *message = NULL;
     enum err err = apply(&members, &c->request, id_of(n, c->request.name), &message);
@@ -138,25 +144,18 @@ static void propose(struct node *n)
         return;
     }
     err = offer_config(n, &members, &c->at);
-    if (err == ERR_BUSY || err == ERR_CONFLICT) {
-        /* The change before this one is not committed, nor is an entry of the term, or the learner
-         * has not caught up: all of that ends by itself. */
-        c->retry_us = node_now(n) + RETRY_US;
-    } else if (err != ERR_OK) {
+    /* The change before this one is not committed, nor is an entry of the term, or the learner has
+     * not caught up: all of that ends by itself. */
+    bool later = err == ERR_BUSY || err == ERR_CONFLICT;
+    if (err != ERR_OK && !later) {
         finish(n, err, NULL);
     }
 }
 
 void change_round(struct node *n)
 {
-    struct change *c = &n->change;
-    if (!c->active || c->at.index != 0 || node_now(n) < c->retry_us) {
-        return;
-    }
-    if (node_is_leader(n)) {
+    if (n->change.active && !n->change.tried) {
         propose(n);
-    } else {
-        finish(n, ERR_NOT_LEADER, NULL);
     }
 }
 
@@ -232,8 +231,8 @@ void change_tick(struct node *n, uint64_t now_us)
                c->request.kind == CHANGE_PROMOTE
                    ? "the learner has not caught up, or the change before is not committed yet"
                    : "the change before is not committed yet");
-    } else {
-        node_want_round(n);
+    } else if (c->at.index == 0 && c->tried && now_us >= c->retry_us) {
+        propose(n);
     }
 }
 
@@ -243,10 +242,8 @@ uint64_t change_deadline(const struct node *n)
     if (!c->active) {
         return UINT64_MAX;
     }
-    if (c->at.index != 0 || c->deadline_us < c->retry_us) {
-        return c->deadline_us;
-    }
-    return c->retry_us;
+    bool waits = c->at.index != 0 || !c->tried || c->deadline_us < c->retry_us;
+    return waits ? c->deadline_us : c->retry_us;
 }
 
 void change_close(struct node *n)

@@ -249,6 +249,7 @@ struct change {
     bool active;
     struct change_request request;
     struct raft_pos at; /* of its entry; index 0: not proposed yet */
+    bool tried;         /* to propose it: again at retry_us */
     uint64_t retry_us;
     uint64_t deadline_us;
 };

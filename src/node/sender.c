@@ -89,6 +89,7 @@ static void review_guests(struct node *n)
     for (uint32_t i = n->sender.guests_count; i-- > 0;) {
         raft_id id = n->sender.guests[i].id;
         if (membership_find(members_now(n), id) != NULL ||
+            membership_find(members_committed(n), id) != NULL ||
             membership_was_removed(members_committed(n), id)) {
             drop_guest(&n->sender, i);
         }
@@ -125,7 +126,17 @@ void sender_follow_members(struct node *n)
             open_outlet(n, m->id);
         }
     }
-    for (uint32_t i = 0; i < n->sender.guests_count; i++) {
+    /* Whose removal is not committed may be the leader, and needs the acknowledgements for it. */
+    const struct membership *before = members_committed(n);
+    for (uint32_t i = 0; i < before->count && count < OUTLETS_MAX; i++) {
+        const struct membership_member *m = &before->at[i];
+        if (m->id != n->id && membership_find(members, m->id) == NULL) {
+            peers[count++] =
+                (struct transport_peer){.id = m->id, .name = m->name, .address = m->address};
+            open_outlet(n, m->id);
+        }
+    }
+    for (uint32_t i = 0; i < n->sender.guests_count && count < OUTLETS_MAX; i++) {
         const struct guest *g = &n->sender.guests[i];
         peers[count++] =
             (struct transport_peer){.id = g->id, .name = g->name, .address = g->address};
@@ -134,7 +145,8 @@ void sender_follow_members(struct node *n)
     /* One that has left goes, unless a read of it is still on the disk thread. */
     for (uint32_t i = n->sender.outlets_count; i-- > 0;) {
         struct outlet *o = n->sender.outlets[i];
-        if (membership_find(members, o->id) != NULL || find_guest(&n->sender, o->id) != NULL) {
+        if (membership_find(members, o->id) != NULL || membership_find(before, o->id) != NULL ||
+            find_guest(&n->sender, o->id) != NULL) {
             continue;
         }
         snapshot_send_stop(n, o);

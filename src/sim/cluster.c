@@ -14,6 +14,7 @@ enum { REPORT_LINES = 50, LOOK_EVERY_US = 1000, MS = 1000 };
 
 struct cluster {
     struct cluster_options options;
+    uint32_t hosts_count;
     struct world *world;
     struct timeline *timeline;
     struct sim_net *net;
@@ -23,6 +24,7 @@ struct cluster {
     struct membership members; /* initial */
     raft_id ids[SIM_NET_HOSTS_MAX];
     char names[SIM_NET_HOSTS_MAX][16];
+    char addresses[SIM_NET_HOSTS_MAX][32];
     struct sim_process *hosts[SIM_NET_HOSTS_MAX];
 };
 
@@ -70,14 +72,24 @@ struct cluster_options cluster_defaults(uint64_t seed)
 
 static void name_hosts(struct cluster *c, struct membership *members)
 {
-    for (uint32_t i = 0; i < c->options.nodes; i++) {
+    for (uint32_t i = 0; i < c->hosts_count; i++) {
         snprintf(c->names[i], sizeof c->names[i], "n%u", i + 1);
         c->ids[i] = i + 1; /* short in the timeline */
+        snprintf(c->addresses[i], sizeof c->addresses[i], "10.0.0.%u:7118", i + 1);
+        if (i >= c->options.nodes) {
+            continue; /* it waits until it is added */
+        }
         struct membership_member *m = &members->at[members->count++];
         *m = (struct membership_member){.id = c->ids[i], .voter = true};
         snprintf(m->name, sizeof m->name, "%s", c->names[i]);
-        snprintf(m->address, sizeof m->address, "10.0.0.%u:7118", i + 1);
+        snprintf(m->address, sizeof m->address, "%s", c->addresses[i]);
     }
+}
+
+/* What "n4" is called for short. */
+static raft_id id_of_name(const char *name)
+{
+    return strtoull(name + 1, NULL, 10);
 }
 
 static void make_host(struct cluster *c, uint32_t i, const struct membership *members)
@@ -90,12 +102,14 @@ static void make_host(struct cluster *c, uint32_t i, const struct membership *me
     struct sim_process_options options = {
         .host = i,
         .ids = c->ids,
-        .hosts = o->nodes,
+        .hosts = c->hosts_count,
         .all = c->hosts,
         .node =
             {
                 .name = c->names[i],
                 .id = c->ids[i],
+                .member_id = id_of_name,
+                .peer_address = c->addresses[i],
                 .cluster = CLUSTER_NAME,
                 .members = *members,
                 .raft = o->raft,
@@ -128,13 +142,15 @@ static void make_host(struct cluster *c, uint32_t i, const struct membership *me
 
 struct cluster *cluster_new(const struct cluster_options *options)
 {
-    ASSERT(options->nodes >= 1 && options->nodes <= SIM_NET_HOSTS_MAX);
+    const uint32_t hosts = options->nodes + options->spares;
+    ASSERT(options->nodes >= 1 && hosts <= SIM_NET_HOSTS_MAX);
     struct cluster *c = NEW(struct cluster);
     c->options = *options;
+    c->hosts_count = hosts;
     c->world = world_new(options->seed);
     c->timeline = timeline_new(options->live, options->live_ctx);
     c->net = sim_net_new(c->world, &(struct sim_net_options){
-                                       .hosts = options->nodes,
+                                       .hosts = hosts,
                                        .datagrams = options->datagrams,
                                        .rule = options->net,
                                        .connect_again = {.min_us = 10 * MS, .max_us = 200 * MS},
@@ -142,7 +158,8 @@ struct cluster *cluster_new(const struct cluster_options *options)
                                    });
     c->safety = safety_new(c->world, c->timeline,
                            &(struct safety_options){
-                               .hosts = options->nodes,
+                               .hosts = hosts,
+                               .voters = (UINT32_C(1) << options->nodes) - 1,
                                .ids = c->ids,
                                .all = c->hosts,
                                .leases = options->leases,
@@ -158,10 +175,10 @@ struct cluster *cluster_new(const struct cluster_options *options)
                            });
     c->events = events_new(c->world);
     name_hosts(c, &c->members);
-    for (uint32_t i = 0; i < options->nodes; i++) {
+    for (uint32_t i = 0; i < hosts; i++) {
         make_host(c, i, &c->members);
     }
-    c->clients = sim_clients_new(c->world, c->safety, c->hosts, options->nodes, &options->clients);
+    c->clients = sim_clients_new(c->world, c->safety, c->hosts, hosts, &options->clients);
     return c;
 }
 
@@ -170,7 +187,7 @@ void cluster_free(struct cluster *c)
     if (c == NULL) {
         return;
     }
-    for (uint32_t i = 0; i < c->options.nodes; i++) {
+    for (uint32_t i = 0; i < c->hosts_count; i++) {
         sim_process_free(c->hosts[i]);
     }
     sim_clients_free(c->clients);
@@ -198,7 +215,7 @@ uint32_t cluster_leader(const struct cluster *c)
 {
     uint32_t leader = CLUSTER_NOBODY;
     raft_term term = 0;
-    for (uint32_t i = 0; i < c->options.nodes; i++) {
+    for (uint32_t i = 0; i < c->hosts_count; i++) {
         const struct node *n = running(c, i);
         if (n != NULL && raft_role(node_raft(n)) == RAFT_LEADER &&
             raft_current_term(node_raft(n)) > term) {
@@ -212,7 +229,7 @@ uint32_t cluster_leader(const struct cluster *c)
 raft_term cluster_term(const struct cluster *c)
 {
     raft_term term = 0;
-    for (uint32_t i = 0; i < c->options.nodes; i++) {
+    for (uint32_t i = 0; i < c->hosts_count; i++) {
         const struct node *n = running(c, i);
         if (n != NULL && raft_current_term(node_raft(n)) > term) {
             term = raft_current_term(node_raft(n));
@@ -241,11 +258,19 @@ uint32_t cluster_await_leader(struct cluster *c, uint64_t at_most_us)
     return cluster_leader(c);
 }
 
+bool cluster_is_member(const struct cluster *c, uint32_t host)
+{
+    uint32_t leader = cluster_leader(c);
+    return leader != CLUSTER_NOBODY &&
+           membership_find(node_members(running(c, leader)), c->ids[host]) != NULL;
+}
+
 static bool all_applied(const struct cluster *c, raft_index index)
 {
-    for (uint32_t i = 0; i < c->options.nodes; i++) {
+    for (uint32_t i = 0; i < c->hosts_count; i++) {
         const struct node *n = running(c, i);
-        if (n != NULL && !sim_process_paused(c->hosts[i]) && node_last_applied(n) < index) {
+        if (n != NULL && cluster_is_member(c, i) && !sim_process_paused(c->hosts[i]) &&
+            node_last_applied(n) < index) {
             return false;
         }
     }
@@ -273,10 +298,11 @@ bool cluster_agreed(const struct cluster *c)
     }
     raft_index last = raft_last_index(node_raft(running(c, leader)));
     const struct state_hash hash = state_hash(node_state(running(c, leader)));
-    for (uint32_t i = 0; i < c->options.nodes; i++) {
+    for (uint32_t i = 0; i < c->hosts_count; i++) {
         const struct node *n = running(c, i);
-        if (n != NULL && (node_last_applied(n) != last || raft_last_index(node_raft(n)) != last ||
-                          !state_hash_equal(state_hash(node_state(n)), hash))) {
+        if (n != NULL && cluster_is_member(c, i) &&
+            (node_last_applied(n) != last || raft_last_index(node_raft(n)) != last ||
+             !state_hash_equal(state_hash(node_state(n)), hash))) {
             return false;
         }
     }
@@ -298,7 +324,7 @@ bool cluster_await_agreement(struct cluster *c, uint64_t at_most_us)
 
 void cluster_boot_all(struct cluster *c)
 {
-    for (uint32_t i = 0; i < c->options.nodes; i++) {
+    for (uint32_t i = 0; i < c->hosts_count; i++) {
         if (sim_process_down(c->hosts[i])) {
             sim_process_boot(c->hosts[i]);
         }
@@ -308,7 +334,7 @@ void cluster_boot_all(struct cluster *c)
 void cluster_isolate(struct cluster *c, uint32_t host)
 {
     cluster_note(c, host, "cut off");
-    for (uint32_t i = 0; i < c->options.nodes; i++) {
+    for (uint32_t i = 0; i < c->hosts_count; i++) {
         if (i != host) {
             sim_net_cut(c->net, host, i, true);
             sim_net_cut(c->net, i, host, true);
@@ -320,7 +346,7 @@ void cluster_heal(struct cluster *c)
 {
     cluster_note(c, TIMELINE_WORLD, "all healed");
     sim_net_heal(c->net);
-    for (uint32_t i = 0; i < c->options.nodes; i++) {
+    for (uint32_t i = 0; i < c->hosts_count; i++) {
         sim_fs_heal(sim_process_disk(c->hosts[i]));
         sim_process_resume(c->hosts[i]);
     }
@@ -355,6 +381,59 @@ void cluster_set_live(struct cluster *c, void (*live)(void *ctx, const char *lin
 void cluster_timeline(struct cluster *c, uint32_t lines_max, struct buffer *out)
 {
     timeline_print(c->timeline, lines_max, out);
+}
+
+/* ---- members -------------------------------------------------------------------------------- */
+
+static const char *const change_methods[] = {
+    [CLUSTER_ADD] = "members_add",
+    [CLUSTER_PROMOTE] = "members_promote",
+    [CLUSTER_REMOVE] = "members_remove",
+};
+
+static bool ask_change(struct cluster *c, uint32_t through, struct cluster_change change,
+                       node_reply_fn reply, void *ctx)
+{
+    struct buffer params = {0};
+    write_array(&params, change.kind == CLUSTER_ADD ? 3 : 2);
+    write_text(&params, c->names[change.host]);
+    if (change.kind == CLUSTER_ADD) {
+        write_text(&params, c->addresses[change.host]);
+    }
+    write_u64(&params, change.timeout_us / 1000 + 1);
+    bool asked = sim_process_call(c->hosts[through], bytes_of_string(change_methods[change.kind]),
+                                  buffer_bytes(&params), reply, ctx);
+    buffer_close(&params);
+    return asked;
+}
+
+void cluster_ask_change(struct cluster *c, uint32_t through, struct cluster_change change)
+{
+    ask_change(c, through, change, ignore_reply, NULL);
+}
+
+static void note_outcome(void *ctx, const struct node_reply *reply)
+{
+    *(enum err *)ctx = reply->err;
+}
+
+enum err cluster_change(struct cluster *c, uint32_t through, struct cluster_change change)
+{
+    enum err outcome = ERR_COUNT;
+    if (!ask_change(c, through, change, note_outcome, &outcome)) {
+        return ERR_UNREACHABLE;
+    }
+    while (outcome == ERR_COUNT && cluster_run(c, LOOK_EVERY_US)) {
+    }
+    ASSERT(outcome != ERR_COUNT || safety_violation(c->safety) != NULL);
+    return outcome;
+}
+
+void cluster_wipe(struct cluster *c, uint32_t host)
+{
+    cluster_note(c, host, "its disk is wiped");
+    sim_process_wipe(c->hosts[host]);
+    safety_forget_disk(c->safety, host);
 }
 
 void cluster_note(struct cluster *c, uint32_t host, const char *format, ...)
@@ -423,7 +502,7 @@ struct sim_clients *cluster_clients(struct cluster *c)
 
 struct sim_process *cluster_host(struct cluster *c, uint32_t host)
 {
-    ASSERT(host < c->options.nodes);
+    ASSERT(host < c->hosts_count);
     return c->hosts[host];
 }
 
@@ -434,5 +513,5 @@ const struct membership *cluster_members(const struct cluster *c)
 
 uint32_t cluster_nodes(const struct cluster *c)
 {
-    return c->options.nodes;
+    return c->hosts_count;
 }

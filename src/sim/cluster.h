@@ -22,7 +22,8 @@ enum { CLUSTER_NOBODY = UINT32_MAX };
 
 struct cluster_options {
     uint64_t seed;
-    uint32_t nodes;
+    uint32_t nodes;  /* the first members, all of them voters */
+    uint32_t spares; /* hosts beyond them, which may be added */
     struct raft_options raft;
     bool datagrams;
     struct sim_net_rule net;
@@ -74,9 +75,11 @@ struct safety *cluster_safety(struct cluster *c);
 const struct events *cluster_events(const struct cluster *c);
 struct sim_clients *cluster_clients(struct cluster *c);
 struct sim_process *cluster_host(struct cluster *c, uint32_t host);
-uint32_t cluster_nodes(const struct cluster *c);
+uint32_t cluster_nodes(const struct cluster *c); /* hosts, spares included */
 /* Those it begins with. Its name is CLUSTER_NAME. */
 const struct membership *cluster_members(const struct cluster *c);
+/* As the leader sees it; false if there is none. */
+bool cluster_is_member(const struct cluster *c, uint32_t host);
 
 /* False: an invariant was violated, see cluster_report(). */
 bool cluster_run(struct cluster *c, uint64_t for_us);
@@ -104,6 +107,19 @@ void cluster_transfer(struct cluster *c, uint32_t host, uint32_t target);
 void cluster_set_live(struct cluster *c, void (*live)(void *ctx, const char *line), void *ctx);
 /* The last lines_max lines of the timeline. */
 void cluster_timeline(struct cluster *c, uint32_t lines_max, struct buffer *out);
+
+struct cluster_change {
+    enum cluster_change_kind { CLUSTER_ADD, CLUSTER_PROMOTE, CLUSTER_REMOVE } kind;
+    uint32_t host;
+    uint64_t timeout_us;
+};
+/* Ask the node on host `through` for a change of the membership, and run until it answers. */
+enum err cluster_change(struct cluster *c, uint32_t through, struct cluster_change change);
+/* The same, without waiting for the answer. */
+void cluster_ask_change(struct cluster *c, uint32_t through, struct cluster_change change);
+/* A new, empty disk for a host that is down. */
+void cluster_wipe(struct cluster *c, uint32_t host);
+
 /* A line for the timeline. */
 void cluster_note(struct cluster *c, uint32_t host, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -380,6 +380,7 @@ void safety_free(struct safety *s)
     }
     for (uint32_t i = 0; i < SIM_NET_HOSTS_MAX; i++) {
         free(s->hosts[i].hashes);
+        free(s->hosts[i].voters);
         free(s->hosts[i].writes);
         free(s->hosts[i].told);
         free(s->hosts[i].gaps);
@@ -387,6 +388,7 @@ void safety_free(struct safety *s)
     sim_map_close(&s->leaders);
     sim_map_close(&s->votes);
     sim_map_close(&s->prefixes);
+    sim_map_close(&s->configs);
     sim_map_close(&s->commands);
     free(s->committed);
     raft_decoded_close(&s->decoded);
@@ -401,6 +403,19 @@ const struct sim_watch *safety_watch(const struct safety *s)
 const struct safety_violation *safety_violation(const struct safety *s)
 {
     return s->failed ? &s->violation : NULL;
+}
+
+void safety_forget_disk(struct safety *s, uint32_t host)
+{
+    struct watched *h = &s->hosts[host];
+    ASSERT(h->node == NULL);
+    h->promised_term = 0;
+    h->promised_index = 0;
+    h->promised_hash = 0;
+    h->durable_term = 0;
+    h->durable_vote = 0;
+    h->durable_index = 0;
+    h->length = 0;
 }
 
 void safety_forget_leases(struct safety *s)

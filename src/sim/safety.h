@@ -36,7 +36,8 @@
 struct safety;
 
 struct safety_options {
-    uint32_t hosts;                 /* all of them voters */
+    uint32_t hosts;
+    uint32_t voters;                /* the hosts that vote at first: a set of bits */
     const raft_id *ids;             /* borrowed */
     struct sim_process *const *all; /* borrowed, filled in before the world runs */
     bool leases;      /* clocks keep within the drift bound: leases exclude each other */
@@ -73,6 +74,9 @@ const struct safety_violation *safety_violation(const struct safety *s);
 /* A check of the caller's own failed. */
 void safety_fail(struct safety *s, uint32_t host, const char *rule, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* What the disk of this host held is gone, and what was promised on the strength of it. */
+void safety_forget_disk(struct safety *s, uint32_t host);
 
 /* Clocks have left the drift bound: leases are not checked any more. */
 void safety_forget_leases(struct safety *s);

@@ -146,12 +146,16 @@ void safety_durable_sent(struct safety *s, uint32_t host, const struct raft_mess
     }
 }
 
-bool safety_durable_on_majority(const struct safety *s, raft_index index, uint64_t hash)
+bool safety_durable_on_majority(const struct safety *s, uint32_t voters, raft_index index,
+                                uint64_t hash)
 {
-    uint32_t holders = 0;
+    uint32_t holders = 0, all = 0;
     for (uint32_t i = 0; i < s->options.hosts; i++) {
-        const struct watched *h = &s->hosts[i];
-        holders += h->durable_index >= index && safety_log_hash(s, i, index) == hash;
+        if ((voters >> i & 1) != 0) {
+            const struct watched *h = &s->hosts[i];
+            all++;
+            holders += h->durable_index >= index && safety_log_hash(s, i, index) == hash;
+        }
     }
-    return holders * 2 > s->options.hosts;
+    return holders * 2 > all;
 }

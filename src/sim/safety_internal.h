@@ -46,6 +46,7 @@ struct watched {
 
     /* safety_log.c: the log by hash of each prefix. hashes[i] is that of [1, i]. */
     uint64_t *hashes;
+    uint32_t *voters; /* in effect after entry i: a set of hosts */
     raft_index length;
     size_t capacity;
 
@@ -85,6 +86,7 @@ struct safety {
     struct sim_map leaders;      /* (term, 0) -> host + 1 */
     struct sim_map votes;        /* (host, term) -> candidate */
     struct sim_map prefixes;     /* (index, term) -> hash of the prefix */
+    struct sim_map configs;      /* (hash of a prefix that ends in one, 0) -> voters */
     struct sim_map commands;     /* (hash of value, 0) -> index */
     struct committed *committed; /* by index */
     raft_index committed_count;  /* [1, committed_count] */
@@ -110,6 +112,8 @@ void safety_log_applied(struct safety *s, uint32_t host, struct raft_pos pos,
 void safety_log_replaced(struct safety *s, uint32_t host, struct raft_pos base);
 /* Its state is that of a snapshot which ends with this entry. */
 void safety_log_restored(struct safety *s, uint32_t host, raft_index last);
+/* Who votes by the last configuration in the host's log: a set of hosts. */
+uint32_t safety_log_voters(const struct safety *s, uint32_t host);
 uint64_t safety_log_hash(const struct safety *s, uint32_t host, raft_index index);
 
 /* safety_scripts.c */
@@ -124,6 +128,7 @@ void safety_durable_asked(struct safety *s, uint32_t host, const struct raft_eff
 void safety_durable_synced(struct safety *s, uint32_t host, uint64_t ordinal);
 void safety_durable_sent(struct safety *s, uint32_t host, const struct raft_message *m);
 /* Would this prefix survive on a majority of disks? */
-bool safety_durable_on_majority(const struct safety *s, raft_index index, uint64_t hash);
+bool safety_durable_on_majority(const struct safety *s, uint32_t voters, raft_index index,
+                                uint64_t hash);
 
 #endif

@@ -13,14 +13,45 @@ uint64_t safety_log_hash(const struct safety *s, uint32_t host, raft_index index
     return index <= h->length && h->hashes != NULL ? h->hashes[index] : 0;
 }
 
-static void push_hash(struct watched *h, uint64_t hash)
+static void push_hash(struct safety *s, uint32_t host, uint64_t hash)
 {
+    struct watched *h = &s->hosts[host];
     if (h->length + 1 >= h->capacity) {
         h->capacity = h->capacity == 0 ? 256 : h->capacity * 2;
         h->hashes = alloc_resize(h->hashes, h->capacity, sizeof *h->hashes);
         h->hashes[0] = 0;
+        h->voters = alloc_resize(h->voters, h->capacity, sizeof *h->voters);
+        h->voters[0] = s->options.voters;
     }
+    const uint64_t *voters = sim_map_get(&s->configs, (struct sim_key){.a = hash, .b = 0});
     h->hashes[++h->length] = hash;
+    h->voters[h->length] = voters != NULL ? (uint32_t)*voters : h->voters[h->length - 1];
+}
+
+/* An entry with a configuration: who votes from here on (thesis §4.1). */
+static void note_config(struct safety *s, uint32_t host, uint64_t hash, struct bytes body)
+{
+    struct entry entry;
+    struct membership members;
+    if (entry_decode(body, &entry) != ERR_OK || entry.kind != ENTRY_CONFIG) {
+        return;
+    }
+    if (membership_decode(entry.payload, &members) != ERR_OK) {
+        safety_fail(s, host, "log", "an entry with members that cannot be read");
+        return;
+    }
+    uint32_t voters = 0;
+    for (uint32_t i = 0; i < s->options.hosts; i++) {
+        const struct membership_member *m = membership_find(&members, s->options.ids[i]);
+        voters |= m != NULL && m->voter ? UINT32_C(1) << i : 0;
+    }
+    sim_map_put(&s->configs, (struct sim_key){.a = hash, .b = 0}, voters);
+}
+
+uint32_t safety_log_voters(const struct safety *s, uint32_t host)
+{
+    const struct watched *h = &s->hosts[host];
+    return h->length > 0 ? h->voters[h->length] : s->options.voters;
 }
 
 /* The next entry of the host's log: its place among all that were ever written. */
@@ -39,7 +70,7 @@ static void take_entry(struct safety *s, uint32_t host, const struct raft *core)
             safety_fail(s, host, "log matching", "entry (%llu, term %llu) comes from nowhere",
                         (unsigned long long)index, (unsigned long long)term);
         }
-        push_hash(h, known != NULL ? *known : 0);
+        push_hash(s, host, known != NULL ? *known : 0);
         return;
     }
     if (logged_term != term) {
@@ -54,7 +85,8 @@ static void take_entry(struct safety *s, uint32_t host, const struct raft *core)
             "its log up to (%llu, term %llu) differs from another with the same entry there",
             (unsigned long long)index, (unsigned long long)term);
     }
-    push_hash(h, hash);
+    note_config(s, host, hash, body);
+    push_hash(s, host, hash);
 }
 
 static void take_appended(struct safety *s, uint32_t host)
@@ -89,7 +121,7 @@ void safety_log_replaced(struct safety *s, uint32_t host, struct raft_pos base)
         return;
     }
     for (raft_index i = 1; i <= base.index; i++) {
-        push_hash(h, s->committed[i].hash);
+        push_hash(s, host, s->committed[i].hash);
     }
 }
 
@@ -156,7 +188,8 @@ static void newly_committed(struct safety *s, uint32_t host)
                     "the leader of term %llu commits up to entry %llu, which is of term %llu",
                     (unsigned long long)h->term, (unsigned long long)hi, (unsigned long long)term);
     }
-    if (!safety_durable_on_majority(s, hi, safety_log_hash(s, host, hi))) {
+    if (!safety_durable_on_majority(s, safety_log_voters(s, host), hi,
+                                    safety_log_hash(s, host, hi))) {
         safety_fail(s, host, "committed means durable on a majority",
                     "entry %llu is committed in term %llu, but is not on the disks of a majority",
                     (unsigned long long)hi, (unsigned long long)h->term);

@@ -238,9 +238,26 @@ static bool passable_both_ways(const struct sim_net *net, uint32_t link)
     return !net->links[link].cut && !net->links[link_index(link_to(link), link_from(link))].cut;
 }
 
-static bool admitted(struct net_host *host, uint32_t peer)
+static enum err admit(struct net_host *host, uint32_t peer)
 {
-    return host->callbacks.admit == NULL || host->callbacks.admit(host->callbacks.ctx, peer);
+    return host->callbacks.admit == NULL ? ERR_OK
+                                         : host->callbacks.admit(host->callbacks.ctx, peer);
+}
+
+/* Both sides look at each other; the verdict of the one that was dialled is heard by the other. */
+static bool shake_hands(struct sim_net *net, uint32_t link)
+{
+    struct net_host *from = &net->hosts[link_from(link)];
+    struct net_host *to = &net->hosts[link_to(link)];
+    enum err verdict = admit(to, link_from(link));
+    if (verdict != ERR_OK) {
+        bool told = verdict != ERR_UNREACHABLE && from->callbacks.refused != NULL;
+        if (told) {
+            from->callbacks.refused(from->callbacks.ctx, link_to(link), verdict);
+        }
+        return false;
+    }
+    return admit(from, link_to(link)) == ERR_OK;
 }
 
 static void connect_later(struct sim_net *net, uint32_t link, uint64_t delay_us);
@@ -259,8 +276,7 @@ static void on_connect(void *ctx, uint64_t arg)
     if (!l->wanted || !from->up || l->up) {
         return;
     }
-    if (!to->up || !passable_both_ways(net, link) || !admitted(to, link_from(link)) ||
-        !admitted(from, link_to(link))) {
+    if (!to->up || !passable_both_ways(net, link) || !shake_hands(net, link)) {
         connect_later(net, link, sim_span_draw(net->options.connect_again, &net->rng));
         return;
     }
@@ -303,6 +319,14 @@ static void break_now(struct sim_net *net, uint32_t link)
     if (was_up) {
         net->stats.breaks++;
         from->callbacks.down(from->callbacks.ctx, link_to(link));
+    }
+}
+
+static void on_refusal(void *ctx, uint64_t arg)
+{
+    struct sim_net *net = ctx;
+    if (link_arg_current(net, arg)) {
+        break_now(net, (uint32_t)(arg & 0xff));
     }
 }
 
@@ -410,6 +434,21 @@ void sim_net_process_down(struct sim_net *net, uint32_t host, bool silent)
     }
 }
 
+/* Who would not be let in any more is not kept either. */
+static void review_callers(struct sim_net *net, uint32_t host)
+{
+    for (uint32_t peer = 0; peer < net->options.hosts; peer++) {
+        uint32_t link = link_index(peer, host);
+        if (peer == host || !net->links[link].up) {
+            continue;
+        }
+        enum err verdict = admit(&net->hosts[host], peer);
+        if (verdict != ERR_OK && verdict != ERR_UNREACHABLE) {
+            world_after(net->world, 0, on_refusal, net, link_arg(net, link));
+        }
+    }
+}
+
 void sim_net_set_peers(struct sim_net *net, uint32_t host, uint32_t peers)
 {
     ASSERT(net->hosts[host].up);
@@ -431,6 +470,7 @@ void sim_net_set_peers(struct sim_net *net, uint32_t host, uint32_t peers)
             l->up = false;
         }
     }
+    review_callers(net, host);
 }
 
 static void send_datagram(struct sim_net *net, uint32_t link, enum sim_frame type,

@@ -57,8 +57,11 @@ struct sim_net_callbacks {
                   struct slice frame);
     void (*up)(void *ctx, uint32_t to);
     void (*down)(void *ctx, uint32_t to);
-    /* At each end when a connection is opened: is peer who it should be? */
-    bool (*admit)(void *ctx, uint32_t peer);
+    /* At each end when a connection is opened: is peer who it should be? ERR_UNREACHABLE: nobody
+     * looked. */
+    enum err (*admit)(void *ctx, uint32_t peer);
+    /* The other side did not let this host in. May be NULL. */
+    void (*refused)(void *ctx, uint32_t to, enum err verdict);
     /* False: there is no process to take it now. */
     bool (*certificate)(void *ctx, uint32_t dead, const uint8_t revealed[SIM_INCARNATION_BYTES]);
 };

@@ -183,6 +183,14 @@ void sim_process_free(struct sim_process *p)
     free(p);
 }
 
+void sim_process_wipe(struct sim_process *p)
+{
+    ASSERT(sim_process_down(p));
+    sim_fs_free(p->fs);
+    p->fs = sim_fs_new(world_draw_seed(p->world), p->options.node.name);
+    p->executor.fs = p->fs;
+}
+
 void sim_process_crash_in_recovery(struct sim_process *p, uint64_t operations)
 {
     p->recovery_operations = operations;

@@ -123,6 +123,8 @@ void sim_process_crash_in_recovery(struct sim_process *p, uint64_t operations);
 /* After something was done to its node from outside: it goes on as after any event. Not while it is
  * paused. */
 void sim_process_disturbed(struct sim_process *p);
+/* A new, empty disk. The host must be down. */
+void sim_process_wipe(struct sim_process *p);
 /* After the clock was changed. */
 void sim_process_clock_changed(struct sim_process *p);
 /* Send the certificates of an earlier death again; false if there was none. */

@@ -18,6 +18,7 @@ enum happening_kind {
     HAPPENING_FRAME,
     HAPPENING_UP,
     HAPPENING_DOWN,
+    HAPPENING_REFUSED,
     HAPPENING_CERTIFICATE,
     HAPPENING_JOB,
     HAPPENING_CALL,
@@ -36,6 +37,7 @@ struct happening {
     uint8_t bits[SIM_HASH_BYTES]; /* incarnation hash, or revealed incarnation */
     struct slice frame;           /* CALL: the parameters */
     struct slice method;
+    enum err verdict;
     struct executor_job *job;
     uint64_t ordinal;
     bool synced;

@@ -76,6 +76,9 @@ static void dispatch(struct sim_process *p, struct happening *h)
     case HAPPENING_DOWN:
         node_link_down(n, p->options.ids[h->peer]);
         break;
+    case HAPPENING_REFUSED:
+        node_refused(n, p->options.ids[h->peer], h->verdict);
+        break;
     case HAPPENING_CERTIFICATE:
         node_certificate(n, p->options.ids[h->peer], h->bits);
         break;

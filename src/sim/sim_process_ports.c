@@ -156,15 +156,20 @@ static void net_down(void *ctx, uint32_t to)
     sim_process_handle(ctx, &(struct happening){.kind = HAPPENING_DOWN, .peer = to});
 }
 
-static bool net_admit(void *ctx, uint32_t peer)
+static enum err net_admit(void *ctx, uint32_t peer)
 {
     struct sim_process *p = ctx;
     const struct sim_process *other = p->options.all[peer];
     if (p->paused || p->node == NULL || other->node == NULL) {
-        return false;
+        return ERR_UNREACHABLE;
     }
-    enum err e = node_check_peer(p->node, p->options.ids[peer], node_storage_uuid(other->node));
-    return e == ERR_OK;
+    return node_check_peer(p->node, p->options.ids[peer], node_storage_uuid(other->node));
+}
+
+static void net_refused(void *ctx, uint32_t to, enum err verdict)
+{
+    sim_process_handle(
+        ctx, &(struct happening){.kind = HAPPENING_REFUSED, .peer = to, .verdict = verdict});
 }
 
 static bool net_certificate(void *ctx, uint32_t dead, const uint8_t revealed[SIM_INCARNATION_BYTES])
@@ -212,6 +217,7 @@ void sim_process_connect(struct sim_process *p)
                                                .up = net_up,
                                                .down = net_down,
                                                .admit = net_admit,
+                                               .refused = net_refused,
                                                .certificate = net_certificate});
 }
 
