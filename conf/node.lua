@@ -21,6 +21,9 @@ return {
     { id = "n1", peer = "127.0.0.1:7118", client = "127.0.0.1:7117" },
     -- { id = "n2", peer = "127.0.0.1:7128", client = "127.0.0.1:7127" },
     -- { id = "n3", peer = "127.0.0.1:7138", client = "127.0.0.1:7137" },
+    -- One that is added later is no first member, and says so in its own file:
+    -- { id = "n4", peer = "127.0.0.1:7148", client = "127.0.0.1:7147", joins = true },
+    -- Start it, then: moonkeeper members add n4 127.0.0.1:7148, and members promote n4
   },
 
   -- Where this node listens for clients (MessagePack-RPC) and for HTTP; http = false turns that off.

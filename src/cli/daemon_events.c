@@ -1,6 +1,7 @@
 #include "cli/daemon_events.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -259,7 +260,7 @@ struct daemon_events *daemon_events_new(struct loop *loop, struct node *node)
 {
     struct daemon_events *e = NEW(struct daemon_events);
     e->node = node;
-    strcpy(e->id, membership_find(node_members(node), node_id(node))->name);
+    snprintf(e->id, sizeof e->id, "%s", node_name(node)); /* it need not be a member */
     struct clock_port clock = loop_clock();
     e->first_id = e->next_id = (uint64_t)clock_wall_ms(&clock);
     LIST_INIT(&e->streams);

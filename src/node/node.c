@@ -481,6 +481,11 @@ raft_id node_id(const struct node *n)
     return n->id;
 }
 
+const char *node_name(const struct node *n)
+{
+    return n->name;
+}
+
 const struct raft *node_raft(const struct node *n)
 {
     return n->raft;

@@ -191,6 +191,7 @@ struct bytes node_opaque_command(const struct entry *e);
 /* ---- looking ---- */
 
 raft_id node_id(const struct node *n);
+const char *node_name(const struct node *n);
 const struct raft *node_raft(const struct node *n);
 const struct state *node_state(const struct node *n);
 raft_index node_last_applied(const struct node *n);

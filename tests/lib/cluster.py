@@ -107,7 +107,10 @@ class Node:
 
 
 class Cluster:
-    def __init__(self, binary, n=3, folder=None, extra="", apps=None):
+    """Those of n beyond the first members wait until they are added, and are not started here."""
+
+    def __init__(self, binary, n=3, folder=None, extra="", apps=None, first=None):
+        self.first = first or n
         self.binary = os.path.abspath(binary)
         self.folder = folder or tempfile.mkdtemp(prefix="moonkeeper-")
         ports = free_ports(3 * n)
@@ -120,8 +123,9 @@ class Cluster:
     def set_apps(self, apps):
         """Write the configurations anew, with these applications (the inside of a Lua list)."""
         members = ", ".join(
-            f'{{ id = "{x.name}", peer = "127.0.0.1:{x.peer}", client = "127.0.0.1:{x.client}" }}'
-            for x in self.nodes)
+            f'{{ id = "{x.name}", peer = "127.0.0.1:{x.peer}", client = "127.0.0.1:{x.client}"'
+            f'{", joins = true" if i >= self.first else ""} }}'
+            for i, x in enumerate(self.nodes))
         for x in self.nodes:
             with open(x.config, "w") as f:
                 f.write(f'return {{ cluster = "test", id = "{x.name}", members = {{ {members} }},\n'
@@ -130,7 +134,7 @@ class Cluster:
                         f'  apps = {{ {apps} }} }}\n')
 
     def __enter__(self):
-        for x in self.nodes:
+        for x in self.nodes[:self.first]:
             x.start()
         return self
 
