@@ -10,7 +10,10 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "net/posix_fs.h"
+#include "net/system_entropy.h"
 #include "scenario/target_real_internal.h"
+#include "scenario/write_log.h"
 
 enum { WALK_FDS = 16 };
 
@@ -272,6 +275,41 @@ static enum err open_proxies(struct target_real *t, uint64_t seed, struct why *w
     return e;
 }
 
+/* What nodes are to find at their first start. */
+static enum err write_logs(struct target_real *t, struct why *why)
+{
+    struct membership members;
+    target_real_membership(t, &members);
+    uint64_t term = 0; /* all are as far as the one that is furthest */
+    for (uint32_t i = 0; i < t->nodes; i++) {
+        const struct target_log *log = &t->options->logs[i];
+        uint64_t last = log->count > 0 ? log->terms[log->count - 1] : 0;
+        term = last > term ? last : term;
+    }
+    enum err e = ERR_OK;
+    for (uint32_t i = 0; i < t->nodes && term > 0 && e == ERR_OK; i++) {
+        const struct target_log *log = &t->options->logs[i];
+        struct posix_fs *fs;
+        e = posix_fs_open(t->hosts[i].directory, &fs, why);
+        if (e == ERR_OK) {
+            const struct write_log w = {
+                .fs = posix_fs_port(fs),
+                .entropy = system_entropy(),
+                .cluster_id = node_cluster_id(TARGET_REAL_CLUSTER, &members),
+                .node_id = members.at[i].id,
+                .cluster_name = TARGET_REAL_CLUSTER,
+                .node_name = members.at[i].name,
+                .terms = log->terms,
+                .count = log->count,
+                .term = term,
+            };
+            e = write_log(&w, why);
+            posix_fs_close(fs);
+        }
+    }
+    return e;
+}
+
 static enum err open_pieces(struct target_real *t, struct why *why)
 {
     if (mkdtemp(t->directory) == NULL) {
@@ -286,7 +324,7 @@ static enum err open_pieces(struct target_real *t, struct why *why)
     for (uint32_t i = 0; i < t->nodes && e == ERR_OK; i++) {
         e = target_real_write_config(&t->hosts[i], why);
     }
-    return e;
+    return e != ERR_OK ? e : write_logs(t, why);
 }
 
 /* What has no counterpart among real processes yet. */
@@ -294,11 +332,6 @@ static const char *not_for_real(const struct target_options *o)
 {
     if (o->spares > 0) {
         return "spare nodes are not part of this version";
-    }
-    for (uint32_t i = 0; i < TARGET_NODES_MAX; i++) {
-        if (o->logs[i].count > 0) {
-            return "logs that nodes find at their first start are for simulation only";
-        }
     }
     return NULL;
 }

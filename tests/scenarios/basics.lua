@@ -319,3 +319,34 @@ t.describe("five nodes", function()
     c:check()
   end, BOTH)
 end)
+
+t.describe("a node", function()
+  t.it("runs a piece of Lua for a test, and says what went wrong in it", function(mode)
+    local c <close> = t.cluster { n = 3, mode = mode }
+    c:start()
+    local leader = c:wait_leader()
+    t.eq(leader:eval("return 1 + ...", 41), 42)
+    t.eq(leader:eval("mk.task.sleep(20) return mk.raft.is_leader()"), true)
+    t.ok(leader:eval("return mk.raft.propose('kv', 'set', { key = 'a', value = ... })", "b"))
+    t.eq(leader:eval("return mk.raft.query('kv', 'get', { key = 'a' })").value, "b")
+    local result, err = leader:eval("error('not today')")
+    t.eq(result, nil)
+    t.match(tostring(err), "not today")
+  end, BOTH)
+
+  t.it("finds the log that it is given, and repairs the others' to match", function(mode)
+    local c <close> = t.cluster {
+      n = 3, mode = mode,
+      logs = { { 1, 1, 2, 2 }, { 1, 1, 2, 2, 3, 3 }, { 1, 1, 4 } },
+    }
+    c:start(1)
+    c:start(3)
+    local leader = c:wait_leader()
+    t.eq(leader.id, 3)
+    local index = one(c, "new", 2)
+    c:start(2)
+    c:run_until(function() return c:node(2):last_applied() >= index end, 5000)
+    for at = 1, index do t.eq(c:node(2):log(at).term, leader:log(at).term) end
+    c:check()
+  end, BOTH)
+end)
