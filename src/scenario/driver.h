@@ -19,6 +19,7 @@ struct driver_cluster {
     struct target_options options;
     struct target *target; /* NULL: closed */
     struct kv_history *history;
+    bool has_others;      /* scripts or eval, which may write to kv: its history is not the whole */
     bool abandoned;       /* not to be checked any more: left behind by an error, or ended */
     bool ended;           /* checked, to be closed */
     struct buffer closed; /* the end of its timeline, once it is closed */

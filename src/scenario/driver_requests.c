@@ -320,6 +320,7 @@ static void ask_open(struct ask *a)
         return;
     }
     c->history = kv_history_new();
+    c->has_others = c->options.scripts_count > 0;
     c->target->vtable->set_live(c->target, d->run->live, d->run->live_ctx);
     d->clusters = alloc_resize(d->clusters, d->clusters_count + 1, sizeof *d->clusters);
     d->clusters[d->clusters_count++] = c;
@@ -351,7 +352,7 @@ static void on_end_checked(void *ctx, const struct node_reply *reply)
     } else if (reply->err != ERR_OK) {
         buffer_add_format(&why, "%s",
                           reply->message != NULL ? reply->message : err_message(reply->err));
-    } else {
+    } else if (!c->has_others) {
         kv_history_check(c->history, &why);
     }
     e->done(e->ctx, why.size > 0 ? buffer_text(&why) : NULL);
@@ -816,6 +817,7 @@ static void ask_control(struct ask *a)
     struct target *t = a->cluster->target;
     char method[NAME_MAX_BYTES];
     next_text(a, method, sizeof method);
+    a->cluster->has_others |= strcmp(method, "eval") == 0;
     t->vtable->control(t, a->node, method, read_raw(&a->params), pass_on, a);
 }
 
@@ -904,7 +906,8 @@ static void ask_check(struct ask *a)
     char rule[NAME_MAX_BYTES];
     next_text(a, rule, sizeof rule);
     bool linearizable = strcmp(rule, "linearizable") == 0;
-    a->history = rule[0] == 0 || linearizable ? 0 : KV_HISTORY_NONE;
+    bool all = rule[0] == 0 && !a->cluster->has_others;
+    a->history = all || linearizable ? 0 : KV_HISTORY_NONE;
     if (linearizable) {
         on_checked(a, &(struct node_reply){.err = ERR_OK});
     } else if (rule[0] != 0 && !is_rule(rule)) {

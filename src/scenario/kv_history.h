@@ -2,7 +2,9 @@
  * linearizability checker.
  *
  * A conditional set or delete that went through is a write; one that did not did not happen. What a
- * transaction touches is left out of the check, as are local reads: they promise nothing. */
+ * transaction touches is left out of the check, as are local reads: they promise nothing. Where
+ * scripts may write too, the history is not the whole: then it is checked only when a test asks for
+ * it. */
 #ifndef MK_SCENARIO_KV_HISTORY_H
 #define MK_SCENARIO_KV_HISTORY_H
 

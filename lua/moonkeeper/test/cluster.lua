@@ -68,12 +68,17 @@ function Cluster:pause(id) must("cluster_pause", self.number, self:node(id).id, 
 
 function Cluster:resume(id) must("cluster_pause", self.number, self:node(id).id, false) end
 
+local function close(c)
+  local _, err = core.request("cluster_close", c.number, true)
+  if err then expect.raise(err.message) end
+end
+
 -- Stop it for good, and check that nothing was violated. A cluster that is forgotten is closed, and
 -- checked, when its test ends.
 function Cluster:close()
   if not self.closed then
     self.closed = true
-    must("cluster_close", self.number, true)
+    close(self)
   end
 end
 
@@ -82,7 +87,7 @@ function Cluster:__close(err)
   if self.closed then return end
   self.closed = true
   if err == nil then
-    must("cluster_close", self.number, true)
+    close(self)
   else
     core.request("cluster_close", self.number, false)
   end

@@ -1,0 +1,33 @@
+-- Users' scripts inside a cluster, on its time.
+local t = require "moonkeeper.test"
+
+local function value(c, key)
+  local found, err = c:query("kv", "get", { key = key })
+  t.eq(err, nil)
+  return found and found.value
+end
+
+t.describe("scripts in a cluster", function()
+  t.it("who is on duty follows the leader, across a failover and a day", function(mode)
+    local c <close> = t.cluster { mode = mode, scripts = { "tests/scenarios/scripts/duty.lua" },
+      config = { pause_ms = 1000 }, heartbeat_ms = 500, election_ms = { 1500, 3000 } }
+    c:start()
+    local first = c:wait_leader()
+    c:run_until(function() return value(c, "duty") == "n" .. first.id end, 10000, "the first on duty")
+    c:crash(first.id)
+    local second = c:wait_leader(10000)
+    t.ne(second, first)
+    c:run_until(function() return value(c, "duty") == "n" .. second.id end, 10000, "the second on duty")
+    c:run_for(24 * 3600 * 1000 + 1000)
+    t.eq(value(c, "hours"), 24)
+  end, { seeds = 1, modes = { "sim" }, timeout_ms = 2 * 24 * 3600 * 1000 })
+
+  t.it("Lua runs on a node, with mk", function(mode)
+    local c <close> = t.cluster { mode = mode, n = 1 }
+    c:start()
+    local leader = c:wait_leader()
+    t.eq(leader:eval("mk.info().id"), "n1")
+    t.eq(leader:eval("local a, b = ...; mk.task.sleep(10) return a + b", 1, 2), 3)
+    t.err("rejected", leader:eval("error('no')"))
+  end)
+end)
