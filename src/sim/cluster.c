@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -81,8 +82,8 @@ static void name_hosts(struct cluster *c, struct membership *members)
         }
         struct membership_member *m = &members->at[members->count++];
         *m = (struct membership_member){.id = c->ids[i], .voter = true};
-        snprintf(m->name, sizeof m->name, "%s", c->names[i]);
-        snprintf(m->address, sizeof m->address, "%s", c->addresses[i]);
+        memcpy(m->name, c->names[i], sizeof c->names[i]);
+        memcpy(m->address, c->addresses[i], sizeof c->addresses[i]);
     }
 }
 
