@@ -212,6 +212,9 @@ static void apply_entry(struct node *n, struct raft_pos pos, const struct entry 
     if (e->kind == ENTRY_NOOP && node_is_leader(n) && pos.term == raft_current_term(n->raft)) {
         news_leader_ready(n, pos.index); /* §8: a leader may act once its own no-op is committed */
     }
+    if (e->kind == ENTRY_MACHINE) {
+        node_want_round(n); /* reads may have waited for it */
+    }
 }
 
 /* ---- in order ------------------------------------------------------------------------------- */

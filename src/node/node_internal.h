@@ -144,9 +144,11 @@ struct proposals {
     STAILQ_HEAD(, forwarded) forwarded;
     uint32_t forwarded_count;
     uint64_t forwarded_bytes;
-    bool install_kv;      /* propose the shipped kv machine first */
-    bool blocked;         /* the core said busy: wait until something is committed */
-    uint64_t patience_us; /* what was forwarded and not applied for so long is sent again */
+    bool install_kv;          /* propose the shipped kv machine first */
+    bool kv_is_new;           /* there was none when this node began to lead */
+    raft_index install_index; /* this leader's entry that installs it; 0: there is none yet */
+    bool blocked;             /* the core said busy: wait until something is committed */
+    uint64_t patience_us;     /* what was forwarded and not applied for so long is sent again */
     struct batch batch;
 };
 
@@ -437,6 +439,9 @@ void proposals_refused(struct node *n, const uint8_t *session, uint64_t seq, enu
 void proposals_applied(struct node *n, const struct entry *e, enum session_verdict verdict,
                        const struct outcome *outcome);
 void proposals_leader_changed(struct node *n);
+/* True on the first leader of a cluster until the kv machine that it proposes ahead of all commands
+ * is applied: a read before that would find no machine at all. */
+bool proposals_kv_awaited(const struct node *n);
 /* Entries were applied without this node seeing them one by one: ask again what became of ours. */
 void proposals_skipped(struct node *n);
 void proposals_link_up(struct node *n, raft_id peer);

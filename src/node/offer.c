@@ -173,7 +173,10 @@ void offer_drop_forwarded(struct proposals *p, uint32_t count)
 static void batch_accepted(struct node *n)
 {
     struct proposals *p = &n->proposals;
-    p->install_kv &= !p->batch.has_machine;
+    if (p->batch.has_machine) {
+        p->install_kv = false;
+        p->install_index = raft_last_index(n->raft) + 1 - p->batch.count; /* it goes first */
+    }
     p->opening_sent |= p->batch.has_opening;
     offer_drop_forwarded(p, p->batch.forwarded_count);
     mark_sent(n, p->batch.pending_count);

@@ -217,20 +217,30 @@ void proposals_applied(struct node *n, const struct entry *e, enum session_verdi
 
 /* ---- loss and time -------------------------------------------------------------------------- */
 
-static bool kv_installed(struct node *n)
+/* Does the kv machine that ships have to be installed, and is it the first of its name? */
+static void look_for_kv(struct node *n)
 {
+    struct proposals *p = &n->proposals;
     struct machine_info shipped;
-    if (machines_check(bytes_of(n->options.kv_source, n->options.kv_source_size), &shipped, NULL) !=
-        ERR_OK) {
-        return true; /* Nothing that could be installed; the unit tests of the machine catch it. */
+    if (n->options.kv_source == NULL ||
+        machines_check(bytes_of(n->options.kv_source, n->options.kv_source_size), &shipped, NULL) !=
+            ERR_OK) {
+        return; /* Nothing that could be installed; the unit tests of the machine catch it. */
     }
+    p->install_kv = p->kv_is_new = true;
     struct machine_info have;
     for (size_t i = 0; machines_list(n->machines, i, &have); i++) {
         if (strcmp(have.name, shipped.name) == 0) {
-            return have.version >= shipped.version;
+            p->install_kv = have.version < shipped.version;
+            p->kv_is_new = false;
         }
     }
-    return false;
+}
+
+bool proposals_kv_awaited(const struct node *n)
+{
+    const struct proposals *p = &n->proposals;
+    return p->kv_is_new && (p->install_kv || n->apply.last_applied < p->install_index);
 }
 
 void proposals_leader_changed(struct node *n)
@@ -238,10 +248,11 @@ void proposals_leader_changed(struct node *n)
     struct proposals *p = &n->proposals;
     p->blocked = false;
     send_again(n);
+    p->install_kv = p->kv_is_new = false;
+    p->install_index = 0;
     if (node_is_leader(n)) {
-        p->install_kv = n->options.kv_source != NULL && !kv_installed(n);
+        look_for_kv(n);
     } else {
-        p->install_kv = false;
         offer_drop_forwarded(p, p->forwarded_count);
     }
 }

@@ -282,7 +282,9 @@ void reads_round(struct node *n)
         return;
     }
     if (node_is_leader(n)) {
-        ask_core(n);
+        if (!proposals_kv_awaited(n)) {
+            ask_core(n);
+        }
     } else if (n->leader != 0) {
         ask_leader(n);
     }
