@@ -19,6 +19,11 @@ bool bytes_equal(struct bytes a, struct bytes b)
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
+bool bytes_is(struct bytes b, const char *text)
+{
+    return bytes_equal(b, bytes_of_string(text));
+}
+
 int bytes_compare(struct bytes a, struct bytes b)
 {
     size_t common = a.size < b.size ? a.size : b.size;

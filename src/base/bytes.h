@@ -25,6 +25,8 @@ static inline struct bytes bytes_of(const void *data, size_t size_bytes)
 }
 struct bytes bytes_of_string(const char *text);
 bool bytes_equal(struct bytes a, struct bytes b);
+/* Is it this word? */
+bool bytes_is(struct bytes b, const char *text);
 /* Order by unsigned bytes, then by length: <0, 0, >0. */
 int bytes_compare(struct bytes a, struct bytes b);
 

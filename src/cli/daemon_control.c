@@ -257,16 +257,16 @@ void daemon_control_applied(struct daemon_control *c, struct raft_pos pos,
 static void on_request(void *ctx, struct rpc_call *call, struct bytes method, struct bytes params)
 {
     struct daemon_control *c = ctx;
-    if (bytes_equal(method, bytes_of_string("events"))) {
+    if (bytes_is(method, "events")) {
         listen_to_events(c, call);
         return;
     }
-    if (bytes_equal(method, bytes_of_string("eval"))) {
+    if (bytes_is(method, "eval")) {
         daemon_eval_ask(c->eval, call, params);
         return;
     }
     for (size_t i = 0; i < sizeof questions / sizeof questions[0]; i++) {
-        if (bytes_equal(method, bytes_of_string(questions[i].name))) {
+        if (bytes_is(method, questions[i].name)) {
             answer(c, call, params, questions[i].ask);
             return;
         }

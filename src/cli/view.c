@@ -15,8 +15,7 @@ struct bytes view_get(struct bytes map, const char *key)
     for (uint32_t i = 0; i < count && r.err == ERR_OK; i++) {
         struct bytes name = read_raw(&r), value = read_raw(&r);
         struct reader n = reader_of(name);
-        if (r.err == ERR_OK && bytes_equal(read_str_or_bin(&n, name.size), bytes_of_string(key)) &&
-            n.err == ERR_OK) {
+        if (r.err == ERR_OK && bytes_is(read_str_or_bin(&n, name.size), key) && n.err == ERR_OK) {
             return value;
         }
     }

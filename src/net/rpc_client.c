@@ -190,7 +190,7 @@ static enum err told_of_the_port(struct rpc_client *c, const struct rpc_message 
 
 static bool tells_of_the_port(const struct rpc_message *m)
 {
-    return m->type == RPC_NOTIFY && bytes_equal(m->method, bytes_of_string(WRONG_PORT_METHOD));
+    return m->type == RPC_NOTIFY && bytes_is(m->method, WRONG_PORT_METHOD);
 }
 
 static enum err receive_until(struct rpc_client *c, uint64_t deadline_us, struct rpc_message *out,

@@ -116,11 +116,6 @@ static bool all_taken(struct params *p)
     return reader_end(&p->r) == ERR_OK;
 }
 
-static bool is_text(struct bytes b, const char *text)
-{
-    return bytes_equal(b, bytes_of_string(text));
-}
-
 struct options {
     uint64_t timeout_us;
     bool forward;
@@ -143,13 +138,13 @@ static void take_key(struct options *o, struct bytes value)
 
 static enum read_level take_level(struct options *o, struct bytes text)
 {
-    if (is_text(text, "linearizable")) {
+    if (bytes_is(text, "linearizable")) {
         return READ_LINEARIZABLE;
     }
-    if (is_text(text, "lease")) {
+    if (bytes_is(text, "lease")) {
         return READ_LEASE;
     }
-    if (!is_text(text, "local")) {
+    if (!bytes_is(text, "local")) {
         o->bad = "option read must be \"linearizable\", \"lease\" or \"local\"";
     }
     return READ_LOCAL;
@@ -157,16 +152,16 @@ static enum read_level take_level(struct options *o, struct bytes text)
 
 static void take_option(struct params *p, struct options *o, struct bytes key)
 {
-    if (is_text(key, "timeout_ms")) {
+    if (bytes_is(key, "timeout_ms")) {
         o->timeout_us = timeout_us_of(read_u64(&p->r));
-    } else if (is_text(key, "forward")) {
+    } else if (bytes_is(key, "forward")) {
         o->forward = read_bool(&p->r);
-    } else if (is_text(key, "fence")) {
+    } else if (bytes_is(key, "fence")) {
         o->fence = read_u64(&p->r);
         o->fenced = true;
-    } else if (is_text(key, "id")) {
+    } else if (bytes_is(key, "id")) {
         take_key(o, read_raw(&p->r));
-    } else if (is_text(key, "read")) {
+    } else if (bytes_is(key, "read")) {
         o->level = take_level(o, read_str_or_bin(&p->r, COMMAND_NAME_MAX));
     } else {
         o->bad = "unknown option: known are timeout_ms, forward, fence, id and read";
@@ -364,7 +359,7 @@ static bool find_target(const struct call *c, struct bytes name, raft_id *out)
     }
     const struct membership *members = members_now(c->n);
     for (uint32_t i = 0; i < members->count; i++) {
-        if (is_text(name, members->at[i].name)) {
+        if (bytes_is(name, members->at[i].name)) {
             *out = members->at[i].id;
             return true;
         }
@@ -543,7 +538,7 @@ void node_call_from(struct node *n, struct bytes method, struct bytes params,
         return;
     }
     for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
-        if (is_text(method, methods[i].name)) {
+        if (bytes_is(method, methods[i].name)) {
             methods[i].call(&c, &p);
             return;
         }

@@ -23,8 +23,7 @@ void node_opaque_body(struct bytes command, int64_t time_ms, struct buffer *out)
 
 struct bytes node_opaque_command(const struct entry *e)
 {
-    if (e->kind != ENTRY_COMMAND ||
-        !bytes_equal(e->machine, bytes_of_string(NODE_OPAQUE_MACHINE))) {
+    if (e->kind != ENTRY_COMMAND || !bytes_is(e->machine, NODE_OPAQUE_MACHINE)) {
         return (struct bytes){0};
     }
     struct reader r = reader_of(e->payload);

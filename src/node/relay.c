@@ -162,11 +162,9 @@ static void answer_peer(void *ctx, const struct node_reply *reply)
  * send a request to and fro. */
 static bool is_for_leader(struct bytes method)
 {
-    return bytes_equal(method, bytes_of_string("read_index")) ||
-           bytes_equal(method, bytes_of_string("transfer")) ||
-           bytes_equal(method, bytes_of_string("members_add")) ||
-           bytes_equal(method, bytes_of_string("members_promote")) ||
-           bytes_equal(method, bytes_of_string("members_remove"));
+    return bytes_is(method, "read_index") || bytes_is(method, "transfer") ||
+           bytes_is(method, "members_add") || bytes_is(method, "members_promote") ||
+           bytes_is(method, "members_remove");
 }
 
 static void receive_request(struct node *n, raft_id from, const struct rpc_message *m)
@@ -226,11 +224,11 @@ void relay_receive(struct node *n, raft_id from, struct slice frame)
         receive_response(n, from, &m);
         break;
     case RPC_NOTIFY:
-        if (bytes_equal(m.method, bytes_of_string("about"))) {
+        if (bytes_is(m.method, "about")) {
             learn_about(n, from, m.params);
-        } else if (bytes_equal(m.method, bytes_of_string("append"))) {
+        } else if (bytes_is(m.method, "append")) {
             take_entries(n, m.params);
-        } else if (bytes_equal(m.method, bytes_of_string("refused"))) {
+        } else if (bytes_is(m.method, "refused")) {
             learn_refusal(n, m.params);
         }
         break;

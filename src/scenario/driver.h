@@ -1,7 +1,7 @@
 /* What stands between a test in Lua and its clusters. Private to the driver*.c and to scenario.c.
  *
- * driver.c runs the test's script host and lets time go on; driver_requests.c carries out what the
- * test asks for. */
+ * driver.c runs the test's script host and lets time go on; driver_requests.c has what the test
+ * asks for carried out by a verb (verbs.h). */
 #ifndef MK_SCENARIO_DRIVER_H
 #define MK_SCENARIO_DRIVER_H
 
@@ -55,6 +55,9 @@ bool driver_await(struct driver *d, const bool *flag, uint64_t at_most_us);
 
 /* For script_options.request; ctx is the driver. */
 void driver_request(void *ctx, struct script_request *request_take);
+
+/* ---- verbs_cluster.c ---- */
+
 /* Stop a cluster; what was still running is checked before if it is not abandoned. done(ctx, why):
  * NULL if all was well. */
 void driver_cluster_end(struct driver *d, struct driver_cluster *c,

@@ -100,7 +100,7 @@ static struct bytes field(struct bytes map, const char *name)
         struct bytes key = read_raw(&r);
         struct bytes value = read_raw(&r);
         struct reader k = reader_of(key);
-        if (bytes_equal(read_str_or_bin(&k, NAME_MAX_BYTES), bytes_of_string(name))) {
+        if (bytes_is(read_str_or_bin(&k, NAME_MAX_BYTES), name)) {
             found = value;
         }
     }
@@ -146,11 +146,6 @@ static void exclude_all(struct kv_history *h, struct bytes args)
     }
 }
 
-static bool is_text(struct bytes text, const char *what)
-{
-    return bytes_equal(text, bytes_of_string(what));
-}
-
 /* What kind of operation it is; false if it is none of interest. */
 static bool classify(struct kv_history *h, const char *method, struct reader *params,
                      struct call *call)
@@ -159,24 +154,24 @@ static bool classify(struct kv_history *h, const char *method, struct reader *pa
     struct bytes name = read_str_or_bin(params, NAME_MAX_BYTES);
     struct bytes args = read_raw(params);
     struct bytes options = read_raw(params);
-    if (params->err != ERR_OK || !is_text(machine, "kv")) {
+    if (params->err != ERR_OK || !bytes_is(machine, "kv")) {
         return false;
     }
     if (strcmp(method, "propose") == 0) {
-        if (is_text(name, "txn")) {
+        if (bytes_is(name, "txn")) {
             exclude_all(h, args);
             return false;
         }
-        if (!is_text(name, "set") && !is_text(name, "delete")) {
+        if (!bytes_is(name, "set") && !bytes_is(name, "delete")) {
             return false;
         }
         call->function = HISTORY_WRITE;
-        call->has_value = is_text(name, "set");
+        call->has_value = bytes_is(name, "set");
         call->value = readable(field(args, "value"));
     } else {
         struct reader level = reader_of(field(options, "read"));
-        bool is_local = is_text(read_str_or_bin(&level, NAME_MAX_BYTES), "local");
-        if (strcmp(method, "query") != 0 || !is_text(name, "get") || is_local) {
+        bool is_local = bytes_is(read_str_or_bin(&level, NAME_MAX_BYTES), "local");
+        if (strcmp(method, "query") != 0 || !bytes_is(name, "get") || is_local) {
             return false;
         }
         call->function = HISTORY_READ;

@@ -142,11 +142,11 @@ static void take_script(struct reading *g)
         uint32_t count = read_map(&g->r);
         for (uint32_t i = 0; i < count && g->err == ERR_OK; i++) {
             struct bytes key = read_str_or_bin(&g->r, NAME_MAX_BYTES);
-            if (bytes_equal(key, bytes_of_string("script")) && s->path == NULL) {
+            if (bytes_is(key, "script") && s->path == NULL) {
                 s->path = take_text(g, PATH_MAX_BYTES, expected);
-            } else if (bytes_equal(key, bytes_of_string("name")) && s->name == NULL) {
+            } else if (bytes_is(key, "name") && s->name == NULL) {
                 s->name = take_text(g, NAME_MAX_BYTES, expected);
-            } else if (bytes_equal(key, bytes_of_string("config"))) {
+            } else if (bytes_is(key, "config")) {
                 buffer_add_bytes(&s->config, read_raw(&g->r));
             } else {
                 fail(g, expected);
@@ -237,7 +237,7 @@ static void take_snapshot(struct reading *g, void *out)
     for (uint32_t i = 0; i < count && took(g, expected); i++) {
         struct bytes key = read_str_or_bin(&g->r, NAME_MAX_BYTES);
         size_t at = 0;
-        while (at < 3 && !bytes_equal(key, bytes_of_string(fields[at].name))) {
+        while (at < 3 && !bytes_is(key, fields[at].name)) {
             at++;
         }
         if (at == 3) {
@@ -354,7 +354,7 @@ enum err options_read(struct bytes map, uint64_t seed, struct target_options *ou
     for (uint32_t i = 0; i < count && g.err == ERR_OK; i++) {
         struct bytes key = read_str_or_bin(&g.r, NAME_MAX_BYTES);
         size_t at = 0;
-        while (at < TABLE && !bytes_equal(key, bytes_of_string(table[at].name))) {
+        while (at < TABLE && !bytes_is(key, table[at].name)) {
             at++;
         }
         if (at == TABLE) {

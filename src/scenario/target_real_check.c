@@ -173,7 +173,7 @@ static bool is_own_election(const struct real_event *e)
     uint32_t count = strcmp(e->name, "leader_elected") == 0 ? read_map(&r) : 0;
     for (uint32_t i = 0; i < count; i++) {
         struct bytes key = read_str(&r, UINT32_MAX);
-        if (bytes_equal(key, bytes_of_string("is_self"))) {
+        if (bytes_is(key, "is_self")) {
             return read_bool(&r) && r.err == ERR_OK;
         }
         read_skip(&r);
@@ -204,7 +204,7 @@ static void read_state_hash(struct reader *r, char out[HASH_TEXT])
 {
     uint32_t count = read_map(r);
     for (uint32_t i = 0; i < count && r->err == ERR_OK; i++) {
-        if (bytes_equal(read_str(r, UINT32_MAX), bytes_of_string("hash"))) {
+        if (bytes_is(read_str(r, UINT32_MAX), "hash")) {
             read_text(r, out, HASH_TEXT);
         } else {
             read_skip(r);
@@ -218,11 +218,11 @@ static void read_standing(struct bytes status, struct standing *out)
     uint32_t count = read_map(&r);
     for (uint32_t i = 0; i < count && r.err == ERR_OK; i++) {
         struct bytes key = read_str(&r, UINT32_MAX);
-        if (bytes_equal(key, bytes_of_string("commit_index"))) {
+        if (bytes_is(key, "commit_index")) {
             out->commit_index = read_u64(&r);
-        } else if (bytes_equal(key, bytes_of_string("last_applied"))) {
+        } else if (bytes_is(key, "last_applied")) {
             out->last_applied = read_u64(&r);
-        } else if (bytes_equal(key, bytes_of_string("state"))) {
+        } else if (bytes_is(key, "state")) {
             read_state_hash(&r, out->hash);
         } else {
             read_skip(&r);

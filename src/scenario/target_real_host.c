@@ -100,7 +100,7 @@ static void on_node_died(void *ctx)
 static void on_notify(void *ctx, struct bytes method, struct bytes params)
 {
     struct host *h = ctx;
-    if (bytes_equal(method, bytes_of_string("event"))) {
+    if (bytes_is(method, "event")) {
         target_real_take_event(h->target, h->node, params);
     }
 }

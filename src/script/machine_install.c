@@ -223,7 +223,7 @@ static enum err reload_one(struct machines *m, struct bytes name, struct bytes s
     struct why reason = {.text = ""};
     struct machine *machine;
     enum err e = machine_load(m, source, &machine, &reason);
-    if (e == ERR_OK && !bytes_equal(name, bytes_of_string(machine->info.name))) {
+    if (e == ERR_OK && !bytes_is(name, machine->info.name)) {
         discard(m, machine);
         e = err_why(&reason, ERR_CORRUPT, "its source says that it is another");
     } else if (e == ERR_OK) {

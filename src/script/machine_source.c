@@ -108,8 +108,7 @@ static enum err pass_token(struct scan *s, const char **replacement, struct why 
         pass_long_bracket(s, long_bracket_level(s));
     } else if (is_name_byte(c)) {
         struct bytes name = pass_name(s);
-        if (bytes_equal(name, bytes_of_string("_ENV")) ||
-            bytes_equal(name, bytes_of_string(MACHINE_LENGTH_NAME))) {
+        if (bytes_is(name, "_ENV") || bytes_is(name, MACHINE_LENGTH_NAME)) {
             return err_why(why, ERR_INVALID, "line %u: the name %.*s is not available in a machine",
                            s->line, (int)name.size, (const char *)name.data);
         }

@@ -53,11 +53,6 @@ static bool take(struct parser *p, char c)
     return true;
 }
 
-static bool is_word(struct bytes b, const char *text)
-{
-    return bytes_equal(b, bytes_of_string(text));
-}
-
 static enum err malformed(const struct parser *p, const char *what)
 {
     return err_why(p->why, ERR_INVALID, "line %llu: %s", (unsigned long long)p->line, what);
@@ -103,7 +98,7 @@ static enum err take_word(struct parser *p, struct bytes *out)
         return malformed(p, "a value is missing");
     }
     *out = bytes_of(start, (size_t)(p->at - start));
-    if (is_word(*out, "nil")) {
+    if (bytes_is(*out, "nil")) {
         *out = bytes_of(NULL, 0);
     }
     return ERR_OK;
@@ -127,7 +122,7 @@ static enum err take_value(struct parser *p, struct event *event)
 
 static enum err read_process(const struct parser *p, struct bytes word, struct event *event)
 {
-    if (is_word(word, ":nemesis")) {
+    if (bytes_is(word, ":nemesis")) {
         event->skip = true;
         return ERR_OK;
     }
@@ -147,7 +142,7 @@ static enum err read_type(const struct parser *p, struct bytes word, struct even
 {
     static const char *const names[] = {":invoke", ":ok", ":fail", ":info"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (is_word(word, names[i])) {
+        if (bytes_is(word, names[i])) {
             event->type = (enum event_type)i;
             event->has_type = true;
             return ERR_OK;
@@ -164,7 +159,7 @@ static enum err read_function(const struct parser *p, struct bytes word, struct 
     } names[] = {{":read", HISTORY_READ}, {":get", HISTORY_READ}, {":write", HISTORY_WRITE},
                  {":put", HISTORY_WRITE}, {":cas", HISTORY_CAS},  {":append", HISTORY_APPEND}};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (is_word(word, names[i].name)) {
+        if (bytes_is(word, names[i].name)) {
             event->function = names[i].function;
             event->has_function = true;
             return ERR_OK;
@@ -230,22 +225,22 @@ static enum err take_field(struct parser *p, struct event *event)
     if (e != ERR_OK) {
         return e;
     }
-    if (is_word(name, ":value")) {
+    if (bytes_is(name, ":value")) {
         return take_value(p, event);
     }
-    if (is_word(name, ":key")) {
+    if (bytes_is(name, ":key")) {
         return take_word(p, &event->key);
     }
-    if (!is_word(name, ":process") && !is_word(name, ":type") && !is_word(name, ":f")) {
+    if (!bytes_is(name, ":process") && !bytes_is(name, ":type") && !bytes_is(name, ":f")) {
         return skip_form(p);
     }
     e = take_word(p, &word);
     if (e != ERR_OK) {
         return e;
     }
-    return is_word(name, ":process") ? read_process(p, word, event)
-           : is_word(name, ":type")  ? read_type(p, word, event)
-                                     : read_function(p, word, event);
+    return bytes_is(name, ":process") ? read_process(p, word, event)
+           : bytes_is(name, ":type")  ? read_type(p, word, event)
+                                      : read_function(p, word, event);
 }
 
 static enum err parse_edn(struct parser *p, struct event *event)

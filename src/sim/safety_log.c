@@ -263,7 +263,7 @@ static struct bytes command_value(struct bytes payload)
     uint32_t fields = reader_peek(&r) == WIRE_MAP ? read_map(&r) : 0;
     for (uint32_t i = 0; i < fields && r.err == ERR_OK; i++) {
         struct bytes field = read_str(&r, payload.size);
-        if (bytes_equal(field, bytes_of_string("value"))) {
+        if (bytes_is(field, "value")) {
             value = read_str_or_bin(&r, payload.size);
         } else {
             read_skip(&r);

@@ -86,7 +86,7 @@ static void take_gap(struct watched *h, struct bytes fields)
     for (uint32_t i = 0; i < count && r.err == ERR_OK; i++) {
         struct bytes key = read_str(&r, SIZE_MAX);
         raft_index value = read_u64(&r);
-        *(bytes_equal(key, bytes_of_string("from")) ? &gap.from : &gap.to) = value;
+        *(bytes_is(key, "from") ? &gap.from : &gap.to) = value;
     }
     if (h->gaps_count == h->gaps_capacity) {
         h->gaps_capacity = h->gaps_capacity == 0 ? 4 : h->gaps_capacity * 2;

@@ -210,7 +210,7 @@ static struct bytes value_of(struct bytes result)
     struct reader r = reader_of(result);
     uint32_t fields = reader_peek(&r) == WIRE_MAP ? read_map(&r) : 0;
     for (uint32_t i = 0; i < fields; i++) {
-        if (bytes_equal(read_str(&r, result.size), bytes_of_string("value"))) {
+        if (bytes_is(read_str(&r, result.size), "value")) {
             value = read_str_or_bin(&r, result.size);
         } else {
             read_skip(&r);

@@ -36,7 +36,7 @@ static void read_preamble(struct reader *r, uint32_t fields)
     if (r->err != ERR_OK) {
         return;
     }
-    if (!bytes_equal(word, bytes_of_string(magic))) {
+    if (!bytes_is(word, magic)) {
         reader_fail(r, ERR_INVALID);
     } else if (version != HANDSHAKE_VERSION) {
         reader_fail(r, ERR_VERSION);

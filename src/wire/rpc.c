@@ -177,11 +177,6 @@ void rpc_write_error(struct buffer *out, uint32_t msgid, const struct rpc_error 
     write_nil(out);
 }
 
-static bool is(struct bytes key, const char *name)
-{
-    return bytes_equal(key, bytes_of_string(name));
-}
-
 static void read_error_pair(struct reader *r, struct rpc_error *out)
 {
     if (reader_peek(r) != WIRE_STR) {
@@ -190,13 +185,13 @@ static void read_error_pair(struct reader *r, struct rpc_error *out)
         return;
     }
     struct bytes key = read_str(r, SIZE_MAX);
-    if (is(key, "code")) {
+    if (bytes_is(key, "code")) {
         out->code = read_str_or_bin(r, SIZE_MAX);
-    } else if (is(key, "message")) {
+    } else if (bytes_is(key, "message")) {
         out->message = read_str_or_bin(r, SIZE_MAX);
-    } else if (is(key, "leader")) {
+    } else if (bytes_is(key, "leader")) {
         out->leader = read_str_or_bin(r, SIZE_MAX);
-    } else if (is(key, "data")) {
+    } else if (bytes_is(key, "data")) {
         out->data = read_raw(r);
     } else {
         read_skip(r);

@@ -47,7 +47,9 @@ static void slices_keep_their_blob_alive(void **context)
     blob_unref(b);
     slice_close(&tail);
     assert_null(tail.owner);
-    assert_true(bytes_equal(slice_bytes(again), bytes_of_string("world")));
+    assert_true(bytes_is(slice_bytes(again), "world"));
+    assert_false(bytes_is(slice_bytes(again), "worlds"));
+    assert_false(bytes_is(slice_bytes(again), ""));
     slice_close(&again);
 }
 
