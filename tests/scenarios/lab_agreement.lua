@@ -1,4 +1,4 @@
--- Agreement: scenarios.md section B.
+-- Agreement.
 local t = require "moonkeeper.test"
 local mk = require "moonkeeper"
 local lab = require "lib.lab"

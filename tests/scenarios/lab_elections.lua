@@ -1,4 +1,4 @@
--- Elections: scenarios.md section B.
+-- Elections.
 local t = require "moonkeeper.test"
 local lab = require "lib.lab"
 

@@ -1,4 +1,4 @@
--- Restarts between agreements, Figure 8, unreliable networks, churn: scenarios.md section B.
+-- Restarts between agreements, Figure 8, unreliable networks, churn.
 local t = require "moonkeeper.test"
 local mk = require "moonkeeper"
 local lab = require "lib.lab"

@@ -1,4 +1,4 @@
--- Snapshots: scenarios.md section B. A snapshot every ten entries, and no log kept beyond it.
+-- Snapshots. A snapshot every ten entries, and no log kept beyond it.
 local t = require "moonkeeper.test"
 local lab = require "lib.lab"
 

@@ -1,4 +1,4 @@
--- Figures 7 and 8 of the Raft paper: scenarios.md section C. (Figure 16 is tests/bench/elections.)
+-- Figures 7 and 8 of the Raft paper. (Figure 16 is tests/bench/elections.)
 local t = require "moonkeeper.test"
 local lab = require "lib.lab"
 
