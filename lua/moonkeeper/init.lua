@@ -2,6 +2,7 @@
 -- lua/moonkeeper/meta/moonkeeper.lua.
 local core = require "moonkeeper.core"
 local config = require "moonkeeper.config"
+local cron = require "moonkeeper.cron"
 local kv = require "moonkeeper.kv"
 local raft = require "moonkeeper.raft"
 local task = require "moonkeeper.task"
@@ -19,6 +20,7 @@ local mk = {
   null = core.null,
   array = core.array,
   config = config,
+  cron = cron,
   kv = kv,
   raft = raft,
   task = task,
@@ -36,7 +38,7 @@ function mk.shutdown() core.tell("shutdown") end
 
 -- What is planned says so, instead of "attempt to index a nil value".
 local planned = {}
-for _, name in ipairs { "cluster", "cron", "exec", "fs", "http", "lease", "lock", "metrics", "net",
+for _, name in ipairs { "cluster", "exec", "fs", "http", "lease", "lock", "metrics", "net",
   "service", "sm" } do
   planned[name] = true
 end

@@ -7,6 +7,7 @@
 #include "base/queue.h"
 #include "net/script_timer.h"
 #include "net/system_entropy.h"
+#include "net/system_zones.h"
 #include "net/worker.h"
 #include "script/script.h"
 
@@ -88,6 +89,7 @@ enum err daemon_scripts_open(const struct config *config, const struct clock_por
     const struct script_options options = {
         .clock = clock,
         .entropy = system_entropy(),
+        .zones = system_zones(),
         .preempt = script_timer_port(s->timer),
         .log = log,
         .node = {.id = config->id,

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "net/system_zones.h"
 #include "scenario/file.h"
 #include "script/embed.h"
 #include "wire/writer.h"
@@ -279,6 +280,7 @@ static void open_host(struct driver *d)
     const struct script_options options = {
         .clock = &d->clock,
         .entropy = &d->entropy,
+        .zones = system_zones(),
         .log = &d->log,
         .simulated = true,
         .node = {.id = "test", .addr = "", .version = MK_VERSION, .cluster = "test"},

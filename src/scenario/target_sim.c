@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/rng.h"
+#include "net/system_zones.h"
 #include "scenario/target_sim_internal.h"
 #include "scenario/write_log.h"
 #include "script/embed.h"
@@ -246,6 +247,7 @@ static struct cluster_options cluster_options_of(struct target_sim *t, uint64_t 
     }
     c.scripts = t->scripts;
     c.scripts_count = o->scripts_count;
+    c.zones = system_zones();
     c.evals = true;
     c.snapshot.entries = o->snapshot_entries;
     c.snapshot.bytes = o->snapshot_bytes;

@@ -245,6 +245,7 @@ void api_prepare(lua_State *L, struct bytes config)
     api_task_prepare(L);
     api_hook_prepare(L);
     api_lead_prepare(L);
+    api_cron_prepare(L);
     struct why why = {0};
     if (config.size == 0) {
         lua_newtable(L);
@@ -286,6 +287,7 @@ int api_core_open(lua_State *L)
     api_hook_add(L);
     api_lead_add(L);
     api_node_add(L);
+    api_cron_add(L);
     api_json_open(L);
     lua_setfield(L, -2, "json");
     api_msgpack_open(L);

@@ -31,6 +31,7 @@
 #include "port/clock.h"
 #include "port/entropy.h"
 #include "port/preempt.h"
+#include "port/zones.h"
 
 struct script_host;
 
@@ -95,6 +96,7 @@ struct script_options {
     const struct clock_port *clock;
     const struct entropy_port *entropy;
     const struct preempt_port *preempt; /* NULL: count instructions (simulation) */
+    const struct zones_port *zones;     /* NULL: there is UTC alone */
     const struct log *log;
     /* Ordered pairs, seeded math.random, virtual os.time and os.clock, no C modules. */
     bool simulated;

@@ -135,6 +135,7 @@ static void make_host(struct cluster *c, uint32_t i, const struct membership *me
         .events = c->events,
         .scripts = o->scripts,
         .scripts_count = o->scripts_count,
+        .zones = o->zones,
         .evals = o->evals,
         .script_limits = o->script_limits,
     };

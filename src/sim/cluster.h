@@ -35,6 +35,7 @@ struct cluster_options {
      * loaded is a violation. Borrowed for the life of the cluster. */
     const struct script_app *scripts;
     uint32_t scripts_count;
+    const struct zones_port *zones; /* for them; NULL: there is UTC alone */
     struct script_limits script_limits;
     bool evals; /* sim_process_eval() also where there are no scripts */
     /* Clock rates of the hosts. */

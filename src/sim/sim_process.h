@@ -93,7 +93,8 @@ struct sim_process_options {
     uint32_t scripts_count;
     bool evals; /* sim_process_eval() also without scripts */
     struct script_limits script_limits;
-    struct events *events; /* what its nodes tell hooks; borrowed; NULL: not recorded */
+    const struct zones_port *zones; /* for scripts; NULL: there is UTC alone */
+    struct events *events;          /* what its nodes tell hooks; borrowed; NULL: not recorded */
 };
 
 struct sim_process *sim_process_new(struct world *w, struct sim_net *net,

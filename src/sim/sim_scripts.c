@@ -222,6 +222,7 @@ static struct script_host *new_host(struct sim_scripts *s)
     return script_host_new(&(struct script_options){
         .clock = sim_clock_port(&s->process->clock),
         .entropy = &s->entropy,
+        .zones = o->zones,
         .log = &s->log,
         .simulated = true,
         .node = {.id = o->node.name,

@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 
-order="base raft port wire state store net script node sim scenario guardian cli"
+order="base calendar raft port wire state store net script node sim scenario guardian cli"
 
 bad=$(
     allowed=

@@ -199,6 +199,29 @@ function mk.timer.every(ms, fn) end
 ---@return mk.Timer
 function mk.timer.after(ms, fn) end
 
+---@class mk.Schedule
+local Schedule = {}
+-- The first time after after_ms (now) that it is due.
+---@param after_ms integer?
+---@return integer? wall_ms, mk.Error? err
+function Schedule:next(after_ms) end
+
+---@class mk.CronOptions
+---@field tz string? a time zone of the tz database, or "local", the node's; "UTC"
+
+-- Five fields (minute hour day-of-month month day-of-week), or @hourly, @daily, @weekly, @monthly, @yearly.
+mk.cron = {}
+---@param spec string
+---@param opts mk.CronOptions?
+---@return mk.Schedule? schedule, mk.Error? err which field is wrong
+function mk.cron.parse(spec, opts) end
+-- The first time after after_ms (now) that spec is due.
+---@param spec string
+---@param after_ms integer?
+---@param opts mk.CronOptions?
+---@return integer? wall_ms, mk.Error? err
+function mk.cron.next(spec, after_ms, opts) end
+
 mk.time = {}
 ---@return integer ms on a clock that never steps
 function mk.time.now_ms() end

@@ -2,6 +2,8 @@
  * there is. Runs in the root of the source tree. */
 #include "host_fixture.h"
 
+#include "net/system_zones.h"
+
 static char *read_whole(const char *path)
 {
     FILE *file = fopen(path, "r");
@@ -47,7 +49,10 @@ static void agree(struct fixture *f, struct script_request *request)
 static void run_example(const char *source, int number)
 {
     struct fixture f;
-    fixture_open(&f);
+    fixture_init(&f);
+    struct script_options options = fixture_options(&f);
+    options.zones = system_zones();
+    f.host = script_host_new(&options);
     f.answer = agree;
     lead(&f, 3, 17, 0);
     char name[32];
