@@ -374,9 +374,7 @@ void node_tick(struct node *n)
 
 /* ---- the end of a round --------------------------------------------------------------------- */
 
-/* The core may have changed leader several times in one turn: the rest of the node acts on what
- * holds now. */
-static void follow_leader(struct node *n)
+void node_follow_leader(struct node *n)
 {
     raft_term term = raft_current_term(n->raft);
     raft_id leader = raft_leader(n->raft);
@@ -452,7 +450,7 @@ void node_round_end(struct node *n)
     if (!n->started) {
         return;
     }
-    follow_leader(n);
+    node_follow_leader(n);
     offer_round(n);
     change_round(n);
     reads_round(n);

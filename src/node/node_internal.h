@@ -390,6 +390,9 @@ void node_disk_failed(void *ctx, enum err err, const struct why *why);
 /* The process must end. */
 void node_fail(struct node *n, enum err err, const char *message);
 bool node_is_leader(const struct node *n);
+/* The core may have changed leader several times in one turn: the rest of the node acts on what
+ * holds now. */
+void node_follow_leader(struct node *n);
 
 /* sender.c */
 void sender_init(struct sender *s);

@@ -44,7 +44,8 @@ enum err node_submit(struct node *n, struct bytes command, struct raft_pos *at)
     if (!store_accepts_entries(n->store)) {
         return ERR_NO_SPACE;
     }
-    offer_round(n); /* what came before goes before */
+    node_follow_leader(n); /* or the machine that ships would come after a first command */
+    offer_round(n);        /* what came before goes before */
     if (!TAILQ_EMPTY(&n->proposals.queued) || n->proposals.forwarded_count > 0) {
         return ERR_BUSY;
     }

@@ -284,6 +284,10 @@ function Cluster:trace(path) end
 ---@field cluster t.Cluster
 local Node = {}
 
+---What the five below say, all of one moment: {role, term, commit_index, last_applied, last_index}.
+---@async
+---@return table?, mk.Error?
+function Node:state() end
 ---@async
 ---@return "follower"|"pre_candidate"|"candidate"|"leader"|"learner"|nil, mk.Error?
 function Node:role() end

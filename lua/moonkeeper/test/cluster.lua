@@ -330,9 +330,12 @@ local function control(node, method, ...)
   return ask("node_control", node.cluster.number, node.id, method, core.array { ... })
 end
 
+-- All at one moment, which two questions need not be.
+function Node:state() return control(self, "state") end
+
 local function state(field)
   return function(node)
-    local now, err = control(node, "state")
+    local now, err = node:state()
     if not now then return nil, err end
     return now[field]
   end

@@ -83,11 +83,29 @@ static void a_machine_that_does_not_install_holds_up_nothing(void **ctx)
     rig_end(c);
 }
 
+/* A test's own commands may come between the election and the end of its round. */
+static void a_submitted_command_goes_behind_the_machine_too(void **ctx)
+{
+    (void)ctx;
+    struct cluster *c = boot(3);
+    while (cluster_leader(c) == CLUSTER_NOBODY) {
+        assert_true(world_step(cluster_world(c), UINT64_MAX));
+    }
+    struct node *n = sim_process_node(cluster_host(c, cluster_leader(c)));
+    struct raft_pos at;
+    assert_int_equal(node_submit(n, bytes_of_string("first"), &at), ERR_OK);
+    assert_int_equal(at.index, 3); /* the term's first entry, the machine, the command */
+    sim_process_disturbed(cluster_host(c, cluster_leader(c)));
+    assert_true(cluster_run(c, SECOND));
+    rig_end(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_and_commands_that_wait_for_the_first_leader_find_the_machine),
         cmocka_unit_test(reads_find_the_machine_from_the_first_leaders_first_moment_on),
+        cmocka_unit_test(a_submitted_command_goes_behind_the_machine_too),
         cmocka_unit_test(a_machine_that_does_not_install_holds_up_nothing),
     };
     return cmocka_run_group_tests_name("node/first_moments", tests, NULL, NULL);
