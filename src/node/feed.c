@@ -3,7 +3,10 @@
 #include "node/node_internal.h"
 #include "wire/writer.h"
 
-enum { READ_BYTES_MAX = 1 << 20 };
+enum {
+    READ_BYTES_MAX = 1 << 20,
+    RETRY_US = 1000000, /* a read that failed */
+};
 
 void feed_end(struct node *n)
 {
@@ -56,11 +59,13 @@ static void read_done(struct store_read *read)
     struct node *n = read->ctx;
     struct feed *f = &n->feed;
     f->reading = false;
-    if (read->err != ERR_OK && read->err != ERR_NOT_FOUND) { /* compacted: feed_pump() tells */
-        log_warn(n->ports.log, "could not read the log for commit hooks",
+    bool failed = read->err != ERR_OK && read->err != ERR_NOT_FOUND; /* that: feed_pump() tells */
+    if (failed && !f->failing) {
+        log_warn(n->ports.log, "could not read the log for commit hooks; they wait",
                  log_text("err", read->why.text));
-        f->active = false;
     }
+    f->failing = failed;
+    f->retry_us = failed ? node_now(n) + RETRY_US : 0;
     for (uint32_t i = 0; i < read->count && f->active; i++) {
         /* The scripts may have asked for another place meanwhile, or what was read may be what the
          * disk held before it was replaced. */
@@ -88,6 +93,9 @@ void feed_pump(struct node *n)
             f->next = n->compacted_index + 1;
             continue;
         }
+        if (entry == NULL && node_now(n) < f->retry_us) {
+            return;
+        }
         if (entry == NULL) {
             f->read = (struct store_read){.lo = f->next,
                                           .hi = n->apply.last_applied + 1,
@@ -101,4 +109,18 @@ void feed_pump(struct node *n)
         f->active = feed_one(n, f->next, entry->term, entry->body);
         f->next += f->active;
     }
+}
+
+void feed_tick(struct node *n, uint64_t now_us)
+{
+    if (now_us >= feed_deadline(n)) {
+        n->feed.retry_us = 0;
+        node_want_round(n);
+    }
+}
+
+uint64_t feed_deadline(const struct node *n)
+{
+    const struct feed *f = &n->feed;
+    return f->active && !f->reading && f->retry_us != 0 ? f->retry_us : UINT64_MAX;
 }

@@ -343,6 +343,7 @@ uint64_t node_deadline(const struct node *n)
     at = earliest(at, relay_deadline(n));
     at = earliest(at, stop_deadline(n));
     at = earliest(at, change_deadline(n));
+    at = earliest(at, feed_deadline(n));
     at = earliest(at, snapshot_take_deadline(n));
     at = earliest(at, snapshot_send_deadline(n));
     if (!store_accepts_entries(n->store)) {
@@ -363,6 +364,7 @@ void node_tick(struct node *n)
     relay_tick(n, now);
     stop_tick(n, now);
     change_tick(n, now);
+    feed_tick(n, now);
     snapshot_take_tick(n, now);
     snapshot_send_tick(n, now);
     if (!store_accepts_entries(n->store) && now >= n->polled_us + STORE_POLL_US) {

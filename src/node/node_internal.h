@@ -263,6 +263,8 @@ struct feed {
     uint64_t number;
     raft_index next;
     bool reading;
+    bool failing;      /* the last read failed ... */
+    uint64_t retry_us; /* ... and is not tried again before; 0: at once */
     struct store_read read;
 };
 
@@ -553,6 +555,8 @@ void news_lease(struct node *n);
 void feed_resume(struct node *n, raft_index from, uint64_t number);
 void feed_pump(struct node *n);
 void feed_end(struct node *n);
+void feed_tick(struct node *n, uint64_t now_us);
+uint64_t feed_deadline(const struct node *n);
 
 void news_member(struct node *n, const char *event, const struct membership_member *m,
                  raft_index index);

@@ -150,6 +150,7 @@ void sender_follow_members(struct node *n)
             continue;
         }
         snapshot_send_stop(n, o);
+        o->up = false; /* its link is gone with it, and nobody will say so */
         if (!o->reading && !o->stream.reading) {
             free_outlet(o);
             n->sender.outlets[i] = n->sender.outlets[--n->sender.outlets_count];
