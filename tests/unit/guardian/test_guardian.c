@@ -136,7 +136,8 @@ static void wait_for_ever(void)
 }
 
 /* A child with a child, both in a group of their own, in the guardian's table. */
-static void spawn_family(const struct guardian_host *host, uint64_t deadline_us)
+/* A child and a grandchild that may live for so long from when both do; UINT64_MAX: no deadline. */
+static void spawn_family(const struct guardian_host *host, uint64_t lives_us)
 {
     children_open(host->page, host->wake_fd, scene->data_dir, &scene->table, NULL);
     pid_t child = fork();
@@ -151,12 +152,13 @@ static void spawn_family(const struct guardian_host *host, uint64_t deadline_us)
         wait_for_ever();
     }
     setpgid(child, child);
-    uint32_t slot;
-    if (children_add(scene->table, child, deadline_us, &slot) != ERR_OK) {
-        _exit(99);
-    }
     while (scene->child == 0 || scene->grandchild == 0) {
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    scene->deadline_us = lives_us == UINT64_MAX ? UINT64_MAX : now_us() + lives_us;
+    uint32_t slot;
+    if (children_add(scene->table, child, scene->deadline_us, &slot) != ERR_OK) {
+        _exit(99);
     }
     scene->family_recorded = true;
 }
@@ -228,8 +230,7 @@ static int stops_with_a_family(void *ctx, const struct guardian_host *host)
 {
     (void)ctx;
     begin(host);
-    scene->deadline_us = now_us() + 20000;
-    spawn_family(host, scene->deadline_us);
+    spawn_family(host, 20000);
     raise(SIGSTOP);
     children_close(scene->table);
     return 0;
