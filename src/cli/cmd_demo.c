@@ -35,6 +35,7 @@ struct demo {
     bool stopping;
     bool expected_end[LOCAL_NODES_MAX]; /* we killed its guardian */
     const char *failed;                 /* the step that did not happen; NULL: all did */
+    bool told_all;                      /* a death of either kind was shown to its end */
     uint64_t writes;
 };
 
@@ -341,6 +342,7 @@ static void story(struct demo *d, uint64_t until_us)
     }
     for (unsigned round = 0; !is_over(d) && (round < 2 || now_us(d) < until_us); round++) {
         one_more_death(d, &leader, round % 2 == 1);
+        d->told_all |= round >= 1 && !is_over(d);
         if (round >= 1 && !is_over(d)) {
             COMMAND(d, "status was not shown", "status");
             uint64_t left_ms = until_us > now_us(d) ? (until_us - now_us(d)) / 1000 : 0;
@@ -413,6 +415,10 @@ int cmd_demo(struct cli *cli, int argc, char **argv)
     local_cluster_close(d.cluster);
     if (d.failed != NULL) {
         return cli_fail(cli, ERR_IO, d.failed, "moonkeeper dev, to look at it by hand");
+    }
+    if (!d.told_all) {
+        printf("\nInterrupted before the end: what was shown happened, the rest was not tried.\n");
+        return EXIT_ERROR;
     }
     printf("\nEverything happened as told. Next: moonkeeper dev my_script.lua\n");
     return EXIT_OK;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/apps.h"
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/table.h"
@@ -32,6 +33,41 @@ static void print_table(const struct cli *cli, struct bytes hooks)
     table_free(t);
 }
 
+/* Why there is nothing to list, and how to change that. */
+static void explain_none(struct bytes status)
+{
+    char id[64];
+    view_text(status, "id", id, sizeof id);
+    if (view_count(view_get(status, "apps")) == 0) {
+        printf("%s runs no scripts. Name one under apps in its configuration file:\n"
+               "    apps = { { name = \"demo\", script = \"demo.lua\" } },\n"
+               "or try one in a local cluster: moonkeeper dev demo.lua\n",
+               id);
+    } else {
+        printf("The scripts of %s have no hooks. A script adds one with mk.on:\n"
+               "    local mk = require \"moonkeeper\"\n"
+               "    mk.on(\"leader_elected\", function(ev) mk.log.info(ev.leader_id) end)\n",
+               id);
+    }
+}
+
+/* The hooks are those of the node that answers first, and so is the status. */
+static int print_all(struct cli *cli, struct bytes hooks)
+{
+    struct buffer status = {0};
+    int exit_code = client_request(cli, "status", bytes_of(NULL, 0), &status);
+    if (view_count(hooks) > 0) {
+        print_table(cli, hooks);
+    } else if (exit_code == EXIT_OK) {
+        explain_none(buffer_bytes(&status));
+    }
+    if (exit_code == EXIT_OK) {
+        apps_print_failed(cli, buffer_bytes(&status));
+    }
+    buffer_close(&status);
+    return exit_code;
+}
+
 int cmd_hooks(struct cli *cli, int argc, char **argv)
 {
     const struct usage usage = {
@@ -45,7 +81,7 @@ int cmd_hooks(struct cli *cli, int argc, char **argv)
     struct buffer result = {0};
     exit_code = client_request(cli, "hooks", bytes_of(NULL, 0), &result);
     if (exit_code == EXIT_OK && cli->output == OUTPUT_TABLE) {
-        print_table(cli, buffer_bytes(&result));
+        exit_code = print_all(cli, buffer_bytes(&result));
     } else if (exit_code == EXIT_OK) {
         exit_code = client_print(cli, buffer_bytes(&result));
     }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/apps.h"
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/table.h"
@@ -127,6 +128,15 @@ static void duration_cell(struct table *t, uint64_t ms)
     }
 }
 
+static void round_trip_cell(struct table *t, struct bytes known, uint64_t us)
+{
+    if (view_is_nil(known)) {
+        table_cell(t, TABLE_DIM, "-");
+    } else {
+        table_cell(t, TABLE_PLAIN, "%.2f ms", (double)us / 1e3);
+    }
+}
+
 static void absent_row(struct table *t, const struct row *row)
 {
     table_cell(t, TABLE_BAD, "%s", row->client[0] != 0 ? "no answer" : "not heard of");
@@ -152,7 +162,7 @@ static void print_row(struct table *t, const struct overview *o, const struct ro
     if (seen.size > 0) {
         uint64_t lag = view_u64(seen, "lag");
         table_cell(t, lag > 1000 ? TABLE_WARN : TABLE_PLAIN, "%" PRIu64, lag);
-        table_cell(t, TABLE_PLAIN, "%.2f ms", (double)view_u64(seen, "rtt_us") / 1e3);
+        round_trip_cell(t, view_get(seen, "rtt_us"), view_u64(seen, "rtt_us"));
     } else {
         table_cell(t, TABLE_DIM, "-");
         table_cell(t, TABLE_DIM, "-");
@@ -179,6 +189,11 @@ static void print_table(const struct cli *cli, struct bytes own, const struct ov
     printf("\ncluster %s: %" PRIu32 " of %" PRIu32 " nodes answer, a quorum is %" PRIu64 "%s\n",
            view_text(own, "cluster", cluster, sizeof cluster), o->answered, o->rows_count,
            view_u64(own, "quorum"), o->leader == NULL ? "; there is no leader" : "");
+    for (uint32_t i = 0; i < o->rows_count; i++) {
+        if (o->rows[i].answered) {
+            apps_print_failed(cli, buffer_bytes(&o->rows[i].status));
+        }
+    }
 }
 
 static int print_json(const struct cli *cli, struct bytes own, const struct overview *o)

@@ -44,6 +44,8 @@ struct daemon {
     struct daemon_scripts *scripts; /* NULL: no apps, and nobody to evaluate anything */
     struct daemon_control *control; /* NULL but under test */
 
+    struct loop_timer *patience; /* with main chunks that do not come to an end */
+    bool loaded;                 /* the guardian was told */
     unsigned stops_asked;
     int exit_status;
 };
@@ -61,6 +63,12 @@ static void transport_set_peers(void *ctx, const struct transport_peer *peers, u
     struct daemon *d = ctx;
     d->links_transport.set_peers(d->links_transport.ctx, peers, count);
     guardian_wake(d->host->wake_fd); /* it keeps links to the same */
+}
+
+static uint64_t transport_round_trip(void *ctx, uint64_t peer)
+{
+    struct daemon *d = ctx;
+    return transport_round_trip_us(&d->links_transport, peer);
 }
 
 static void want_round_end(void *ctx)
@@ -128,11 +136,32 @@ static void tell_event(void *ctx, const char *name, raft_term term, struct bytes
 
 /* ---- the loop ------------------------------------------------------------------------------- */
 
+static void tell_loaded(struct daemon *d)
+{
+    d->loaded = true;
+    atomic_store(&d->host->page->loaded, true);
+    guardian_wake(d->host->wake_fd);
+}
+
+/* Who started this node waits to hear that it is up, and would give it up in the end. A script may not
+ * take a voter away: its troubles are told by /readyz and `moonkeeper status`. */
+static void on_patience_over(void *ctx)
+{
+    struct daemon *d = ctx;
+    if (!d->loaded) {
+        log_warn(d->log, "a script's main chunk neither ends nor waits: not waited for any longer");
+        tell_loaded(d);
+    }
+}
+
 static void on_wake(void *ctx)
 {
     struct daemon *d = ctx;
     disk_thread_drain(d->disk);
     daemon_scripts_drain(d->scripts);
+    if (!d->loaded && daemon_scripts_loaded(d->scripts)) {
+        tell_loaded(d);
+    }
 }
 
 static void on_deadline(void *ctx)
@@ -325,7 +354,10 @@ static enum err open_node(struct daemon *d, struct why *why)
     options.kv_source_size = kv.size;
     config_membership(c, &options.members);
     d->transport =
-        (struct transport_port){.ctx = d, .send = transport_send, .set_peers = transport_set_peers};
+        (struct transport_port){.ctx = d,
+                                .send = transport_send,
+                                .set_peers = transport_set_peers,
+                                .round_trip_us = transport_round_trip};
     const struct node_ports ports = {
         .clock = &d->clock,
         .entropy = system_entropy(),
@@ -421,7 +453,15 @@ static enum err open_all(struct daemon *d, struct why *why)
     e = e != ERR_OK ? e : open_rpc(d, why);
     e = e != ERR_OK ? e : open_control(d, why);
     if (e == ERR_OK && d->addresses.has_http) {
-        e = daemon_http_open(d->loop, &d->addresses.http, d->node, d->log, &d->http, why);
+        const struct daemon_http_options options = {
+            .loop = d->loop,
+            .listen = &d->addresses.http,
+            .node = d->node,
+            .scripts = d->scripts != NULL ? daemon_scripts_host(d->scripts) : NULL,
+            .fs = d->fs,
+            .log = d->log,
+        };
+        e = daemon_http_open(&options, &d->http, why);
     }
     return e;
 }
@@ -443,7 +483,11 @@ static void start_all(struct daemon *d)
 static void say_ready(struct daemon *d)
 {
     char peer[ADDRESS_TEXT_MAX], client[ADDRESS_TEXT_MAX], http[ADDRESS_TEXT_MAX];
+    enum { PATIENCE_US = 5000000 };
     atomic_store(&d->host->page->ready, true);
+    d->patience = loop_timer_new(d->loop, on_patience_over, d);
+    loop_timer_set(d->patience, PATIENCE_US);
+    loop_wake(d->loop); /* there may be no script to wait for */
     guardian_wake(d->host->wake_fd);
     log_info(d->log, "ready", log_text("peer", address_text(links_address(d->links), peer)),
              log_text("client", address_text(rpc_server_address(d->rpc), client)),
@@ -466,6 +510,7 @@ static void close_all(struct daemon *d)
     links_close(d->links);
     daemon_scripts_close(d->scripts);
     posix_fs_close(d->fs);
+    loop_timer_free(d->patience);
     loop_free(d->loop);
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "cli/daemon_events.h"
+#include "cli/daemon_metrics.h"
 #include "cli/view.h"
 #include "net/http_server.h"
 #include "script/embed.h"
@@ -14,6 +15,8 @@
 
 struct daemon_http {
     struct node *node;
+    const struct script_host *scripts; /* NULL: none */
+    struct posix_fs *fs;
     struct daemon_events *events;
     struct http_server *server;
 };
@@ -109,15 +112,43 @@ static void get_alive(struct daemon_http *h, struct http_call *call,
     reply_text(call, 200, "ok\n");
 }
 
+/* What a script of this node did not manage; false if there is no such thing. */
+static bool find_trouble(const struct script_host *scripts, struct buffer *out)
+{
+    struct slice owned = script_host_apps(scripts);
+    struct bytes apps = slice_bytes(owned);
+    bool trouble = false;
+    for (uint32_t i = 0; i < view_count(apps); i++) {
+        char name[64], state[16], error[1024];
+        struct bytes app = view_at(apps, i);
+        view_text(app, "app", name, sizeof name);
+        view_text(app, "state", state, sizeof state);
+        view_text(app, "error", error, sizeof error);
+        if (strcmp(state, "running") != 0) {
+            trouble = true;
+            buffer_add_format(out, "application \"%s\" %s%s%s\n", name,
+                              error[0] != 0 ? "failed" : "is starting", error[0] != 0 ? ": " : "",
+                              error);
+        }
+    }
+    slice_close(&owned);
+    return trouble;
+}
+
+/* Ready to be sent work: it knows a leader, and its scripts run. */
 static void get_ready(struct daemon_http *h, struct http_call *call,
                       const struct http_request *request)
 {
     (void)request;
-    if (raft_leader(node_raft(h->node)) != 0) {
-        reply_text(call, 200, "ok\n");
-    } else {
+    struct buffer trouble = {0};
+    if (raft_leader(node_raft(h->node)) == 0) {
         reply_text(call, 503, "no leader is known\n");
+    } else if (h->scripts != NULL && find_trouble(h->scripts, &trouble)) {
+        reply_text(call, 503, buffer_text(&trouble));
+    } else {
+        reply_text(call, 200, "ok\n");
     }
+    buffer_close(&trouble);
 }
 
 static void get_leader(struct daemon_http *h, struct http_call *call,
@@ -157,69 +188,14 @@ static void get_status(struct daemon_http *h, struct http_call *call,
     call_node(h, call, "status", &(struct buffer){0});
 }
 
-/* ---- metrics -------------------------------------------------------------------------------- */
-
-static void metric(struct buffer *out, const char *name, const char *type, const char *help,
-                   double value)
-{
-    buffer_add_format(out,
-                      "# HELP moonkeeper_%s %s\n# TYPE moonkeeper_%s %s\nmoonkeeper_%s %.17g\n",
-                      name, help, name, type, name, value);
-}
-
-static void peer_metrics(struct buffer *out, struct bytes peers)
-{
-    buffer_add_format(out, "# HELP moonkeeper_peer_rtt_seconds Round trip to a peer.\n"
-                           "# TYPE moonkeeper_peer_rtt_seconds gauge\n");
-    for (uint32_t i = 0; i < view_count(peers); i++) {
-        char id[64];
-        struct bytes peer = view_at(peers, i);
-        buffer_add_format(out, "moonkeeper_peer_rtt_seconds{peer=\"%s\"} %.6f\n",
-                          view_text(peer, "id", id, sizeof id),
-                          (double)view_u64(peer, "rtt_us") / 1e6);
-    }
-}
-
 static void get_metrics(struct daemon_http *h, struct http_call *call,
                         const struct http_request *request)
 {
     (void)request;
-    struct buffer value = {0}, out = {0};
-    node_status(h->node, &value);
-    struct bytes s = buffer_bytes(&value), disk = view_get(s, "disk");
-    char role[32];
-    bool leads = strcmp(view_text(s, "role", role, sizeof role), "leader") == 0;
-    metric(&out, "raft_is_leader", "gauge", "1 on the leader.", leads);
-    metric(&out, "raft_term", "gauge", "Current term.", (double)view_u64(s, "term"));
-    metric(&out, "raft_commit_index", "counter", "Last committed entry.",
-           (double)view_u64(s, "commit_index"));
-    metric(&out, "raft_applied_index", "counter", "Last applied entry.",
-           (double)view_u64(s, "last_applied"));
-    metric(&out, "raft_proposals_pending", "gauge", "Proposals and reads without an answer.",
-           (double)view_u64(s, "pending"));
-    metric(&out, "lease_remaining_seconds", "gauge", "What the leader's lease has left.",
-           (double)view_u64(s, "lease_remaining_ms") / 1e3);
-    metric(&out, "raft_leader_silence_max_seconds", "gauge",
-           "Longest time that a follower heard nothing from the leader of this term.",
-           (double)view_u64(s, "leader_silence_max_us") / 1e6);
-    metric(&out, "disk_batches_total", "counter", "Batches written and synced.",
-           (double)view_u64(disk, "batches"));
-    metric(&out, "disk_written_bytes_total", "counter", "Bytes of log written.",
-           (double)view_u64(disk, "bytes"));
-    metric(&out, "disk_full", "gauge", "1 while the disk is full.", view_bool(disk, "full"));
-    struct bytes snapshot = view_get(s, "snapshot");
-    metric(&out, "snapshot_index", "gauge", "Last entry that the snapshot holds; 0 without one.",
-           (double)view_u64(snapshot, "index"));
-    metric(&out, "snapshot_size_bytes", "gauge", "Size of the snapshot.",
-           (double)view_u64(snapshot, "bytes"));
-    metric(&out, "snapshot_age_seconds", "gauge", "Age of the last entry that it holds.",
-           (double)view_u64(snapshot, "age_ms") / 1e3);
-    metric(&out, "snapshot_log_first_index", "gauge", "First entry that is still in the log.",
-           (double)view_u64(snapshot, "log_begins"));
-    peer_metrics(&out, view_get(s, "peers"));
-    http_reply(call, 200, "text/plain; version=0.0.4", buffer_bytes(&out));
-    buffer_close(&out);
-    buffer_close(&value);
+    struct metrics page = {.prefix = "moonkeeper_"};
+    daemon_metrics_write(h->node, h->scripts, h->fs, &page);
+    http_reply(call, 200, "text/plain; version=0.0.4; charset=utf-8", buffer_bytes(&page.out));
+    buffer_close(&page.out);
 }
 
 /* ---- watching ------------------------------------------------------------------------------- */
@@ -408,19 +384,21 @@ static void on_request(void *ctx, struct http_call *call, const struct http_requ
               "/status, /metrics, /events, /kv/KEY and /propose");
 }
 
-enum err daemon_http_open(struct loop *loop, const struct address *listen, struct node *node,
-                          const struct log *log, struct daemon_http **out, struct why *why)
+enum err daemon_http_open(const struct daemon_http_options *o, struct daemon_http **out,
+                          struct why *why)
 {
     struct daemon_http *h = NEW(struct daemon_http);
-    h->node = node;
-    const struct http_server_options options = {.listen = *listen};
+    h->node = o->node;
+    h->scripts = o->scripts;
+    h->fs = o->fs;
+    const struct http_server_options options = {.listen = *o->listen};
     const struct http_server_callbacks callbacks = {.ctx = h, .on_request = on_request};
-    enum err e = http_server_open(loop, &options, &callbacks, log, &h->server, why);
+    enum err e = http_server_open(o->loop, &options, &callbacks, o->log, &h->server, why);
     if (e != ERR_OK) {
         free(h);
         return e;
     }
-    h->events = daemon_events_new(loop, node);
+    h->events = daemon_events_new(o->loop, o->node);
     *out = h;
     return ERR_OK;
 }

@@ -7,13 +7,25 @@
 #include "base/log.h"
 #include "net/address.h"
 #include "net/loop.h"
+#include "net/posix_fs.h"
 #include "node/node.h"
+#include "script/script.h"
 
 struct daemon_http;
 
+/* Borrowed until daemon_http_close(). */
+struct daemon_http_options {
+    struct loop *loop;
+    const struct address *listen;
+    struct node *node;
+    const struct script_host *scripts; /* NULL: none */
+    struct posix_fs *fs;
+    const struct log *log;
+};
+
 /* Errors: as address_listen(). */
-enum err daemon_http_open(struct loop *loop, const struct address *listen, struct node *node,
-                          const struct log *log, struct daemon_http **out, struct why *why);
+enum err daemon_http_open(const struct daemon_http_options *options, struct daemon_http **out,
+                          struct why *why);
 /* Accepts NULL. */
 void daemon_http_close(struct daemon_http *h);
 const struct address *daemon_http_address(const struct daemon_http *h);

@@ -20,6 +20,7 @@ struct daemon_scripts {
     struct script_timer *timer; /* takes the processor from a script that does not give it back */
     struct script_host *host;
     struct worker *_Atomic worker; /* NULL before the start: then nobody is to be woken */
+    atomic_bool loaded;
     struct queue requests; /* of struct script_request, from the host's thread to the loop's */
 };
 
@@ -48,6 +49,14 @@ static void wake_host(void *ctx)
     if (worker != NULL) {
         worker_wake(worker);
     }
+}
+
+/* On the host's thread. */
+static void apps_loaded(void *ctx)
+{
+    struct daemon_scripts *s = ctx;
+    atomic_store(&s->loaded, true);
+    loop_wake(s->loop);
 }
 
 static uint64_t run_host(void *ctx, uint64_t now_us)
@@ -100,6 +109,7 @@ enum err daemon_scripts_open(const struct config *config, const struct clock_por
                    .memory_bytes = config->limits.script_memory_bytes},
         .request = request,
         .wake = wake_host,
+        .loaded = apps_loaded,
         .ctx = s,
     };
     s->host = script_host_new(&options);
@@ -130,6 +140,11 @@ enum err daemon_scripts_start(struct daemon_scripts *s, struct node *node, struc
         atomic_store(&s->worker, worker);
     }
     return e;
+}
+
+bool daemon_scripts_loaded(const struct daemon_scripts *s)
+{
+    return s == NULL || atomic_load(&s->loaded);
 }
 
 void daemon_scripts_drain(struct daemon_scripts *s)

@@ -28,15 +28,20 @@ bool view_is_nil(struct bytes value)
     return value.size == 0 || reader_peek(&r) == WIRE_NIL;
 }
 
-uint64_t view_u64(struct bytes map, const char *key)
+uint64_t view_as_u64(struct bytes value)
 {
-    struct reader r = reader_of(view_get(map, key));
+    struct reader r = reader_of(value);
     enum wire_type type = reader_peek(&r);
     if (type == WIRE_FLOAT) {
         double number = read_f64(&r);
         return number >= 0 && number < 1e19 ? (uint64_t)number : 0;
     }
     return type == WIRE_UINT ? read_u64(&r) : 0;
+}
+
+uint64_t view_u64(struct bytes map, const char *key)
+{
+    return view_as_u64(view_get(map, key));
 }
 
 bool view_bool(struct bytes map, const char *key)

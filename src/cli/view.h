@@ -13,6 +13,8 @@ struct bytes view_get(struct bytes map, const char *key);
 bool view_is_nil(struct bytes value);
 
 uint64_t view_u64(struct bytes map, const char *key);
+/* The same of a value itself. */
+uint64_t view_as_u64(struct bytes value);
 bool view_bool(struct bytes map, const char *key);
 /* Copies text into out, cut to capacity; "" if there is none. Returns out. */
 const char *view_text(struct bytes map, const char *key, char *out, size_t capacity);

@@ -152,9 +152,9 @@ static void look_at_page(struct guardian *g)
     if (g->node == 0 || !atomic_load(&g->page->ready)) {
         return;
     }
-    if (!g->ready_told) {
+    g->ever_ready = true;
+    if (!g->ready_told && atomic_load(&g->page->loaded)) {
         g->ready_told = true;
-        g->ever_ready = true;
         notify_systemd("READY=1");
     }
     if (g->links == NULL) {

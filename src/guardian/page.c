@@ -44,6 +44,7 @@ void page_prepare(struct guardian_page *page, const uint8_t incarnation[16])
     page->starts++;
     memcpy(page->incarnation, incarnation, sizeof page->incarnation);
     atomic_store(&page->ready, false);
+    atomic_store(&page->loaded, false);
     atomic_store(&page->next, GUARDIAN_RESTARTS);
     for (int i = 0; i < GUARDIAN_CHILDREN_MAX; i++) {
         atomic_store(&page->children[i].process_group, 0);

@@ -120,9 +120,16 @@ static void set_peers(void *ctx, const struct transport_peer *peers, uint32_t pe
     review_ins(l);
 }
 
+static uint64_t round_trip_us(void *ctx, uint64_t peer)
+{
+    const struct link_out *o = links_find(ctx, peer);
+    return o != NULL && o->state == LINK_UP ? o->stats.round_trip_us : 0;
+}
+
 struct transport_port links_transport(struct links *l)
 {
-    return (struct transport_port){.ctx = l, .send = send_frame, .set_peers = set_peers};
+    return (struct transport_port){
+        .ctx = l, .send = send_frame, .set_peers = set_peers, .round_trip_us = round_trip_us};
 }
 
 /* ---- life ---- */

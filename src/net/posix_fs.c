@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,14 +14,18 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "net/loop.h"
 
 struct posix_fs {
     struct fs_port port;
     int directory;
     char *path;
+    pthread_mutex_t syncs_lock;
+    struct histogram syncs;
 };
 
 struct fs_file {
+    struct posix_fs *fs;
     int descriptor;
 };
 
@@ -28,7 +33,7 @@ enum { FILE_MODE = 0600, DIRECTORY_MODE = 0700, PIECES_AT_ONCE = 64, ZEROES_AT_O
 
 static enum err fs_open(void *ctx, const char *name, unsigned flags, struct fs_file **out)
 {
-    const struct posix_fs *fs = ctx;
+    struct posix_fs *fs = ctx;
     int how = O_CLOEXEC | O_NOFOLLOW | ((flags & FS_WRITE) != 0 ? O_RDWR : O_RDONLY);
     how |= (flags & FS_CREATE) != 0 ? O_CREAT : 0;
     how |= (flags & FS_EXCLUSIVE) != 0 ? O_EXCL : 0;
@@ -40,6 +45,7 @@ static enum err fs_open(void *ctx, const char *name, unsigned flags, struct fs_f
         return err_from_errno(errno);
     }
     struct fs_file *file = NEW(struct fs_file);
+    file->fs = fs;
     file->descriptor = descriptor;
     *out = file;
     return ERR_OK;
@@ -133,7 +139,14 @@ static enum err fs_sync(struct fs_file *file)
 {
     /* Not tried again, on EINTR either: a second sync may report success for what the first lost.
      */
-    return fdatasync(file->descriptor) == 0 ? ERR_OK : err_from_errno(errno);
+    struct clock_port clock = loop_clock();
+    uint64_t began_us = clock_now_us(&clock);
+    enum err err = fdatasync(file->descriptor) == 0 ? ERR_OK : err_from_errno(errno);
+    uint64_t took_us = clock_now_us(&clock) - began_us;
+    pthread_mutex_lock(&file->fs->syncs_lock);
+    histogram_add(&file->fs->syncs, took_us);
+    pthread_mutex_unlock(&file->fs->syncs_lock);
+    return err;
 }
 
 static enum err fs_truncate(struct fs_file *file, uint64_t size)
@@ -352,6 +365,7 @@ enum err posix_fs_open(const char *path, struct posix_fs **out, struct why *why)
     fs->port = (struct fs_port){.ctx = fs, .v = &vtable};
     fs->directory = directory;
     fs->path = alloc_string(path);
+    pthread_mutex_init(&fs->syncs_lock, NULL);
     *out = fs;
     return ERR_OK;
 }
@@ -362,8 +376,16 @@ void posix_fs_close(struct posix_fs *fs)
         return;
     }
     close(fs->directory);
+    pthread_mutex_destroy(&fs->syncs_lock);
     free(fs->path);
     free(fs);
+}
+
+void posix_fs_syncs(struct posix_fs *fs, struct histogram *out)
+{
+    pthread_mutex_lock(&fs->syncs_lock);
+    *out = fs->syncs;
+    pthread_mutex_unlock(&fs->syncs_lock);
 }
 
 const struct fs_port *posix_fs_port(struct posix_fs *fs)

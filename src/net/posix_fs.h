@@ -4,6 +4,7 @@
 #define MK_NET_POSIX_FS_H
 
 #include "base/err.h"
+#include "base/histogram.h"
 #include "port/fs.h"
 
 struct posix_fs;
@@ -16,5 +17,7 @@ enum err posix_fs_open(const char *path, struct posix_fs **out, struct why *why)
 void posix_fs_close(struct posix_fs *fs);
 /* Lives as long as fs. */
 const struct fs_port *posix_fs_port(struct posix_fs *fs);
+/* How long each sync of a file took so far. Any thread. */
+void posix_fs_syncs(struct posix_fs *fs, struct histogram *out);
 
 #endif

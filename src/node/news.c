@@ -97,6 +97,7 @@ static void role_change(struct node *n, const struct raft_note *note)
 static void leader_elected(struct node *n, const struct raft_note *note)
 {
     raft_id leader = note->leader_elected.leader;
+    n->counters.leader_changes++;
     log_info(n->ports.log, leader == n->id ? "this node leads" : "leader elected",
              log_text("leader", members_name(n, leader)), log_u64("term", note->term));
     fields_begin(n, 3);

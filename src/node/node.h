@@ -190,6 +190,16 @@ struct bytes node_opaque_command(const struct entry *e);
 
 /* ---- looking ---- */
 
+/* Since the process began. */
+struct node_counters {
+    uint64_t leader_changes;      /* a leader came to be known */
+    uint64_t proposals[ERR_COUNT]; /* of this node's clients and scripts: how they were answered */
+};
+/* Borrowed. */
+const struct node_counters *node_counters(const struct node *n);
+/* Calls that wait for an answer: proposals and reads. */
+uint64_t node_pending(const struct node *n);
+
 raft_id node_id(const struct node *n);
 const char *node_name(const struct node *n);
 const struct raft *node_raft(const struct node *n);

@@ -373,6 +373,7 @@ struct node {
     struct buffer bodies; /* scratch: encoded entries of one batch */
     STAILQ_HEAD(, ready_reply) ready;
     struct raft_status status; /* scratch */
+    struct node_counters counters;
 };
 
 /* node.c */

@@ -87,6 +87,7 @@ static void end(struct node *n, struct pending *x, const struct node_reply *repl
     wheel_clear(&p->deadlines, &x->deadline);
     p->count--;
     p->bytes -= x->content.size;
+    n->counters.proposals[reply->err]++;
     node_answer(n, x->reply, x->ctx, reply);
     slice_close(&x->content);
     free(x);

@@ -57,6 +57,7 @@ void proposals_close(struct node *n)
 
 static void refuse(struct node *n, const struct proposal *q, enum err err)
 {
+    n->counters.proposals[err]++;
     node_answer_later(n, q->reply, q->ctx, &(struct node_reply){.err = err});
 }
 

@@ -83,20 +83,41 @@ void status_members(struct node *n, struct buffer *out)
     }
 }
 
+static void put_u64_or_nil(struct buffer *out, const char *key, bool known, uint64_t value)
+{
+    write_text(out, key);
+    if (known) {
+        write_u64(out, value);
+    } else {
+        write_nil(out);
+    }
+}
+
+/* How far a peer is, only its leader knows. The round trip of appends is the leader's too; else that
+ * of the link's pings, once one was answered. */
 static void put_peers(struct node *n, struct buffer *out, const struct raft_status *s)
 {
+    bool leads = s->role == RAFT_LEADER;
     write_text(out, "peers");
     write_array(out, s->peers_count);
     for (uint32_t i = 0; i < s->peers_count; i++) {
         const struct raft_peer_status *p = &s->peers[i];
         const struct outlet *o = sender_outlet(n, p->id);
+        uint64_t round_trip_us = leads && p->round_trip_us > 0
+                                     ? p->round_trip_us
+                                     : transport_round_trip_us(n->ports.transport, p->id);
         write_map(out, 7);
         put_text(out, "id", members_name(n, p->id));
-        put_u64(out, "match", p->match);
-        put_u64(out, "next", p->next);
-        put_u64(out, "lag", s->last.index > p->match ? s->last.index - p->match : 0);
-        put_u64(out, "rtt_us", p->round_trip_us);
-        put_text(out, "mode", progress_name(p->mode));
+        put_u64_or_nil(out, "match", leads, p->match);
+        put_u64_or_nil(out, "next", leads, p->next);
+        put_u64_or_nil(out, "lag", leads, s->last.index > p->match ? s->last.index - p->match : 0);
+        put_u64_or_nil(out, "rtt_us", round_trip_us > 0, round_trip_us);
+        write_text(out, "mode");
+        if (leads) {
+            write_text(out, progress_name(p->mode));
+        } else {
+            write_nil(out);
+        }
         put_bool(out, "online", o != NULL && o->up);
     }
 }
@@ -152,6 +173,22 @@ static void put_snapshot(struct node *n, struct buffer *out)
     put_u64(out, "log_bytes", disk.log_bytes); /* on disk, beyond the snapshot */
 }
 
+/* The applications of this node's scripts, as script_host_apps() has them. */
+static void put_apps(struct node *n, struct buffer *out)
+{
+    struct slice apps = {0};
+    if (n->scripts != NULL) {
+        apps = script_host_apps(n->scripts);
+    }
+    write_text(out, "apps");
+    if (apps.size > 0) {
+        write_raw(out, slice_bytes(apps));
+    } else {
+        write_array(out, 0);
+    }
+    slice_close(&apps);
+}
+
 static uint32_t quorum_of(const struct membership *members)
 {
     uint32_t voters = 0;
@@ -161,6 +198,16 @@ static uint32_t quorum_of(const struct membership *members)
     return voters / 2 + 1;
 }
 
+const struct node_counters *node_counters(const struct node *n)
+{
+    return &n->counters;
+}
+
+uint64_t node_pending(const struct node *n)
+{
+    return n->proposals.count + n->reads.count;
+}
+
 void node_status(struct node *n, struct buffer *out)
 {
     uint64_t now = node_now(n);
@@ -168,7 +215,7 @@ void node_status(struct node *n, struct buffer *out)
     const struct raft_status *s = &n->status;
     uint64_t lease_us = s->lease_until_us > now ? s->lease_until_us - now : 0;
 
-    write_map(out, 22);
+    write_map(out, 23);
     put_text(out, "id", n->name);
     put_text(out, "addr", members_address(n, n->id));
     put_text(out, "client", n->client_address);
@@ -185,11 +232,12 @@ void node_status(struct node *n, struct buffer *out)
     put_u64(out, "quorum", quorum_of(members_now(n)));
     put_u64(out, "lease_remaining_ms", lease_us / 1000);
     put_u64(out, "leader_silence_max_us", silence_longest_us(n));
-    put_u64(out, "pending", n->proposals.count + n->reads.count);
+    put_u64(out, "pending", node_pending(n));
     write_text(out, "members");
     status_members(n, out);
     put_peers(n, out, s);
     put_state(n, out);
     put_disk(n, out);
     put_snapshot(n, out);
+    put_apps(n, out);
 }

@@ -69,6 +69,7 @@ struct guardian_page {
     uint8_t storage_uuid[16];
     _Atomic uint32_t next; /* enum guardian_next */
     _Atomic bool ready;    /* the node is up: identity above is filled in, listeners are open */
+    _Atomic bool loaded;   /* and the main chunks of its scripts have run, well or not */
 
     struct guardian_child children[GUARDIAN_CHILDREN_MAX];
 };

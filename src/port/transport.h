@@ -20,6 +20,13 @@ struct transport_port {
     void (*send)(void *ctx, uint64_t peer, struct slice frame);
     /* The set of peers to keep links to, and where; replaces the previous set. */
     void (*set_peers)(void *ctx, const struct transport_peer *peers, uint32_t peers_count);
+    /* To peer and back, as pings measure it, in µs; 0: unknown. May be NULL. */
+    uint64_t (*round_trip_us)(void *ctx, uint64_t peer);
 };
+
+static inline uint64_t transport_round_trip_us(const struct transport_port *t, uint64_t peer)
+{
+    return t->round_trip_us != NULL ? t->round_trip_us(t->ctx, peer) : 0;
+}
 
 #endif

@@ -80,7 +80,9 @@ static void push_peers(lua_State *L, const struct script_view *view)
         set_bool(L, "online", peer->online);
         if (view->role == SCRIPT_LEADER) {
             set_u64(L, "match", peer->match);
-            set_u64(L, "rtt_us", peer->rtt_us);
+            if (peer->rtt_us > 0) { /* else it is not known yet */
+                set_u64(L, "rtt_us", peer->rtt_us);
+            }
         }
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }

@@ -119,6 +119,27 @@ enum err app_new(struct script_host *host, const struct script_app *spec, struct
     return ERR_OK;
 }
 
+void app_started(struct app *app)
+{
+    if (app->state == APP_STARTING) {
+        app->state = APP_RUNNING;
+    }
+}
+
+void app_failed(struct app *app, const char *failure)
+{
+    if (app->state != APP_FAILED) {
+        app->state = APP_FAILED;
+        app->failure = alloc_string(failure);
+    }
+}
+
+const char *app_state_name(enum app_state state)
+{
+    static const char *const names[] = {"starting", "running", "failed"};
+    return names[state];
+}
+
 void app_free(struct app *app)
 {
     if (app->main != NULL) {
@@ -128,5 +149,6 @@ void app_free(struct app *app)
     }
     free(app->name);
     free(app->path);
+    free(app->failure);
     free(app);
 }

@@ -8,6 +8,11 @@
  * Errors: as script_host_load(). */
 enum err app_new(struct script_host *host, const struct script_app *spec, struct app **out,
                  struct why *why);
+/* Its main chunk has come as far as to wait, or to its end. */
+void app_started(struct app *app);
+/* Its main chunk did not come to its end: why. */
+void app_failed(struct app *app, const char *failure);
+const char *app_state_name(enum app_state state);
 /* Ends its tasks and hooks, closes the state. */
 void app_free(struct app *app);
 

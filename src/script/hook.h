@@ -8,6 +8,7 @@
 #ifndef MK_SCRIPT_HOOK_H
 #define MK_SCRIPT_HOOK_H
 
+#include "base/histogram.h"
 #include "script/host.h"
 #include "script/task.h"
 
@@ -65,10 +66,12 @@ struct hook {
 
     uint64_t calls;
     uint64_t errors;
+    uint64_t killed;
     uint32_t failures; /* in a row */
     uint64_t trip_us;  /* how long the next trip lasts */
     struct deadline trip;
     uint32_t durations_us[HOOK_DURATIONS]; /* of the last calls, a ring */
+    struct histogram durations;            /* of all */
 };
 
 /* Once per state. Stack: [-0, +0]. Raises: out of memory. */

@@ -245,6 +245,8 @@ void hook_ended(struct task *task)
     uint64_t took_us = host_now_us(host) - hook->call_began_us;
     hook->durations_us[(hook->calls - 1) % HOOK_DURATIONS] =
         took_us < UINT32_MAX ? (uint32_t)took_us : UINT32_MAX;
+    histogram_add(&hook->durations, took_us);
+    hook->killed += task->outcome == TASK_WAS_KILLED;
     hook->call = NULL;
     deadline_clear(&host->deadlines, &hook->timeout);
     hooks_remove_of(host, task);

@@ -112,6 +112,7 @@ void script_host_free(struct script_host *host)
     inbox_close(&host->inbox);
     request_table_close(&host->requests);
     slice_close(&host->published_hooks);
+    slice_close(&host->published_apps);
     pthread_mutex_destroy(&host->publish_lock);
     free(host->node_id);
     free(host->node_addr);
@@ -269,7 +270,7 @@ static bool shutdown_hooks_done(const struct script_host *host)
 
 static void write_hook(struct buffer *out, const struct hook *hook)
 {
-    write_map(out, 9);
+    write_map(out, 12);
     write_text(out, "app");
     write_text(out, hook->app->name);
     write_text(out, "event");
@@ -282,10 +283,19 @@ static void write_hook(struct buffer *out, const struct hook *hook)
     write_u64(out, hook->calls);
     write_text(out, "errors");
     write_u64(out, hook->errors);
+    write_text(out, "killed");
+    write_u64(out, hook->killed);
     write_text(out, "lag");
     write_u64(out, hook_lag(hook));
     write_text(out, "p99_us");
     write_u64(out, hook_p99_us(hook));
+    write_text(out, "sum_us");
+    write_u64(out, hook->durations.sum_us);
+    write_text(out, "buckets");
+    write_array(out, HISTOGRAM_BOUNDS + 1);
+    for (unsigned i = 0; i <= HISTOGRAM_BOUNDS; i++) {
+        write_u64(out, hook->durations.counts[i]);
+    }
     write_text(out, "dropped");
     write_u64(out, hook->dropped);
 }
@@ -295,40 +305,99 @@ static struct slice describe_hooks(const struct script_host *host)
     uint32_t count = 0;
     const struct hook *hook;
     TAILQ_FOREACH (hook, &host->hooks, link) {
-        count++;
+        count += !hook->removed;
     }
     struct buffer out = {0};
     write_array(&out, count);
     TAILQ_FOREACH (hook, &host->hooks, link) {
-        write_hook(&out, hook);
+        if (!hook->removed) { /* else another may have its name by now */
+            write_hook(&out, hook);
+        }
     }
     struct slice described = slice_copy(buffer_bytes(&out));
     buffer_close(&out);
     return described;
 }
 
+static void write_app(struct buffer *out, const struct app *app)
+{
+    write_map(out, 8);
+    write_text(out, "app");
+    write_text(out, app->name);
+    write_text(out, "path");
+    write_text(out, app->path);
+    write_text(out, "state");
+    write_text(out, app_state_name(app->state));
+    write_text(out, "error");
+    if (app->failure != NULL) {
+        write_text(out, app->failure);
+    } else {
+        write_nil(out);
+    }
+    write_text(out, "tasks");
+    write_u64(out, app->tasks_count);
+    write_text(out, "tasks_killed");
+    write_u64(out, app->tasks_killed);
+    write_text(out, "errors");
+    write_u64(out, app->errors);
+    write_text(out, "memory_bytes");
+    write_u64(out, app->memory.used_bytes);
+}
+
+static struct slice describe_apps(const struct script_host *host, uint64_t count)
+{
+    const struct app *app;
+    struct buffer out = {0};
+    write_array(&out, (uint32_t)count);
+    TAILQ_FOREACH (app, &host->apps, link) {
+        write_app(&out, app);
+    }
+    struct slice described = slice_copy(buffer_bytes(&out));
+    buffer_close(&out);
+    return described;
+}
+
+/* The lists are made anew now and then, and when there is no application starting any more. */
+static void publish_lists(struct script_host *host, uint64_t apps)
+{
+    struct slice hooks = describe_hooks(host), described = describe_apps(host, apps);
+    host->published_us = host_now_us(host);
+    host->unpublished = false;
+    pthread_mutex_lock(&host->publish_lock);
+    slice_close(&host->published_hooks);
+    slice_close(&host->published_apps);
+    host->published_hooks = hooks;
+    host->published_apps = described;
+    pthread_mutex_unlock(&host->publish_lock);
+}
+
 static void publish(struct script_host *host)
 {
     struct script_stats stats = host->stats;
     const struct app *app;
+    bool starting = false;
     TAILQ_FOREACH (app, &host->apps, link) {
         stats.apps++;
         stats.tasks += app->tasks_count;
         stats.memory_bytes += app->memory.used_bytes;
+        starting |= app->state == APP_STARTING;
     }
     stats.requests_pending = host->requests.pending;
     stats.events_dropped += host->inbox_dropped;
-    uint64_t now_us = host_now_us(host);
-    bool list = host->published_hooks.owner == NULL || now_us - host->published_us >= PUBLISH_US;
-    struct slice described = list ? describe_hooks(host) : (struct slice){0};
     pthread_mutex_lock(&host->publish_lock);
     host->published = stats;
-    if (list) {
-        host->published_us = now_us;
-        slice_close(&host->published_hooks);
-        host->published_hooks = described;
-    }
     pthread_mutex_unlock(&host->publish_lock);
+    bool loaded = !host->loaded && !starting;
+    host->unpublished = true;
+    if (loaded || host_now_us(host) - host->published_us >= PUBLISH_US) {
+        publish_lists(host, stats.apps);
+    }
+    if (loaded) {
+        host->loaded = true;
+        if (host->options.loaded != NULL) {
+            host->options.loaded(host->options.ctx);
+        }
+    }
 }
 
 /* When it is to run again. */
@@ -341,6 +410,9 @@ static uint64_t next_run(struct script_host *host)
     }
     if (!has_work(host)) {
         uint64_t next_us = deadlines_next(&host->deadlines);
+        if (host->unpublished && next_us > host->published_us + PUBLISH_US) {
+            next_us = host->published_us + PUBLISH_US;
+        }
         return next_us > host->busy_until_us ? next_us : host->busy_until_us;
     }
     if (host->busy_until_us > now_us) {
@@ -378,11 +450,21 @@ void script_host_stats(const struct script_host *host, struct script_stats *out)
     inbox_counts((struct inbox *)&host->inbox, &out->events_waiting, &out->commits_held);
 }
 
-struct slice script_host_hooks(const struct script_host *host)
+static struct slice take_published(const struct script_host *host, const struct slice *list)
 {
     pthread_mutex_t *lock = (pthread_mutex_t *)&host->publish_lock;
     pthread_mutex_lock(lock);
-    struct slice hooks = slice_ref(host->published_hooks);
+    struct slice taken = slice_ref(*list);
     pthread_mutex_unlock(lock);
-    return hooks;
+    return taken;
+}
+
+struct slice script_host_hooks(const struct script_host *host)
+{
+    return take_published(host, &host->published_hooks);
+}
+
+struct slice script_host_apps(const struct script_host *host)
+{
+    return take_published(host, &host->published_apps);
 }

@@ -38,6 +38,9 @@ enum yield_kind {
     YIELD_KILL, /* its budget is over: likewise, and it is not resumed */
 };
 
+/* Of an application: whether its main chunk has come as far as to wait, or to its end. */
+enum app_state { APP_STARTING, APP_RUNNING, APP_FAILED };
+
 struct app {
     struct script_host *host;
     char *name;
@@ -48,6 +51,9 @@ struct app {
     uint32_t tasks_count;
     uint32_t pooled; /* threads kept for the next task */
     uint64_t errors;
+    uint64_t tasks_killed;
+    enum app_state state;
+    char *failure; /* APP_FAILED: why its main chunk did not come to its end */
     uint32_t generation;
     TAILQ_ENTRY(app) link;
 };
@@ -107,8 +113,11 @@ struct script_host {
     uint64_t inbox_dropped;
     struct script_stats stats; /* the host's own */
     uint64_t published_us;
+    bool unpublished; /* the lists below are older than what they tell of */
+    bool loaded;      /* no application is starting any more */
     struct script_stats published; /* under publish_lock */
     struct slice published_hooks;
+    struct slice published_apps;
     pthread_mutex_t publish_lock;
 };
 

@@ -106,6 +106,9 @@ struct script_options {
      * call back into the host except script_host_reply(). */
     void (*request)(void *ctx, struct script_request *request);
     void (*wake)(void *ctx); /* [any thread]; may be NULL */
+    /* Once, on the host's thread: the main chunk of each application has come as far as to wait, or
+     * to an end, good or bad. May be NULL. */
+    void (*loaded)(void *ctx);
     void *ctx;
     struct script_observer observer;
 };
@@ -288,9 +291,13 @@ struct script_stats {
 };
 /* As of the end of the last run. [any thread] */
 void script_host_stats(const struct script_host *host, struct script_stats *out);
-/* MessagePack array of {app, event, name, state, calls, errors, lag, p99_us, dropped}: what
- * mk.hooks and `moonkeeper hooks` show, at most a quarter of a second old. Owned by the caller.
- * [any thread] */
+/* MessagePack array of {app, event, name, state, calls, errors, killed, lag, p99_us, sum_us, buckets,
+ * dropped}: what `moonkeeper hooks` shows, at most a quarter of a second old. buckets counts the calls
+ * by duration as base/histogram.h has it. Owned by the caller. [any thread] */
 struct slice script_host_hooks(const struct script_host *host);
+/* MessagePack array of {app, path, state, error, tasks, tasks_killed, errors, memory_bytes}, as old.
+ * state: "starting"; "running", once its main chunk waits or has ended; "failed", when that did not
+ * come to its end: error says why. Owned by the caller. [any thread] */
+struct slice script_host_apps(const struct script_host *host);
 
 #endif

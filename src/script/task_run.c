@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "script/app.h"
 #include "script/hook.h"
 #include "script/preempt.h"
 #include "script/report.h"
@@ -28,6 +29,13 @@ static bool has_taker(const struct task *task)
     return false;
 }
 
+static void main_failed(const struct task *task, const char *message)
+{
+    if (task->kind == TASK_MAIN) {
+        app_failed(task->app, message);
+    }
+}
+
 /* Whose business is its failure? A joiner's, a scope's; else it is reported. Stack: 2 the task,
  * 3 the error. */
 static void tell_failure(lua_State *L, struct task *task)
@@ -43,9 +51,11 @@ static void tell_failure(lua_State *L, struct task *task)
     } else if (task->kind == TASK_EVAL || has_taker(task)) {
         return;
     } else if (task->outcome == TASK_WAS_KILLED) {
+        main_failed(task, task->kill_reason);
         report_error(task->app, task->where, task->kill_reason, NULL, task->app->errors + 1);
     } else {
         const char *message = report_text(L, 3);
+        main_failed(task, message);
         lua_getiuservalue(L, 2, TASK_UV_TRACEBACK);
         report_error(task->app, task->where, message, lua_tostring(L, -1), task->app->errors + 1);
     }
@@ -191,12 +201,18 @@ static void finish(struct task *task, enum task_outcome outcome)
     task->outcome = outcome;
     drop_resources(task);
     if (outcome == TASK_WAS_KILLED) {
+        app->tasks_killed++;
         app->host->stats.tasks_killed++;
         if (task->kill_reason[0] == 0) {
             say_over_budget(task, "");
         }
     }
-    app_protect(app, keep_result, task);
+    bool kept = app_protect(app, keep_result, task);
+    if (!kept && task->outcome != TASK_RETURNED) {
+        main_failed(task, "it failed, and there was no memory left to tell why");
+    } else if (task->kind == TASK_MAIN) {
+        app_started(app);
+    }
     if (task->ended != NULL) {
         task->ended(task);
     }
@@ -244,6 +260,8 @@ static void yielded(struct task *task)
         ASSERT(task->state == TASK_WAITING);
         if (task->kill_asked) {
             kill_now(task);
+        } else if (task->kind == TASK_MAIN) {
+            app_started(task->app);
         }
         break;
     case YIELD_TURN:

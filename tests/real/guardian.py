@@ -137,6 +137,26 @@ class SecondThoughts(unittest.TestCase):
 
 
 class Systemd(unittest.TestCase):
+    def test_systemd_is_told_after_the_main_chunks_ran_also_when_one_fails(self):
+        folder = tempfile.mkdtemp(prefix="moonkeeper-")
+        notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        notify.bind(os.path.join(folder, "notify"))
+        notify.settimeout(10)
+        path = os.path.join(folder, "late.lua")
+        with open(path, "w") as f:  # it takes a while: who does not wait for it asks too early
+            f.write("for i = 1, 3000000 do end\nerror('no such luck')\n")
+        os.environ["NOTIFY_SOCKET"] = os.path.join(folder, "notify")
+        try:
+            with Cluster(BINARY, n=1, apps=f'{{ name = "late", script = "{path}" }}') as cluster:
+                self.assertEqual(notify.recv(100), b"READY=1")
+                app, = cluster.nodes[0].status()["apps"]
+                self.assertEqual((app["app"], app["state"]), ("late", "failed"))
+                self.assertIn("late.lua:2: no such luck", app["error"])
+        finally:
+            del os.environ["NOTIFY_SOCKET"]
+            notify.close()
+            shutil.rmtree(folder)
+
     def test_systemd_is_told_when_it_is_ready_and_when_it_stops(self):
         folder = tempfile.mkdtemp(prefix="moonkeeper-")
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -211,5 +211,21 @@ class Demo(unittest.TestCase):
             self.assertIn(part, done.stdout)
 
 
+    def test_a_demo_that_is_interrupted_does_not_say_that_all_happened(self):
+        process = subprocess.Popen([BINARY, "demo", "--port", str(free_base())], env=environment(),
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        shown = ""
+        while "leads, and the first write is committed" not in shown:
+            line = process.stdout.readline()
+            self.assertNotEqual(line, "", shown)
+            shown += line
+        process.send_signal(signal.SIGINT)
+        shown = process.stdout.read()
+        process.stdout.close()
+        self.assertEqual(process.wait(20), 1, shown)
+        self.assertIn("Interrupted before the end", shown)
+        self.assertNotIn("Everything happened", shown)
+
+
 if __name__ == "__main__":
     main()
