@@ -1,5 +1,5 @@
-/* How long something took, counted in fixed buckets: a few additions per measurement, and histograms
- * of several nodes can be added up (Prometheus' cumulative histogram). */
+/* How long something took, counted in fixed buckets: a few additions per measurement, and
+ * histograms of several nodes can be added up (Prometheus' cumulative histogram). */
 #ifndef MK_BASE_HISTOGRAM_H
 #define MK_BASE_HISTOGRAM_H
 

@@ -6,8 +6,8 @@
  *     for each peer:
  *         metrics_sample(&m, (struct metrics_label[]){{"peer", name}}, 1, seconds);
  *
- * The samples of a family stand together; a family without samples may be left out or not. Names are
- * the caller's to keep to [a-zA-Z_][a-zA-Z0-9_]*; help and label values may be any text. */
+ * The samples of a family stand together; a family without samples may be left out or not. Names
+ * are the caller's to keep to [a-zA-Z_][a-zA-Z0-9_]*; help and label values may be any text. */
 #ifndef MK_BASE_METRICS_H
 #define MK_BASE_METRICS_H
 

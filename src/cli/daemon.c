@@ -143,8 +143,8 @@ static void tell_loaded(struct daemon *d)
     guardian_wake(d->host->wake_fd);
 }
 
-/* Who started this node waits to hear that it is up, and would give it up in the end. A script may not
- * take a voter away: its troubles are told by /readyz and `moonkeeper status`. */
+/* Who started this node waits to hear that it is up, and would give it up in the end. A script may
+ * not take a voter away: its troubles are told by /readyz and `moonkeeper status`. */
 static void on_patience_over(void *ctx)
 {
     struct daemon *d = ctx;
@@ -353,11 +353,10 @@ static enum err open_node(struct daemon *d, struct why *why)
     options.kv_source = (const char *)kv.data;
     options.kv_source_size = kv.size;
     config_membership(c, &options.members);
-    d->transport =
-        (struct transport_port){.ctx = d,
-                                .send = transport_send,
-                                .set_peers = transport_set_peers,
-                                .round_trip_us = transport_round_trip};
+    d->transport = (struct transport_port){.ctx = d,
+                                           .send = transport_send,
+                                           .set_peers = transport_set_peers,
+                                           .round_trip_us = transport_round_trip};
     const struct node_ports ports = {
         .clock = &d->clock,
         .entropy = system_entropy(),

@@ -185,8 +185,8 @@ static void script_metrics(struct metrics *m, const struct script_host *scripts)
     slice_close(&apps_owned);
 }
 
-void daemon_metrics_write(struct node *node, const struct script_host *scripts,
-                          struct posix_fs *fs, struct metrics *page)
+void daemon_metrics_write(struct node *node, const struct script_host *scripts, struct posix_fs *fs,
+                          struct metrics *page)
 {
     struct buffer status = {0};
     node_status(node, &status);

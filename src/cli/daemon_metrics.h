@@ -9,7 +9,7 @@
 #include "script/script.h"
 
 /* scripts may be NULL. */
-void daemon_metrics_write(struct node *node, const struct script_host *scripts,
-                          struct posix_fs *fs, struct metrics *page);
+void daemon_metrics_write(struct node *node, const struct script_host *scripts, struct posix_fs *fs,
+                          struct metrics *page);
 
 #endif

@@ -19,8 +19,8 @@ enum err daemon_scripts_open(const struct config *config, const struct clock_por
 struct script_host *daemon_scripts_host(struct daemon_scripts *s);
 /* Begin to run them. Errors: IO. Accepts NULL. */
 enum err daemon_scripts_start(struct daemon_scripts *s, struct node *node, struct why *why);
-/* The main chunk of each app waits or has ended, well or not; the loop is woken when that comes about.
- * Accepts NULL: there is none. */
+/* The main chunk of each app waits or has ended, well or not; the loop is woken when that comes
+ * about. Accepts NULL: there is none. */
 bool daemon_scripts_loaded(const struct daemon_scripts *s);
 /* On the loop, after it was woken: pass on what they asked for. Accepts NULL. */
 void daemon_scripts_drain(struct daemon_scripts *s);

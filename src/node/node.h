@@ -192,7 +192,7 @@ struct bytes node_opaque_command(const struct entry *e);
 
 /* Since the process began. */
 struct node_counters {
-    uint64_t leader_changes;      /* a leader came to be known */
+    uint64_t leader_changes;       /* a leader came to be known */
     uint64_t proposals[ERR_COUNT]; /* of this node's clients and scripts: how they were answered */
 };
 /* Borrowed. */

@@ -93,8 +93,8 @@ static void put_u64_or_nil(struct buffer *out, const char *key, bool known, uint
     }
 }
 
-/* How far a peer is, only its leader knows. The round trip of appends is the leader's too; else that
- * of the link's pings, once one was answered. */
+/* How far a peer is, only its leader knows. The round trip of appends is the leader's too; else
+ * that of the link's pings, once one was answered. */
 static void put_peers(struct node *n, struct buffer *out, const struct raft_status *s)
 {
     bool leads = s->role == RAFT_LEADER;

@@ -251,6 +251,7 @@ static void run_rounds(struct script_host *host)
     }
     if (ticking) {
         preempt_stop(host);
+        host->unpublished = true;
     }
 }
 
@@ -388,7 +389,6 @@ static void publish(struct script_host *host)
     host->published = stats;
     pthread_mutex_unlock(&host->publish_lock);
     bool loaded = !host->loaded && !starting;
-    host->unpublished = true;
     if (loaded || host_now_us(host) - host->published_us >= PUBLISH_US) {
         publish_lists(host, stats.apps);
     }

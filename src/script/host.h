@@ -113,8 +113,8 @@ struct script_host {
     uint64_t inbox_dropped;
     struct script_stats stats; /* the host's own */
     uint64_t published_us;
-    bool unpublished; /* the lists below are older than what they tell of */
-    bool loaded;      /* no application is starting any more */
+    bool unpublished;              /* the lists below are older than what they tell of */
+    bool loaded;                   /* no application is starting any more */
     struct script_stats published; /* under publish_lock */
     struct slice published_hooks;
     struct slice published_apps;

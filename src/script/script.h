@@ -291,13 +291,13 @@ struct script_stats {
 };
 /* As of the end of the last run. [any thread] */
 void script_host_stats(const struct script_host *host, struct script_stats *out);
-/* MessagePack array of {app, event, name, state, calls, errors, killed, lag, p99_us, sum_us, buckets,
- * dropped}: what `moonkeeper hooks` shows, at most a quarter of a second old. buckets counts the calls
- * by duration as base/histogram.h has it. Owned by the caller. [any thread] */
+/* MessagePack array of {app, event, name, state, calls, errors, killed, lag, p99_us, sum_us,
+ * buckets, dropped}: what `moonkeeper hooks` shows, at most a quarter of a second old. buckets
+ * counts the calls by duration as base/histogram.h has it. Owned by the caller. [any thread] */
 struct slice script_host_hooks(const struct script_host *host);
-/* MessagePack array of {app, path, state, error, tasks, tasks_killed, errors, memory_bytes}, as old.
- * state: "starting"; "running", once its main chunk waits or has ended; "failed", when that did not
- * come to its end: error says why. Owned by the caller. [any thread] */
+/* MessagePack array of {app, path, state, error, tasks, tasks_killed, errors, memory_bytes}, as
+ * old. state: "starting"; "running", once its main chunk waits or has ended; "failed", when that
+ * did not come to its end: error says why. Owned by the caller. [any thread] */
 struct slice script_host_apps(const struct script_host *host);
 
 #endif

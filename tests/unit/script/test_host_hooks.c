@@ -1,3 +1,4 @@
+#include "base/histogram.h"
 #include "host_fixture.h"
 
 #define MK "local mk = require 'moonkeeper' local log = mk.log.info\n"
@@ -388,20 +389,98 @@ static void hooks_are_listed_with_their_figures(void **state)
     struct slice hooks = script_host_hooks(f.host);
     struct reader r = reader_of(slice_bytes(hooks));
     assert_int_equal(read_array(&r), 1);
-    assert_int_equal(read_map(&r), 9);
-    bool seen = false;
-    for (int i = 0; i < 9; i++) {
+    uint32_t fields = read_map(&r);
+    int seen = 0;
+    for (uint32_t i = 0; i < fields; i++) {
         struct bytes key = read_str(&r, 32);
-        if (bytes_equal(key, bytes_of_string("p99_us"))) {
+        if (bytes_equal(key, bytes_of_string("p99_us")) ||
+            bytes_equal(key, bytes_of_string("sum_us"))) {
             assert_int_equal(read_u64(&r), 7000);
-            seen = true;
+            seen++;
+        } else if (bytes_equal(key, bytes_of_string("buckets"))) {
+            assert_int_equal(read_array(&r), HISTOGRAM_BOUNDS + 1);
+            for (int bucket = 0; bucket <= HISTOGRAM_BOUNDS; bucket++) {
+                bool within = bucket > 0 && bucket < HISTOGRAM_BOUNDS &&
+                              histogram_bounds_us[bucket - 1] < 7000 &&
+                              histogram_bounds_us[bucket] >= 7000;
+                assert_int_equal(read_u64(&r), within);
+            }
+            seen++;
         } else {
             read_skip(&r);
         }
     }
-    assert_true(seen);
+    assert_int_equal(seen, 3);
     assert_int_equal(reader_end(&r), ERR_OK);
     slice_close(&hooks);
+    fixture_close(&f);
+}
+
+static uint32_t listed(struct fixture *f)
+{
+    struct slice hooks = script_host_hooks(f->host);
+    struct reader r = reader_of(slice_bytes(hooks));
+    uint32_t count = read_array(&r);
+    slice_close(&hooks);
+    return count;
+}
+
+static void the_list_is_made_anew_before_the_host_falls_silent(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    load(&f, MK "mk.task.sleep(20) mk.on('leader_ready', function() end)");
+    run_for(&f, 10);
+    assert_int_equal(listed(&f), 0);
+    run_for(&f, 300); /* only when it wants to be: nothing happens after the first 20 ms */
+    assert_int_equal(listed(&f), 1);
+    assert_true(script_host_run(f.host) == UINT64_MAX);
+    fixture_close(&f);
+}
+
+/* The state of the only application; error is "" without one. */
+static void assert_app(struct fixture *f, const char *expected, const char *error_part)
+{
+    struct slice apps = script_host_apps(f->host);
+    struct reader r = reader_of(slice_bytes(apps));
+    assert_int_equal(read_array(&r), 1);
+    uint32_t fields = read_map(&r);
+    for (uint32_t i = 0; i < fields; i++) {
+        struct bytes key = read_str(&r, 32);
+        if (bytes_equal(key, bytes_of_string("state"))) {
+            assert_true(bytes_equal(read_str(&r, 32), bytes_of_string(expected)));
+        } else if (bytes_equal(key, bytes_of_string("error")) && error_part != NULL) {
+            struct bytes error = read_str(&r, 1024);
+            assert_non_null(memmem(error.data, error.size, error_part, strlen(error_part)));
+        } else {
+            read_skip(&r);
+        }
+    }
+    assert_int_equal(reader_end(&r), ERR_OK);
+    slice_close(&apps);
+}
+
+static void an_application_says_how_its_main_chunk_fared(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    load(&f, MK "mk.task.sleep(600) error('too late')");
+    run_for(&f, 10);
+    assert_app(&f, "running", NULL); /* it waits: so it is loaded */
+    run_for(&f, 900);
+    assert_app(&f, "failed", "too late");
+    fixture_close(&f);
+    fixture_open(&f);
+    load(&f, MK "mk.task.spawn(function() error('of a task') end)");
+    run_for(&f, 300);
+    assert_app(&f, "running", NULL);
+    fixture_close(&f);
+    fixture_open(&f);
+    load(&f, "while true do end");
+    run_for(&f, 900);
+    assert_app(&f, "failed", "over its budget");
     fixture_close(&f);
 }
 
@@ -426,6 +505,8 @@ int main(void)
         cmocka_unit_test(shutdown_hooks_run_within_their_deadline),
         cmocka_unit_test(shutdown_without_hooks_is_finished_at_once),
         cmocka_unit_test(hooks_are_listed_with_their_figures),
+        cmocka_unit_test(the_list_is_made_anew_before_the_host_falls_silent),
+        cmocka_unit_test(an_application_says_how_its_main_chunk_fared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
