@@ -9,10 +9,16 @@ local PROPOSE_TIMEOUT_MS = 5000
 local Cluster, Node = { __name = "cluster" }, { __name = "node" }
 Cluster.__index, Node.__index = Cluster, Node
 
+-- A mistake in the test itself, told with its line there.
+local function misuse(message)
+  local where = expect.place()
+  error(where and where .. ": " .. message or message, 0)
+end
+
 -- Misuse raises; what may be expected to fail returns nil and the error.
 local function ask(...)
   local result, err = core.request(...)
-  if err and err.code == "invalid" then error(err.message, 3) end
+  if err and err.code == "invalid" then misuse(err.message) end
   return result, err
 end
 
@@ -30,7 +36,7 @@ local function pause(c) core.sleep(c.poll_ms) end
 
 function Cluster.new(options, mode)
   local opened, err = core.request("cluster_open", options or {})
-  if not opened then error(err.message, 3) end
+  if not opened then misuse(err.message) end
   local c = setmetatable({
     number = opened.number,
     n = opened.nodes,
@@ -48,7 +54,7 @@ end
 function Cluster:node(id)
   local node = self.members[id]
   if not node then
-    error(("there is no node %s; they are numbered 1 to %d"):format(tostring(id), self.hosts), 2)
+    misuse(("there is no node %s; they are numbered 1 to %d"):format(tostring(id), self.hosts))
   end
   return node
 end
@@ -382,7 +388,7 @@ function Node:status() return ask("node_call", self.cluster.number, self.id, "st
 
 local function call(node, method, name, command, args, opts)
   if type(name) ~= "string" or type(command) ~= "string" then
-    error(("%s(machine, name, args, opts): machine and name are text"):format(method), 3)
+    misuse(("%s(machine, name, args, opts): machine and name are text"):format(method))
   end
   opts = opts or {}
   local given = { timeout_ms = PROPOSE_TIMEOUT_MS }

@@ -99,7 +99,8 @@ function expect.describe(err, trace)
   if expect.is_failure(err) then
     told.message, told.where = err.message, err.where
   else
-    local text = tostring(err)
+    local killed = type(err) == "table" and err.code == "cancelled"
+    local text = killed and err.message or tostring(err)
     told.where, told.message = text:match "^([^\n]-%.lua:%d+): (.*)$"
     told.message = told.message or text
   end
