@@ -51,13 +51,55 @@ void report_message(const struct suite_case *c, struct buffer *out)
     buffer_add_bytes(out, buffer_bytes(&c->result.message));
 }
 
+/* Bytes of the UTF-8 character that text begins with, 0 if it begins with none. RFC 3629. */
+static size_t utf8_size(struct bytes text)
+{
+    static const struct {
+        uint8_t lo, hi, size, next_lo, next_hi; /* of the first byte; of the second */
+    } rows[] = {
+        {0x00, 0x7f, 1, 0, 0},       {0xc2, 0xdf, 2, 0x80, 0xbf}, {0xe0, 0xe0, 3, 0xa0, 0xbf},
+        {0xe1, 0xec, 3, 0x80, 0xbf}, {0xed, 0xed, 3, 0x80, 0x9f}, {0xee, 0xef, 3, 0x80, 0xbf},
+        {0xf0, 0xf0, 4, 0x90, 0xbf}, {0xf1, 0xf3, 4, 0x80, 0xbf}, {0xf4, 0xf4, 4, 0x80, 0x8f},
+    };
+    size_t row = 0;
+    while (row < sizeof rows / sizeof rows[0] &&
+           !(text.data[0] >= rows[row].lo && text.data[0] <= rows[row].hi)) {
+        row++;
+    }
+    if (row == sizeof rows / sizeof rows[0] || rows[row].size > text.size) {
+        return 0;
+    }
+    for (size_t i = 1; i < rows[row].size; i++) {
+        uint8_t lo = i == 1 ? rows[row].next_lo : 0x80, hi = i == 1 ? rows[row].next_hi : 0xbf;
+        if (text.data[i] < lo || text.data[i] > hi) {
+            return 0;
+        }
+    }
+    return rows[row].size;
+}
+
+/* Neither YAML nor XML can hold control characters or what is not UTF-8: question marks. */
+static void add_plain(struct buffer *out, struct bytes text)
+{
+    while (text.size > 0) {
+        size_t size = utf8_size(text);
+        bool kept =
+            size > 1 ||
+            (size == 1 && (text.data[0] >= ' ' || text.data[0] == '\n' || text.data[0] == '\t'));
+        size = size > 0 ? size : 1;
+        if (kept) {
+            buffer_add(out, text.data, size);
+        } else {
+            buffer_add_u8(out, '?');
+        }
+        text = bytes_of(text.data + size, text.size - size);
+    }
+}
+
 /* Lines of Lua's traceback that are about the user's files. */
 static bool is_of_interest(struct bytes line)
 {
-    static const char *const others[] = {"moonkeeper/", "[C]", "stack traceback", "..."};
-    while (line.size > 0 && (line.data[0] == '\t' || line.data[0] == ' ')) {
-        line = bytes_of(line.data + 1, line.size - 1);
-    }
+    static const char *const others[] = {"moonkeeper/", "[C]", "stack traceback", "...", "(..."};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         size_t size = strlen(others[i]);
         if (line.size >= size && memcmp(line.data, others[i], size) == 0) {
@@ -87,6 +129,9 @@ struct trace_lines {
 static void add_trace_line(void *ctx, struct bytes line)
 {
     struct trace_lines *t = ctx;
+    while (line.size > 0 && (line.data[0] == '\t' || line.data[0] == ' ')) {
+        line = bytes_of(line.data + 1, line.size - 1);
+    }
     if (is_of_interest(line)) {
         t->count++;
         buffer_add_bytes(t->out, line);
@@ -260,12 +305,16 @@ void report_tap_plan(const struct suite *s, struct buffer *out)
     buffer_add_format(out, "TAP version 14\n1..%u\n", s->cases_count);
 }
 
-/* Consumes text. */
+/* As a literal block. Its indentation is stated, for the first line may begin with spaces. Consumes
+ * text. */
 static void add_yaml(struct buffer *out, const char *key, struct buffer *text)
 {
     if (text->size > 0) {
-        buffer_add_format(out, "  %s: |\n", key);
-        add_indented(out, 4, buffer_bytes(text));
+        struct buffer plain = {0};
+        add_plain(&plain, buffer_bytes(text));
+        buffer_add_format(out, "  %s: |2\n", key);
+        add_indented(out, 4, buffer_bytes(&plain));
+        buffer_close(&plain);
     }
     buffer_close(text);
 }
@@ -304,9 +353,9 @@ void report_tap_case(const struct suite *s, const struct suite_case *c,
     buffer_add_format(out, "\n  ---\n");
     add_yaml(out, "message", &message);
     if (!style->real) {
-        buffer_add_format(out, "  seed: %" PRIu64 "\n  failed: ", c->seed);
+        buffer_add_format(out, "  seed: %" PRIu64 "\n  failed: \"", c->seed);
         add_failed_seeds(c, out);
-        buffer_add_u8(out, '\n');
+        buffer_add_format(out, "\"\n");
     }
     add_yaml(out, "rerun", &rerun);
     add_yaml(out, "log", &log);
@@ -316,11 +365,12 @@ void report_tap_case(const struct suite *s, const struct suite_case *c,
 
 /* ---- JUnit ----------------------------------------------------------------------------------- */
 
-/* What XML cannot hold becomes a question mark. */
 static void add_xml(struct buffer *out, struct bytes text)
 {
-    for (size_t i = 0; i < text.size; i++) {
-        uint8_t c = text.data[i];
+    struct buffer plain = {0};
+    add_plain(&plain, text);
+    for (size_t i = 0; i < plain.size; i++) {
+        uint8_t c = plain.data[i];
         switch (c) {
         case '<':
             buffer_add_format(out, "&lt;");
@@ -335,9 +385,10 @@ static void add_xml(struct buffer *out, struct bytes text)
             buffer_add_format(out, "&quot;");
             break;
         default:
-            buffer_add_u8(out, c < 0x20 && c != '\n' && c != '\t' ? '?' : c);
+            buffer_add_u8(out, c);
         }
     }
+    buffer_close(&plain);
 }
 
 static void add_attribute(struct buffer *out, const char *name, const char *value)
