@@ -1,8 +1,8 @@
 /* What happened, told to people (log lines) and to scripts (hooks, and the view that
  * mk.raft.status() shows). The events and their fields are those of the Lua API. */
-#include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "node/node_internal.h"
 #include "wire/writer.h"
 
@@ -264,7 +264,7 @@ static enum script_role script_role(enum raft_role role)
 
 static void copy_name(char *out, const char *text)
 {
-    snprintf(out, SCRIPT_NAME_MAX, "%s", text);
+    text_copy(out, SCRIPT_NAME_MAX, text);
 }
 
 static void view_peers(struct node *n, struct script_view *view, const struct raft_status *status)

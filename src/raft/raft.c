@@ -455,6 +455,27 @@ uint64_t raft_deadline(const struct raft *r)
 
 /* ---- looking ------------------------------------------------------------------------------- */
 
+uint32_t raft_peers_count(const struct raft *r)
+{
+    return r->peers_count;
+}
+
+struct raft_peer_status raft_peer_status(const struct raft *r, uint32_t i)
+{
+    ASSERT(i < r->peers_count);
+    bool leads = r->role == RAFT_LEADER;
+    const struct peer *peer = &r->peers[i];
+    return (struct raft_peer_status){
+        .id = peer->id,
+        .voter = peer->voter,
+        .match = leads ? peer->progress.match : 0,
+        .next = leads ? peer->progress.next : 0,
+        .heard_us = peer->heard_us,
+        .round_trip_us = peer->round_trip_us,
+        .mode = peer->progress.mode,
+    };
+}
+
 void raft_status(const struct raft *r, struct raft_status *out)
 {
     bool leads = r->role == RAFT_LEADER;
@@ -476,16 +497,7 @@ void raft_status(const struct raft *r, struct raft_status *out)
         .peers_count = r->peers_count,
     };
     for (uint32_t i = 0; i < r->peers_count; i++) {
-        const struct peer *peer = &r->peers[i];
-        out->peers[i] = (struct raft_peer_status){
-            .id = peer->id,
-            .voter = peer->voter,
-            .match = leads ? peer->progress.match : 0,
-            .next = leads ? peer->progress.next : 0,
-            .heard_us = peer->heard_us,
-            .round_trip_us = peer->round_trip_us,
-            .mode = peer->progress.mode,
-        };
+        out->peers[i] = raft_peer_status(r, i);
     }
 }
 

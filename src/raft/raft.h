@@ -466,6 +466,9 @@ struct raft_status {
 };
 
 void raft_status(const struct raft *r, struct raft_status *out);
+/* Of one peer alone, 0 <= i < raft_peers_count(). */
+struct raft_peer_status raft_peer_status(const struct raft *r, uint32_t i);
+uint32_t raft_peers_count(const struct raft *r);
 enum raft_role raft_role(const struct raft *r);
 raft_term raft_current_term(const struct raft *r);
 raft_id raft_leader(const struct raft *r);

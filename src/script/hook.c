@@ -190,6 +190,7 @@ static void fill(struct hook *hook, struct app *app, const struct hook_spec *spe
     } else {
         snprintf(hook->name, sizeof hook->name, "#%llu", (unsigned long long)hook->order);
     }
+    snprintf(hook->where, sizeof hook->where, "hook %s/%s", hook->event, hook->name);
     hook->priority = spec->priority;
     hook->once = spec->once;
     hook->timeout_us = spec->timeout_us;

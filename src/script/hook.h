@@ -40,6 +40,7 @@ struct hook {
     struct app *app;
     char event[sizeof((struct script_event *)0)->name];
     char name[SCRIPT_NAME_MAX];
+    char where[TASK_WHERE_MAX]; /* of its calls: "hook commit/audit" */
     enum hook_kind kind;
     enum hook_state state;
     bool removed;

@@ -1,11 +1,11 @@
 #include "script/task.h"
 
 #include <lauxlib.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/text.h"
 #include "script/preempt.h"
 #include "script/report.h"
 #include "script/thread.h"
@@ -170,7 +170,7 @@ static void link_task(struct task *task, const struct task_spec *spec)
     lead_count(task, spec->parent != NULL ? spec->parent->lead : spec->lead);
     task->alarm.fire = on_alarm;
     task->end_by.fire = on_end_by;
-    snprintf(task->where, sizeof task->where, "%s", spec->where);
+    text_copy(task->where, sizeof task->where, spec->where);
     TAILQ_INIT(&task->children);
     TAILQ_INIT(&task->joiners);
     TAILQ_INSERT_TAIL(&app->tasks, task, app_link);
@@ -307,8 +307,7 @@ void task_cancel(struct task *task, enum err code, const char *reason, uint64_t 
     task_end_by(task, end_us, "killed: it did not end in time after it was cancelled");
     if (task->cancelled == ERR_OK) {
         task->cancelled = code;
-        snprintf(task->cancel_reason, sizeof task->cancel_reason, "%s",
-                 reason != NULL ? reason : "");
+        text_copy(task->cancel_reason, sizeof task->cancel_reason, reason != NULL ? reason : "");
         if (!task->shielded && !task->awaits_children) {
             task_wake(task, WAKE_CANCEL);
         }
@@ -330,7 +329,7 @@ void task_kill(struct task *task, const char *reason)
     }
     if (!task->kill_asked) {
         task->kill_asked = true;
-        snprintf(task->kill_reason, sizeof task->kill_reason, "%s", reason);
+        text_copy(task->kill_reason, sizeof task->kill_reason, reason);
     }
     if (task->state != TASK_RUNNING) {
         task_leave_wait(task);

@@ -311,24 +311,24 @@ static void check_progress(struct safety *s, uint32_t leader)
     if (h->role != RAFT_LEADER || heard_from == 0) {
         return;
     }
-    raft_status(node_raft(h->node), &s->status);
-    for (uint32_t p = 0; p < s->status.peers_count; p++) {
-        const struct raft_peer_status *peer = &s->status.peers[p];
-        if (peer->match >= peer->next) {
+    const struct raft *core = node_raft(h->node);
+    for (uint32_t p = 0; p < raft_peers_count(core); p++) {
+        const struct raft_peer_status peer = raft_peer_status(core, p);
+        if (peer.match >= peer.next) {
             safety_fail(s, leader, "match < next", "match %llu, next %llu",
-                        (unsigned long long)peer->match, (unsigned long long)peer->next);
+                        (unsigned long long)peer.match, (unsigned long long)peer.next);
         }
         for (uint32_t i = 0; i < s->options.hosts; i++) {
             const struct watched *follower = &s->hosts[i];
-            if (i == leader || s->options.ids[i] != peer->id || follower->term != h->term ||
+            if (i == leader || s->options.ids[i] != peer.id || follower->term != h->term ||
                 (heard_from >> i & 1) == 0) {
                 continue;
             }
-            if (peer->match > follower->durable_index ||
-                safety_log_hash(s, i, peer->match) != safety_log_hash(s, leader, peer->match)) {
+            if (peer.match > follower->durable_index ||
+                safety_log_hash(s, i, peer.match) != safety_log_hash(s, leader, peer.match)) {
                 safety_fail(s, leader, "match is on the follower's disk",
                             "match %llu for n%u, whose disk holds the same up to %llu at most",
-                            (unsigned long long)peer->match, i + 1,
+                            (unsigned long long)peer.match, i + 1,
                             (unsigned long long)follower->durable_index);
             }
         }

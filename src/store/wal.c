@@ -229,23 +229,22 @@ static void apply(struct wal *w, const struct wal_write *write, uint64_t *offset
 
 static enum err write_and_sync(struct wal *w, uint64_t offset, struct why *why)
 {
-    char name[SEGMENT_NAME_BYTES];
-    segment_name(wal_active(w)->header.sequence, name);
     enum err err = w->fs->v->write(w->file, offset, w->pieces, w->pieces_count);
-    if (err == ERR_NO_SPACE) {
-        /* File systems that never overwrite in place need space even here. Nothing was synced and
-         * the same bytes will go to the same place. */
-        return err_why(why, err, "no space to write to %s/%s", w->fs->v->path(w->fs->ctx), name);
-    }
+    /* File systems that never overwrite in place need space even here. Nothing was synced and the
+     * same bytes will go to the same place. */
+    bool full = err == ERR_NO_SPACE;
     if (err == ERR_OK) {
         err = w->fs->v->sync(w->file);
         err = err == ERR_NO_SPACE ? ERR_IO : err; /* what it lost cannot be told */
     }
-    if (err != ERR_OK) {
-        return err_why(why, err, "writing to %s/%s failed: check the disk",
-                       w->fs->v->path(w->fs->ctx), name);
+    if (err == ERR_OK) {
+        return ERR_OK;
     }
-    return ERR_OK;
+    char name[SEGMENT_NAME_BYTES];
+    segment_name(wal_active(w)->header.sequence, name);
+    return err_why(why, err,
+                   full ? "no space to write to %s/%s" : "writing to %s/%s failed: check the disk",
+                   w->fs->v->path(w->fs->ctx), name);
 }
 
 enum err wal_append(struct wal *w, const struct wal_write *writes, size_t writes_count,

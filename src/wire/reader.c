@@ -27,9 +27,28 @@ enum wire_type reader_peek(const struct reader *r)
     return r->at == r->end ? WIRE_NONE : head_type(*r->at);
 }
 
-/* Take a head; false after an error. */
-static bool take(struct reader *r, struct head *out)
+/* The heads of one byte below 0xc0: small unsigned integers, short maps, arrays and strings. Most
+ * heads are among them, which makes this worth having twice. */
+static inline bool parse_short(uint8_t code, struct head *out)
 {
+    if (code >= 0xc0) {
+        return false;
+    }
+    *out = code < 0x80   ? (struct head){.type = WIRE_UINT, .argument = code}
+           : code < 0x90 ? (struct head){.type = WIRE_MAP, .argument = code & 0x0f}
+           : code < 0xa0 ? (struct head){.type = WIRE_ARRAY, .argument = code & 0x0f}
+                         : (struct head){.type = WIRE_STR, .argument = code & 0x1f};
+    out->head_bytes = 1;
+    return true;
+}
+
+/* Take a head; false after an error. */
+static inline bool take(struct reader *r, struct head *out)
+{
+    if (r->at != r->end && parse_short(*r->at, out)) {
+        r->at++; /* after an error nothing is left */
+        return true;
+    }
     if (r->err != ERR_OK) {
         return false;
     }
@@ -42,7 +61,7 @@ static bool take(struct reader *r, struct head *out)
     return true;
 }
 
-static bool take_of(struct reader *r, enum wire_type type, struct head *out)
+static inline bool take_of(struct reader *r, enum wire_type type, struct head *out)
 {
     if (!take(r, out)) {
         return false;
