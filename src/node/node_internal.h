@@ -88,8 +88,8 @@ struct sender {
 /* A command that this node was asked to have committed, until it is answered. */
 struct pending {
     TAILQ_ENTRY(pending) link; /* in queued or in sent */
-    struct pending
-        *next_same_key; /* further calls with the same user's key; these are in no list */
+    /* Further calls with the same user's key; these are in no list. */
+    struct pending *next_same_key, *previous_same_key;
     enum entry_kind kind;
     bool keyed; /* session is a user's key, seq is 0 */
     bool sent;  /* in the list of that name */

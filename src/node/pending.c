@@ -104,6 +104,25 @@ void pending_answer(struct node *n, struct pending *x, const struct node_reply *
     }
 }
 
+/* After the first one of its key. */
+static void chain_insert(struct pending *first, struct pending *x)
+{
+    x->next_same_key = first->next_same_key;
+    x->previous_same_key = first;
+    if (x->next_same_key != NULL) {
+        x->next_same_key->previous_same_key = x;
+    }
+    first->next_same_key = x;
+}
+
+static void chain_remove(struct pending *x)
+{
+    x->previous_same_key->next_same_key = x->next_same_key;
+    if (x->next_same_key != NULL) {
+        x->next_same_key->previous_same_key = x->previous_same_key;
+    }
+}
+
 /* The first call of a key is the one that is sent: another takes its place, and its content, of
  * which there may be copies under way. */
 static void hand_down(struct proposals *p, struct pending *x)
@@ -113,6 +132,7 @@ static void hand_down(struct proposals *p, struct pending *x)
     size_t machine_size = heir->machine_size;
     heir->content = x->content;
     heir->machine_size = x->machine_size;
+    heir->previous_same_key = NULL;
     x->content = content;
     x->machine_size = machine_size;
     struct keyed_pending *k;
@@ -138,11 +158,7 @@ void pending_answer_late(struct node *n, struct pending *x, enum err err)
     if (x == first) {
         hand_down(p, x);
     } else {
-        struct pending *before = first;
-        while (before->next_same_key != x) {
-            before = before->next_same_key;
-        }
-        before->next_same_key = x->next_same_key;
+        chain_remove(x);
     }
     end(n, x, &(struct node_reply){.err = err});
 }
@@ -158,8 +174,7 @@ bool pending_key(struct proposals *p, struct pending *x, const uint8_t *key)
     x->keyed = true;
     struct pending *first = pending_find(p, key, 0);
     if (first != NULL) {
-        x->next_same_key = first->next_same_key;
-        first->next_same_key = x;
+        chain_insert(first, x);
         return false;
     }
     struct keyed_pending *k = NEW(struct keyed_pending);

@@ -84,7 +84,7 @@ void transfer_begin(struct node *n, raft_id target, uint64_t timeout_us, node_re
 
 void transfer_leader_idle(struct node *n)
 {
-    if (n->transfer.active && n->transfer.waiting_for_work) {
+    if (n->transfer.waiting_for_work) {
         transfer_start(n);
     }
 }
@@ -138,6 +138,11 @@ static bool is_cut_off(struct node *n)
     return members_now(n)->count > 1 && !has_successor(n);
 }
 
+static bool is_stopping(const struct node *n)
+{
+    return n->stop.stage != STOP_NONE && n->stop.stage != STOP_DONE;
+}
+
 void node_shutdown(struct node *n, uint64_t deadline_us, void (*done)(void *ctx), void *ctx)
 {
     if (n->stop.stage != STOP_NONE) {
@@ -155,10 +160,12 @@ static bool transfer_over(struct node *n)
         return true;
     }
     if (!node_is_leader(n)) {
-        /* Wait for the next leader to be known: what is pending then reaches it. Who lost its
-         * majority instead of handing over (all nodes stop at once) would wait for nobody. */
-        return !n->transfer.active || n->leader != 0 ||
-               n->news.last_reason == RAFT_STEP_DOWN_QUORUM_LOST;
+        /* Wait for the next leader to be known: what is pending then reaches it. It may be this
+         * node again, when a hand-over that was begun before came to nothing. Who lost its majority
+         * instead of handing over (all nodes stop at once) would wait for nobody. */
+        enum raft_step_down_reason reason = n->news.last_reason;
+        bool handing_over = n->transfer.active || reason == RAFT_STEP_DOWN_TRANSFER;
+        return n->leader != 0 || !handing_over || reason == RAFT_STEP_DOWN_QUORUM_LOST;
     }
     if (!n->transfer.active) {
         uint64_t now = node_now(n);
@@ -184,7 +191,7 @@ static void finish(struct node *n)
 void stop_advance(struct node *n)
 {
     struct stop *s = &n->stop;
-    if (s->stage == STOP_NONE || s->stage == STOP_DONE) {
+    if (!is_stopping(n)) {
         return;
     }
     if (s->stage == STOP_TRANSFER && transfer_over(n)) {
@@ -211,7 +218,7 @@ void stop_tick(struct node *n, uint64_t now_us)
     if (t->active && now_us >= t->deadline_us) {
         transfer_answer(n, ERR_TIMEOUT, "leadership was not handed over in time");
     }
-    if (n->stop.stage != STOP_NONE && n->stop.stage != STOP_DONE) {
+    if (is_stopping(n)) {
         n->stop.look_us = now_us + POLL_US;
         node_want_round(n);
     }
@@ -220,7 +227,7 @@ void stop_tick(struct node *n, uint64_t now_us)
 uint64_t stop_deadline(const struct node *n)
 {
     uint64_t at = n->transfer.active ? n->transfer.deadline_us : UINT64_MAX;
-    if (n->stop.stage != STOP_NONE && n->stop.stage != STOP_DONE) {
+    if (is_stopping(n)) {
         at = at < n->stop.look_us ? at : n->stop.look_us;
     }
     return at;

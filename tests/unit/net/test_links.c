@@ -20,10 +20,20 @@ struct test_node {
     enum err refuse; /* what check_peer answers */
     unsigned refusals;
     enum err refused; /* the last verdict on this node */
+    bool lets_go;     /* of all its peers, from inside the next callback */
 };
 
 static struct loop *loop;
 static struct test_node nodes[NODES_MAX + 1]; /* by node id */
+
+/* As a node does in the middle of a turn: a configuration without them came in. */
+static void let_go(struct test_node *n)
+{
+    if (n->lets_go) {
+        n->refuse = ERR_NOT_FOUND;
+        n->transport.set_peers(n->transport.ctx, NULL, 0);
+    }
+}
 
 static void on_frame(void *ctx, uint64_t peer, const struct raft_incarnation *sender,
                      struct slice frame)
@@ -35,6 +45,7 @@ static void on_frame(void *ctx, uint64_t peer, const struct raft_incarnation *se
     n->last_sender = *sender;
     buffer_clear(&n->last_frame);
     buffer_add_bytes(&n->last_frame, slice_bytes(frame));
+    let_go(n);
 }
 
 static void on_up(void *ctx, uint64_t peer)
@@ -42,6 +53,7 @@ static void on_up(void *ctx, uint64_t peer)
     struct test_node *n = ctx;
     n->ups++;
     n->last_peer = peer;
+    let_go(n);
 }
 
 static void on_down(void *ctx, uint64_t peer)
@@ -49,6 +61,7 @@ static void on_down(void *ctx, uint64_t peer)
     struct test_node *n = ctx;
     n->downs++;
     n->last_peer = peer;
+    let_go(n);
 }
 
 static enum err check_peer(void *ctx, const struct handshake *peer, struct why *why)
@@ -381,6 +394,44 @@ static void a_peer_that_is_none_any_more_is_let_go(void **state)
     run_for(loop, 30000);
     assert_int_equal(nodes[2].frames, 0);
     assert_int_equal(nodes[1].downs, 0); /* who removes a peer knows */
+}
+
+static void the_peers_may_change_from_inside_a_frame(void **state)
+{
+    (void)state;
+    link_two();
+    nodes[2].lets_go = true;
+    for (int i = 0; i < 10; i++) {
+        send_bytes(1, 2, "configuration", 13); /* these arrive together */
+    }
+    run_until(loop, nodes[2].frames > 0 && nodes[1].downs > 0);
+    run_for(loop, 30000);
+    assert_int_equal(nodes[2].frames, 1); /* nothing more of who is not let in any more */
+    struct links_peer_stats s;
+    assert_false(links_peer_stats(nodes[2].links, 1, &s));
+}
+
+static void the_peers_may_change_when_a_link_comes_up_or_breaks(void **state)
+{
+    (void)state;
+    open_node(1);
+    open_node(2);
+    nodes[1].lets_go = true;
+    dial(1, 2, port_of(2));
+    run_until(loop, nodes[1].ups == 1);
+    run_for(loop, 30000);
+    struct links_peer_stats s;
+    assert_false(links_peer_stats(nodes[1].links, 2, &s));
+    nodes[1].lets_go = false;
+    nodes[1].refuse = ERR_OK;
+    dial(1, 2, port_of(2));
+    run_until(loop, nodes[1].ups == 2);
+    nodes[1].lets_go = true;
+    links_close(nodes[2].links);
+    nodes[2].links = NULL;
+    run_until(loop, nodes[1].downs == 1);
+    run_for(loop, 30000);
+    assert_false(links_peer_stats(nodes[1].links, 2, &s));
 }
 
 /* ---- strangers ---- */
@@ -778,6 +829,8 @@ int main(void)
         TEST(a_node_with_our_own_name_is_refused),
         TEST(a_new_address_is_dialled_and_the_old_link_reported_down),
         TEST(a_peer_that_is_none_any_more_is_let_go),
+        TEST(the_peers_may_change_from_inside_a_frame),
+        TEST(the_peers_may_change_when_a_link_comes_up_or_breaks),
         TEST(garbage_is_closed_and_logged_once),
         TEST(who_says_nothing_is_closed),
         TEST(connections_beyond_the_limit_are_closed),
