@@ -1,5 +1,6 @@
 /* Flags, arguments and durations. */
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,18 @@ bool cli_parse_duration(const char *text, uint64_t *out_ms)
         }
     }
     return false;
+}
+
+bool cli_parse_number(const char *text, uint64_t max, uint64_t *out)
+{
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (!isdigit((unsigned char)*text) || *end != 0 || errno != 0 || number > max) {
+        return false;
+    }
+    *out = number;
+    return true;
 }
 
 /* ---- help ----------------------------------------------------------------------------------- */

@@ -66,6 +66,9 @@ int cli_parse(struct cli *cli, int argc, char **argv, const struct usage *usage,
 /* "500ms", "2s", "1m", "1500" (ms). False if it is none of these. */
 bool cli_parse_duration(const char *text, uint64_t *out_ms);
 
+/* A whole number, in decimal digits and nothing else, of at most max. *out stays if it is none. */
+bool cli_parse_number(const char *text, uint64_t max, uint64_t *out);
+
 /* MOONKEEPER_<KEY>, or NULL. An empty one counts as none. key: "data_dir". */
 const char *cli_environment(const char *key);
 

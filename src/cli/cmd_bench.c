@@ -269,10 +269,9 @@ static int run(struct bench *b, unsigned base_port, const char *data_dir)
 
 static bool parse_count(const char *text, uint32_t max, uint32_t *out)
 {
-    char *end;
-    unsigned long value = text != NULL ? strtoul(text, &end, 10) : *out;
-    bool good = text == NULL || (*text >= '1' && *text <= '9' && *end == 0 && value <= max);
-    *out = good ? (uint32_t)value : *out;
+    uint64_t value = *out;
+    bool good = text == NULL || (cli_parse_number(text, max, &value) && value > 0);
+    *out = (uint32_t)value;
     return good;
 }
 

@@ -44,13 +44,6 @@ static void end_query(const struct cli *cli, struct buffer *params, const char *
     }
 }
 
-static bool parse_u64(const char *text, uint64_t *out)
-{
-    char *end;
-    *out = strtoull(text, &end, 10);
-    return *text >= '0' && *text <= '9' && *end == 0;
-}
-
 /* ---- get ------------------------------------------------------------------------------------ */
 
 static int kv_get(struct cli *cli, int argc, char **argv)
@@ -148,8 +141,8 @@ static int kv_put(struct cli *cli, int argc, char **argv)
     if (cli_parse(cli, argc, argv, &usage, &exit_code) < 0) {
         return exit_code;
     }
-    if (if_version != NULL && !parse_u64(if_version, &version)) {
-        return cli_misuse(cli, "--if-version is \"%s\"; it must be a number", if_version);
+    if (if_version != NULL && !cli_parse_number(if_version, UINT64_MAX, &version)) {
+        return cli_misuse(cli, "--if-version is \"%s\"; it must be a whole number", if_version);
     }
     begin(&params, "set", 2 + (if_version != NULL));
     add_text(&params, "key", argv[0]);
@@ -297,8 +290,8 @@ static int kv_list(struct cli *cli, int argc, char **argv)
     if (count < 0) {
         return exit_code;
     }
-    if (q.limit_text != NULL && !parse_u64(q.limit_text, &q.limit)) {
-        return cli_misuse(cli, "--limit is \"%s\"; it must be a number", q.limit_text);
+    if (q.limit_text != NULL && !cli_parse_number(q.limit_text, UINT64_MAX, &q.limit)) {
+        return cli_misuse(cli, "--limit is \"%s\"; it must be a whole number", q.limit_text);
     }
     if (after != NULL && strlen(after) > KEY_MAX) {
         return cli_misuse(cli, "--after is longer than a key can be");

@@ -25,7 +25,7 @@ static int machines_load(struct cli *cli, int argc, char **argv)
         return exit_code;
     }
     struct buffer source = {0}, params = {0}, result = {0};
-    struct machine_info info;
+    struct machine_info info = {0};
     struct why why = {""}, reason = {""};
     enum err e = read_file(argv[0], MACHINE_SOURCE_BYTES_MAX, &source, &why);
     if (e == ERR_OK && (e = machines_check(buffer_bytes(&source), &info, &reason)) != ERR_OK) {

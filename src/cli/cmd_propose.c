@@ -27,6 +27,17 @@ static int begin_params(const struct cli *cli, int count, char **argv, struct bu
     return exit_code;
 }
 
+static int ask_and_print(const struct cli *cli, const char *method, struct bytes params)
+{
+    struct buffer result = {0};
+    int exit_code = client_request(cli, method, params, &result);
+    if (exit_code == EXIT_OK) {
+        exit_code = client_print(cli, buffer_bytes(&result));
+    }
+    buffer_close(&result);
+    return exit_code;
+}
+
 int cmd_propose(struct cli *cli, int argc, char **argv)
 {
     const char *fence = NULL, *id = NULL;
@@ -45,11 +56,16 @@ int cmd_propose(struct cli *cli, int argc, char **argv)
         .arguments_min = 2,
         .arguments_max = 3,
     };
-    struct buffer params = {0}, result = {0};
+    struct buffer params = {0};
     int exit_code;
     int count = cli_parse(cli, argc, argv, &usage, &exit_code);
     if (count < 0) {
         return exit_code;
+    }
+    uint64_t token = 0;
+    if (fence != NULL && !cli_parse_number(fence, UINT64_MAX, &token)) {
+        return cli_misuse(cli, "--fence is \"%s\"; it must be a fencing token, a whole number",
+                          fence);
     }
     exit_code = begin_params(cli, count, argv, &params);
     if (exit_code == EXIT_OK) {
@@ -58,19 +74,15 @@ int cmd_propose(struct cli *cli, int argc, char **argv)
         write_bool(&params, !no_forward);
         if (fence != NULL) {
             write_text(&params, "fence");
-            write_u64(&params, strtoull(fence, NULL, 10));
+            write_u64(&params, token);
         }
         if (id != NULL) {
             write_text(&params, "id");
             write_text(&params, id);
         }
-        exit_code = client_request(cli, "propose", buffer_bytes(&params), &result);
-    }
-    if (exit_code == EXIT_OK) {
-        exit_code = client_print(cli, buffer_bytes(&result));
+        exit_code = ask_and_print(cli, "propose", buffer_bytes(&params));
     }
     buffer_close(&params);
-    buffer_close(&result);
     return exit_code;
 }
 
@@ -88,7 +100,7 @@ int cmd_query(struct cli *cli, int argc, char **argv)
         .arguments_min = 2,
         .arguments_max = 3,
     };
-    struct buffer params = {0}, result = {0};
+    struct buffer params = {0};
     int exit_code;
     int count = cli_parse(cli, argc, argv, &usage, &exit_code);
     if (count < 0) {
@@ -101,12 +113,8 @@ int cmd_query(struct cli *cli, int argc, char **argv)
             write_text(&params, "read");
             write_text(&params, level);
         }
-        exit_code = client_request(cli, "query", buffer_bytes(&params), &result);
-    }
-    if (exit_code == EXIT_OK) {
-        exit_code = client_print(cli, buffer_bytes(&result));
+        exit_code = ask_and_print(cli, "query", buffer_bytes(&params));
     }
     buffer_close(&params);
-    buffer_close(&result);
     return exit_code;
 }

@@ -386,8 +386,9 @@ static enum err open_links(struct daemon *d, struct why *why)
     self->role = HANDSHAKE_NODE;
     self->cluster_id = node_cluster_id(d->config->cluster, &members);
     self->node_id = node_id(d->node);
-    strcpy(self->cluster, d->config->cluster); /* config_check() has seen to its length */
-    strcpy(self->node, d->config->id);
+    /* config_check() has seen to their lengths. */
+    snprintf(self->cluster, sizeof self->cluster, "%s", d->config->cluster);
+    snprintf(self->node, sizeof self->node, "%s", d->config->id);
     memcpy(self->storage_uuid, node_storage_uuid(d->node), sizeof self->storage_uuid);
     SHA2_CTX sha;
     SHA256Init(&sha);

@@ -201,7 +201,7 @@ static void ask_member(struct daemon_events *e, struct look *look, const char *i
     struct question *q = NEW(struct question);
     struct buffer params = {0};
     q->look = look;
-    strcpy(q->id, id);
+    snprintf(q->id, sizeof q->id, "%s", id);
     write_array(&params, 1);
     write_text(&params, id);
     node_call(e->node, bytes_of_string("status"), buffer_bytes(&params), on_status, q);
@@ -273,8 +273,10 @@ void daemon_events_close(struct daemon_events *e)
     if (e == NULL) {
         return;
     }
-    while (!LIST_EMPTY(&e->streams)) {
-        end_stream(LIST_FIRST(&e->streams));
+    struct stream *next;
+    for (struct stream *s = LIST_FIRST(&e->streams); s != NULL; s = next) {
+        next = LIST_NEXT(s, entry);
+        end_stream(s);
     }
     if (e->look != NULL) {
         e->look->events = NULL;

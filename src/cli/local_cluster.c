@@ -56,12 +56,12 @@ struct local_cluster {
 
 /* ---- flags ---------------------------------------------------------------------------------- */
 
-static bool parse_number(const char *text, unsigned long min, unsigned long max, unsigned *out)
+static bool parse_number(const char *text, unsigned min, unsigned max, unsigned *out)
 {
-    char *end;
-    unsigned long value = strtoul(text, &end, 10);
+    uint64_t value = 0;
+    bool good = cli_parse_number(text, max, &value) && value >= min;
     *out = (unsigned)value;
-    return *text >= '0' && *text <= '9' && *end == 0 && value >= min && value <= max;
+    return good;
 }
 
 bool local_cluster_parse_nodes(const char *text, unsigned *out)

@@ -70,7 +70,7 @@ enum err address_parse(const char *text, uint16_t default_port, struct address *
         return err_why(why, ERR_INVALID, "\"%.64s\" is not a host's name or number", text);
     }
     if (host_size == 0) {
-        strcpy(out->host, "127.0.0.1");
+        snprintf(out->host, sizeof out->host, "127.0.0.1");
     } else {
         memcpy(out->host, host, host_size);
     }
@@ -100,7 +100,8 @@ enum err address_of_path(const char *path, struct address *out, struct why *why)
 const char *address_text(const struct address *a, char out[ADDRESS_TEXT_MAX])
 {
     if (is_path(a)) {
-        return strcpy(out, a->host);
+        memcpy(out, a->host, strlen(a->host) + 1);
+        return out;
     }
     bool brackets = strchr(a->host, ':') != NULL;
     snprintf(out, ADDRESS_TEXT_MAX, brackets ? "[%s]:%u" : "%s:%u", a->host, a->port);
@@ -157,7 +158,7 @@ enum err address_resolve_numeric(const struct address *a, struct socket_address 
 {
     struct address number = *a;
     if (strcmp(a->host, "localhost") == 0) {
-        strcpy(number.host, "127.0.0.1");
+        snprintf(number.host, sizeof number.host, "127.0.0.1");
     }
     return look_up(&number, AI_NUMERICHOST, out) == 0 ? ERR_OK : ERR_NOT_FOUND;
 }
@@ -181,7 +182,7 @@ const char *socket_address_text(const struct socket_address *a, char out[ADDRESS
     char port[8] = "0";
     if (getnameinfo((const struct sockaddr *)&a->storage, a->size, text.host, sizeof text.host,
                     port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
-        strcpy(text.host, "?");
+        snprintf(text.host, sizeof text.host, "?");
     }
     text.port = (uint16_t)strtoul(port, NULL, 10);
     return address_text(&text, out);
@@ -220,17 +221,20 @@ static void fill_bound(int fd, const struct address *a, struct address *bound)
     if (is_path(a)) {
         return;
     }
-    struct sockaddr_storage s = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } s = {.v6 = {0}};
     socklen_t size = sizeof s;
-    if (getsockname(fd, (struct sockaddr *)&s, &size) == 0) {
-        bound->port = ntohs(s.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&s)->sin6_port
-                                                    : ((struct sockaddr_in *)&s)->sin_port);
+    if (getsockname(fd, &s.any, &size) == 0) {
+        bound->port = ntohs(s.any.sa_family == AF_INET6 ? s.v6.sin6_port : s.v4.sin_port);
     }
 }
 
 enum err address_listen(const struct address *a, int *fd, struct address *bound, struct why *why)
 {
-    struct socket_address where;
+    struct socket_address where = {0};
     enum err e = address_resolve(a, &where, why);
     if (e != ERR_OK) {
         return e;

@@ -134,7 +134,7 @@ bool http_query(const struct http_request *request, const char *key, char *out, 
     const char *value = evhttp_find_header(&pairs, key);
     bool fits = value != NULL && strlen(value) < capacity;
     if (fits) {
-        strcpy(out, value);
+        memcpy(out, value, strlen(value) + 1);
     }
     evhttp_clear_headers(&pairs);
     return fits;

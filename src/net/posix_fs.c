@@ -79,14 +79,13 @@ static enum err fs_read(struct fs_file *file, uint64_t offset, void *out, size_t
     return ERR_OK;
 }
 
-/* Drop the first size bytes of what vector describes; returns where it goes on. */
-static struct iovec *advance(struct iovec *vector, size_t size)
+/* Drop the first size bytes of what [vector, end) describes; returns where it goes on. */
+static struct iovec *advance(struct iovec *vector, const struct iovec *end, size_t size)
 {
-    while (size > 0 && size >= vector->iov_len) {
+    for (; vector < end && size >= vector->iov_len; vector++) {
         size -= vector->iov_len;
-        vector++;
     }
-    if (size > 0) {
+    if (vector < end) {
         vector->iov_base = (uint8_t *)vector->iov_base + size;
         vector->iov_len -= size;
     }
@@ -109,7 +108,7 @@ static enum err write_vector(int descriptor, uint64_t offset, struct iovec *vect
             return n < 0 ? err_from_errno(errno) : ERR_IO;
         }
         offset += (size_t)n;
-        vector = advance(vector, (size_t)n);
+        vector = advance(vector, end, (size_t)n);
     }
     return ERR_OK;
 }
@@ -172,7 +171,7 @@ static enum err fs_size(struct fs_file *file, uint64_t *out)
 static enum err extend_with_zeroes(struct fs_file *file, uint64_t size)
 {
     static const uint8_t zeroes[ZEROES_AT_ONCE];
-    uint64_t at;
+    uint64_t at = 0;
     enum err err = fs_size(file, &at);
     while (err == ERR_OK && at < size) {
         uint64_t part = size - at < sizeof zeroes ? size - at : sizeof zeroes;

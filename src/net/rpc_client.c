@@ -68,7 +68,7 @@ enum err rpc_client_open(const struct address *address, uint64_t timeout_us,
     c->fd = -1;
     address_text(address, c->address);
     uint64_t deadline_us = deadline_after(c, timeout_us);
-    struct socket_address to;
+    struct socket_address to = {0};
     enum err e = address_resolve(address, &to, why);
     if (e != ERR_OK) {
         goto fail;
@@ -262,7 +262,7 @@ enum err rpc_client_call(struct rpc_client *c, const char *method, struct bytes 
     if (e != ERR_OK) {
         return c->out.size < queued && e == ERR_UNREACHABLE ? ERR_OUTCOME_UNKNOWN : e;
     }
-    struct rpc_message m;
+    struct rpc_message m = {0};
     do {
         e = receive_until(c, deadline_us, &m, why);
         if (e != ERR_OK) {

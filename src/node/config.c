@@ -289,7 +289,7 @@ void config_membership(const struct config *c, struct membership *out)
         ASSERT(strlen(c->members[i].peer) <= MEMBER_ADDRESS_MAX);
         m->id = membership_id(c->members[i].id);
         m->voter = true;
-        strcpy(m->name, c->members[i].id);
-        strcpy(m->address, c->members[i].peer);
+        snprintf(m->name, sizeof m->name, "%s", c->members[i].id);
+        snprintf(m->address, sizeof m->address, "%s", c->members[i].peer);
     }
 }

@@ -57,9 +57,10 @@ void kv_history_free(struct kv_history *h)
         slice_close(&h->calls[i].value);
         slice_close(&h->calls[i].result);
     }
-    struct excluded *e, *next;
-    HASH_ITER (hh, h->excluded, e, next) {
-        HASH_DEL(h->excluded, e);
+    struct excluded *next, *e = h->excluded;
+    HASH_CLEAR(hh, h->excluded); /* the table; what was in it is still a list */
+    for (; e != NULL; e = next) {
+        next = e->hh.next;
         free(e);
     }
     free(h->calls);

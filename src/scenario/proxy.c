@@ -367,8 +367,9 @@ enum err proxy_open(struct loop *loop, const struct address *target,
 
 void proxy_reset(struct proxy *p)
 {
-    struct relay *r;
-    while ((r = TAILQ_FIRST(&p->relays)) != NULL) {
+    struct relay *next;
+    for (struct relay *r = TAILQ_FIRST(&p->relays); r != NULL; r = next) {
+        next = TAILQ_NEXT(r, entry);
         close_relay(r);
     }
 }

@@ -193,8 +193,10 @@ static void close_pieces(struct target_real *t)
     for (uint32_t i = 0; i < t->nodes; i++) {
         host_close(&t->hosts[i]);
     }
-    for (uint32_t i = 0; i < t->nodes * t->nodes; i++) {
-        proxy_close(t->proxies[i / t->nodes][i % t->nodes]);
+    for (uint32_t from = 0; from < t->nodes; from++) {
+        for (uint32_t to = 0; to < t->nodes; to++) {
+            proxy_close(t->proxies[from][to]);
+        }
     }
     for (size_t i = 0; i < t->events_count; i++) {
         slice_close(&t->events[i].fields);
@@ -265,11 +267,12 @@ static enum err open_proxies(struct target_real *t, uint64_t seed, struct why *w
     struct rng rng;
     rng_seed(&rng, seed);
     enum err e = ERR_OK;
-    for (uint32_t i = 0; i < t->nodes * t->nodes && e == ERR_OK; i++) {
-        uint32_t from = i / t->nodes, to = i % t->nodes;
-        if (from != to) {
-            e = proxy_open(t->stage->loop, &t->hosts[to].peer, &quality, rng_next(&rng), NULL,
-                           &t->proxies[from][to], why);
+    for (uint32_t from = 0; from < t->nodes; from++) {
+        for (uint32_t to = 0; to < t->nodes && e == ERR_OK; to++) {
+            if (from != to) {
+                e = proxy_open(t->stage->loop, &t->hosts[to].peer, &quality, rng_next(&rng), NULL,
+                               &t->proxies[from][to], why);
+            }
         }
     }
     return e;

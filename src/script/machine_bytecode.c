@@ -155,6 +155,9 @@ static void read_function(struct dump *d, const struct upvalues *outer, int nest
         return;
     }
     struct bytes code = bytes_of(take(d, instructions * 4), instructions * 4);
+    if (code.data == NULL) {
+        return;
+    }
     skip_constants(d);
     struct upvalues up = {.count = take_size(d)};
     if (up.count > UPVALUES_MAX) {

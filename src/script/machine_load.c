@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "script/machine_freeze.h"
 #include "script/machine_internal.h"
 #include "script/machine_source.h"
@@ -234,9 +235,10 @@ enum err machines_check(struct bytes source, struct machine_info *out, struct wh
     if (m == NULL) {
         return ERR_IO;
     }
-    struct machine *machine;
+    struct machine *machine = NULL;
     enum err e = machine_load(m, source, &machine, why);
     if (e == ERR_OK) {
+        ASSERT(machine != NULL);
         *out = machine->info;
         machine_unload(m, machine);
     }

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/assert.h"
+
 /* ---- compiling ----------------------------------------------------------------------------- */
 
 struct compiling {
@@ -263,14 +265,16 @@ static const uint8_t *match_greedy(struct matching *m, size_t i, const uint8_t *
     if (!meter_spend(m->meter, 1 + (uint64_t)(last - at) / 16)) {
         return NULL;
     }
-    const uint8_t *least = at + (item->repeat == '+' ? 1 : 0);
-    for (; last >= least; last--) {
+    size_t least = item->repeat == '+' ? 1 : 0;
+    if ((size_t)(last - at) < least) {
+        return NULL;
+    }
+    for (;; last--) {
         const uint8_t *end = match_items(m, i + 1, last);
-        if (end != NULL || m->meter->exhausted) {
+        if (end != NULL || m->meter->exhausted || last == at + least) {
             return end;
         }
     }
-    return NULL;
 }
 
 static const uint8_t *match_lazy(struct matching *m, size_t i, const uint8_t *at)
@@ -386,6 +390,7 @@ static const uint8_t *match_items(struct matching *m, size_t i, const uint8_t *a
 bool pattern_match_at(const struct pattern *p, struct bytes subject, const uint8_t *from,
                       struct meter *meter, struct pattern_match *out)
 {
+    ASSERT(from != NULL); /* an empty subject has a place, too: Lua's strings do */
     struct matching m = {
         .p = p,
         .begin = subject.data,

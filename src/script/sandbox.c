@@ -169,6 +169,17 @@ static void make_virtual(lua_State *L)
     }
 }
 
+/* [-1, +0] Make the table on top the global of that name, and what require(name) returns. */
+static void publish(lua_State *L, const char *name)
+{
+    lua_pushvalue(L, -1);
+    lua_setglobal(L, name);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, name);
+    lua_pop(L, 1);
+}
+
 static void open_os(lua_State *L, bool simulated)
 {
     static const char *const kept[] = {"time", "date", "clock", "getenv", "difftime", NULL};
@@ -187,12 +198,8 @@ static void open_os(lua_State *L, bool simulated)
     if (simulated) {
         make_virtual(L);
     }
-    lua_pushvalue(L, -1);
-    lua_setglobal(L, LUA_OSLIBNAME);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    lua_pushvalue(L, -2);
-    lua_setfield(L, -2, LUA_OSLIBNAME);
-    lua_pop(L, 3);
+    publish(L, LUA_OSLIBNAME);
+    lua_pop(L, 1);
 }
 
 static void open_io(lua_State *L)
@@ -217,12 +224,8 @@ static void open_debug(lua_State *L)
     lua_createtable(L, 0, 1);
     lua_getfield(L, -2, "traceback");
     lua_setfield(L, -2, "traceback");
-    lua_pushvalue(L, -1);
-    lua_setglobal(L, LUA_DBLIBNAME);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    lua_pushvalue(L, -2);
-    lua_setfield(L, -2, LUA_DBLIBNAME);
-    lua_pop(L, 3);
+    publish(L, LUA_DBLIBNAME);
+    lua_pop(L, 1);
 }
 
 /* ---- math --------------------------------------------------------------------------------------

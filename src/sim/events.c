@@ -44,14 +44,14 @@ void events_free(struct events *e)
 /* An event stays where its number says: all move. */
 static void grow(struct events *e)
 {
-    struct events larger = *e;
-    larger.capacity = e->capacity == 0 ? FIRST_CAPACITY : e->capacity * 2;
-    larger.ring = alloc_zeroed(larger.capacity, sizeof *larger.ring);
+    uint64_t capacity = e->capacity == 0 ? FIRST_CAPACITY : e->capacity * 2;
+    struct sim_event *ring = alloc_zeroed(capacity, sizeof *ring);
     for (uint64_t i = e->begin; i < e->end; i++) {
-        *at(&larger, i) = *at(e, i);
+        ring[i & (capacity - 1)] = *at(e, i);
     }
     free(e->ring);
-    *e = larger;
+    e->ring = ring;
+    e->capacity = capacity;
 }
 
 static void make_room(struct events *e)

@@ -180,7 +180,7 @@ static enum err parse_jepsen(struct parser *p, struct event *event)
         return malformed(p, "neither a line of Jepsen's log nor an EDN map");
     }
     p->at = dash + sizeof jepsen_prefix - 1;
-    struct bytes word;
+    struct bytes word = {0};
     enum err e = take_word(p, &word);
     if (e == ERR_OK) {
         e = read_process(p, word, event);
@@ -200,7 +200,7 @@ static enum err parse_jepsen(struct parser *p, struct event *event)
 /* Over the value of a field that is not ours (:time, :error ...), whatever it holds. */
 static enum err skip_form(struct parser *p)
 {
-    struct bytes ignored;
+    struct bytes ignored = {0};
     uint32_t depth = 0;
     do {
         enum err e = ERR_OK;
@@ -220,7 +220,7 @@ static enum err skip_form(struct parser *p)
 
 static enum err take_field(struct parser *p, struct event *event)
 {
-    struct bytes name, word;
+    struct bytes name = {0}, word = {0};
     enum err e = take_word(p, &name);
     if (e != ERR_OK) {
         return e;

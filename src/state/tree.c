@@ -84,12 +84,14 @@ static struct state_node *own(struct lifetime *l, struct state_node *node)
 
 static void own_path(struct tree *t, struct lifetime *l, struct tree_path *path)
 {
-    struct state_node **place = &t->root;
     for (size_t i = 0; i < path->depth; i++) {
         struct state_node *node = own(l, path->step[i].node);
         path->step[i].node = node;
-        *place = node;
-        place = node->level > 0 ? &node->children[path->step[i].at] : NULL;
+        if (i == 0) {
+            t->root = node;
+        } else {
+            path->step[i - 1].node->children[path->step[i - 1].at] = node;
+        }
     }
 }
 

@@ -6,6 +6,7 @@
  * rely on, and this node must not go on without it. A later batch tells: it was written only after
  * the earlier one had been synced. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -158,6 +159,7 @@ static enum err read_header(const struct wal *w, uint64_t sequence, struct segme
     const char *path = w->fs->v->path(w->fs->ctx);
     struct window v;
     const uint8_t *data = NULL;
+    *header = (struct segment_header){0};
     segment_name(sequence, name);
     enum err err = open_window(w, name, FS_READ, &v, why);
     if (err == ERR_OK && (err = window_look(&v, 0, SEGMENT_HEADER_BYTES, &data)) != ERR_OK) {
@@ -384,7 +386,7 @@ static void list_name(void *arg, const char *name)
         l->spares[l->spares_count++] = number;
         break;
     case NAME_UNKNOWN:
-        strncpy(l->unknown, name, sizeof l->unknown - 1);
+        snprintf(l->unknown, sizeof l->unknown, "%s", name);
         break;
     }
 }

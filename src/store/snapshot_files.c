@@ -142,10 +142,11 @@ void snapshots_init(struct store *s)
 
 void snapshots_close(struct store *s)
 {
-    struct snapshot_file *file;
+    struct snapshot_file *next;
     snapshot_save_close(s);
     snapshot_receive_close(s);
-    while ((file = LIST_FIRST(&s->snapshots.files)) != NULL) {
+    for (struct snapshot_file *file = LIST_FIRST(&s->snapshots.files); file != NULL; file = next) {
+        next = LIST_NEXT(file, link);
         snapshots_forget(file);
     }
     free(s->snapshots.removal.names);

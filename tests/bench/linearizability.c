@@ -17,87 +17,73 @@
 struct row {
     const char *name;
     const struct lin_model *model;
-    struct made_options options;
+    const struct made_options *options;
     bool spoil;
 };
 
+static const struct made_options kv = {
+    .clients = 50,
+    .operations = 3750,
+    .keys = 10,
+    .reads = 0.45,
+    .appends = 0.5,
+    .unknown = 0.02,
+    .failed = 0.02,
+    .late = 0.01,
+};
+
+static const struct made_options kv_one_key = {
+    .clients = 50,
+    .operations = 3750,
+    .keys = 1,
+    .reads = 0.45,
+    .appends = 0.55,
+    .unknown = 0.02,
+    .failed = 0.02,
+    .late = 0.01,
+};
+
+static const struct made_options written_once = {
+    .clients = 50,
+    .operations = 3750,
+    .keys = 1,
+    .reads = 0.5,
+    .unknown = 0.05,
+    .failed = 0.02,
+    .late = 0.01,
+};
+
+static const struct made_options few_values = {
+    .clients = 20,
+    .operations = 3750,
+    .keys = 1,
+    .values = 5,
+    .reads = 0.4,
+    .compares = 0.3,
+    .unknown = 0.05,
+    .failed = 0.02,
+    .late = 0.01,
+};
+
+static const struct made_options many_keys = {
+    .clients = 50,
+    .operations = 100000,
+    .keys = 100,
+    .reads = 0.6,
+    .appends = 0.05,
+    .unknown = 0.01,
+    .failed = 0.02,
+    .late = 0.01,
+};
+
 static const struct row rows[] = {
-    {"kv",
-     &lin_kv,
-     {.clients = 50,
-      .operations = 3750,
-      .keys = 10,
-      .reads = 0.45,
-      .appends = 0.5,
-      .unknown = 0.02,
-      .failed = 0.02,
-      .late = 0.01},
-     false},
-    {"kv_illegal",
-     &lin_kv,
-     {.clients = 50,
-      .operations = 3750,
-      .keys = 10,
-      .reads = 0.45,
-      .appends = 0.5,
-      .unknown = 0.02,
-      .failed = 0.02,
-      .late = 0.01},
-     true},
-    {"kv_one_key",
-     &lin_kv,
-     {.clients = 50,
-      .operations = 3750,
-      .keys = 1,
-      .reads = 0.45,
-      .appends = 0.55,
-      .unknown = 0.02,
-      .failed = 0.02,
-      .late = 0.01},
-     false},
-    {"register",
-     &lin_register,
-     {.clients = 50,
-      .operations = 3750,
-      .keys = 1,
-      .reads = 0.5,
-      .unknown = 0.05,
-      .failed = 0.02,
-      .late = 0.01},
-     false},
-    {"register_illegal",
-     &lin_register,
-     {.clients = 50,
-      .operations = 3750,
-      .keys = 1,
-      .reads = 0.5,
-      .unknown = 0.05,
-      .failed = 0.02,
-      .late = 0.01},
-     true},
-    {"register_few",
-     &lin_register,
-     {.clients = 20,
-      .operations = 3750,
-      .keys = 1,
-      .values = 5,
-      .reads = 0.4,
-      .compares = 0.3,
-      .unknown = 0.05,
-      .failed = 0.02,
-      .late = 0.01},
-     false},
-    {"long",
-     &lin_kv,
-     {.clients = 50,
-      .operations = 100000,
-      .keys = 100,
-      .reads = 0.6,
-      .appends = 0.05,
-      .unknown = 0.01,
-      .failed = 0.02,
-      .late = 0.01},
-     false},
+    {"kv", &lin_kv, &kv, false},
+    {"kv_illegal", &lin_kv, &kv, true},
+    {"kv_one_key", &lin_kv, &kv_one_key, false},
+    {"register", &lin_register, &written_once, false},
+    {"register_illegal", &lin_register, &written_once, true},
+    {"register_few", &lin_register, &few_values, false},
+    {"long", &lin_kv, &many_keys, false},
 };
 
 static double now(void)
@@ -123,7 +109,7 @@ static void run(const struct row *row, bool json, bool first)
 {
     static const char *const answers[] = {
         [LIN_LEGAL] = "legal", [LIN_ILLEGAL] = "illegal", [LIN_GAVE_UP] = "gave up"};
-    struct made_options options = row->options;
+    struct made_options options = *row->options;
     options.seed = 1;
     struct made_history made = made_history(&options);
     if (row->spoil) {

@@ -173,6 +173,23 @@ static void durations_have_units(void **state)
     }
 }
 
+static void numbers_are_whole_and_within_their_limit(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",    "-1",   "+1",  " 1", "1 ",
+                                      "12x", "0x10", "1.5", "x",  "18446744073709551616"};
+    uint64_t n = 7;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_false(cli_parse_number(bad[i], UINT64_MAX, &n));
+    }
+    assert_false(cli_parse_number("11", 10, &n));
+    assert_int_equal(n, 7);
+    assert_true(cli_parse_number("10", 10, &n));
+    assert_int_equal(n, 10);
+    assert_true(cli_parse_number("18446744073709551615", UINT64_MAX, &n));
+    assert_true(n == UINT64_MAX);
+}
+
 static const char *first_word(char **argv, int argc)
 {
     return cli_word_first(argc, argv);
@@ -249,6 +266,7 @@ int main(void)
         cmocka_unit_test(mistakes_are_told_in_one_sentence),
         cmocka_unit_test(help_lists_own_flags_first),
         cmocka_unit_test(durations_have_units),
+        cmocka_unit_test(numbers_are_whole_and_within_their_limit),
         cmocka_unit_test(the_word_comes_first_and_its_flags_follow),
         cmocka_unit_test(errors_are_told_to_people_and_to_machines),
         cmocka_unit_test(endpoints_that_make_no_sense_are_a_mistake),
