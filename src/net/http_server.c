@@ -14,6 +14,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/json_text.h"
 #include "net/wrong_port.h"
 
 /* When the connection goes, the request goes: from then on request is NULL, and the call only waits
@@ -194,26 +195,11 @@ void http_reply(struct http_call *call, int status, const char *content_type, st
     end_call(call);
 }
 
-static void add_json_text(struct buffer *out, const char *text)
-{
-    buffer_add_u8(out, '"');
-    for (const char *c = text; *c != 0; c++) {
-        if (*c == '"' || *c == '\\') {
-            buffer_add_format(out, "\\%c", *c);
-        } else if ((unsigned char)*c < 0x20) {
-            buffer_add_format(out, "\\u%04x", (unsigned)*c);
-        } else {
-            buffer_add_u8(out, (uint8_t)*c);
-        }
-    }
-    buffer_add_u8(out, '"');
-}
-
 void http_fail(struct http_call *call, int status, enum err e, const char *message)
 {
     struct buffer body = {0};
     buffer_add_format(&body, "{\"error\":{\"code\":\"%s\",\"message\":", err_name(e));
-    add_json_text(&body, message == NULL ? err_message(e) : message);
+    json_add_text(&body, bytes_of_string(message == NULL ? err_message(e) : message));
     buffer_add_format(&body, "}}\n");
     http_reply(call, status, "application/json", buffer_bytes(&body));
     buffer_close(&body);

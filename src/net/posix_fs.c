@@ -341,6 +341,27 @@ static enum err sync_parent(int directory)
     return sync_directory(directory, "..");
 }
 
+static struct posix_fs *posix_fs_new(int directory_take, const char *path)
+{
+    struct posix_fs *fs = NEW(struct posix_fs);
+    fs->port = (struct fs_port){.ctx = fs, .v = &vtable};
+    fs->directory = directory_take;
+    fs->path = alloc_string(path);
+    pthread_mutex_init(&fs->syncs_lock, NULL);
+    return fs;
+}
+
+enum err posix_fs_open_existing(const char *path, struct posix_fs **out, struct why *why)
+{
+    int directory;
+    enum err err = open_directory(AT_FDCWD, path, &directory);
+    if (err != ERR_OK) {
+        return err_why(why, err, "cannot open the data directory %s: %s", path, strerror(errno));
+    }
+    *out = posix_fs_new(directory, path);
+    return ERR_OK;
+}
+
 enum err posix_fs_open(const char *path, struct posix_fs **out, struct why *why)
 {
     bool made = mkdir(path, DIRECTORY_MODE) == 0;
@@ -348,25 +369,18 @@ enum err posix_fs_open(const char *path, struct posix_fs **out, struct why *why)
         return err_why(why, err_from_errno(errno), "cannot create the data directory %s: %s", path,
                        strerror(errno));
     }
-    int directory;
-    enum err err = open_directory(AT_FDCWD, path, &directory);
-    if (err != ERR_OK) {
-        return err_why(why, err, "cannot open the data directory %s: %s", path, strerror(errno));
-    }
+    struct posix_fs *fs;
+    enum err err = posix_fs_open_existing(path, &fs, why);
     /* Only for a new one: the parent of an old one may not be ours to read. */
-    if (made && (err = sync_parent(directory)) != ERR_OK) {
+    if (err == ERR_OK && made && (err = sync_parent(fs->directory)) != ERR_OK) {
         err_why(why, err, "cannot sync the parent of the data directory %s: %s", path,
                 strerror(errno));
-        close(directory);
-        return err;
+        posix_fs_close(fs);
     }
-    struct posix_fs *fs = NEW(struct posix_fs);
-    fs->port = (struct fs_port){.ctx = fs, .v = &vtable};
-    fs->directory = directory;
-    fs->path = alloc_string(path);
-    pthread_mutex_init(&fs->syncs_lock, NULL);
-    *out = fs;
-    return ERR_OK;
+    if (err == ERR_OK) {
+        *out = fs;
+    }
+    return err;
 }
 
 void posix_fs_close(struct posix_fs *fs)

@@ -13,6 +13,8 @@ struct posix_fs;
  * directory is made durable.
  * Errors: ERR_NOT_FOUND (its parent), ERR_IO, ERR_NO_SPACE; why names the path. */
 enum err posix_fs_open(const char *path, struct posix_fs **out, struct why *why);
+/* The same of a directory that is there. Errors: ERR_NOT_FOUND, ERR_IO. */
+enum err posix_fs_open_existing(const char *path, struct posix_fs **out, struct why *why);
 /* All files must be closed. Accepts NULL. */
 void posix_fs_close(struct posix_fs *fs);
 /* Lives as long as fs. */

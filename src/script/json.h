@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/json_text.h"
 
 enum {
     JSON_BYTES_MAX = 8 * 1024 * 1024,
@@ -35,8 +36,5 @@ struct json_style {
  * keys that are no strings, extensions) and style is not lenient; out is then as before. */
 enum err json_from_msgpack(struct bytes value, const struct json_style *style, struct buffer *out,
                            struct why *why);
-
-/* Append text as a JSON string. Bytes that are not UTF-8 become U+FFFD. */
-void json_add_text(struct buffer *out, struct bytes text);
 
 #endif

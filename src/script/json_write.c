@@ -41,45 +41,6 @@ static void new_line(struct writing *w)
     }
 }
 
-static void add_escaped(struct buffer *out, uint8_t c)
-{
-    static const char shorts[] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f',
-                                  ['\r'] = 'r', ['"'] = '"',  ['\\'] = '\\'};
-    if (c < sizeof shorts && shorts[c] != 0) {
-        buffer_add_u8(out, '\\');
-        buffer_add_u8(out, (uint8_t)shorts[c]);
-    } else {
-        buffer_add_format(out, "\\u%04x", c);
-    }
-}
-
-/* The length of the UTF-8 sequence at text, 0 if it is none. */
-static size_t sequence_size(struct bytes text)
-{
-    uint8_t first = text.data[0];
-    size_t size = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-    return size <= text.size && value_is_utf8(bytes_of(text.data, size)) ? size : 0;
-}
-
-void json_add_text(struct buffer *out, struct bytes text)
-{
-    bool valid = value_is_utf8(text);
-    buffer_add_u8(out, '"');
-    for (size_t i = 0; i < text.size;) {
-        uint8_t c = text.data[i];
-        size_t size = valid || c < 0x80 ? 1 : sequence_size(bytes_of(text.data + i, text.size - i));
-        if (c < 0x20 || c == '"' || c == '\\' || c == 0x7f) {
-            add_escaped(out, c);
-        } else if (size == 0) {
-            buffer_add_format(out, "\\ufffd");
-        } else {
-            buffer_add(out, text.data + i, size);
-        }
-        i += size > 0 ? size : 1;
-    }
-    buffer_add_u8(out, '"');
-}
-
 static void add_base64(struct buffer *out, struct bytes data)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -105,7 +66,7 @@ static enum err write_string(struct writing *w, bool is_key)
     if (w->reader.err != ERR_OK) {
         return malformed(w);
     }
-    bool valid = value_is_utf8(text);
+    bool valid = text_is_utf8(text);
     if (!valid && !w->lenient) {
         return refuse(w, "a string that is not UTF-8");
     }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/json_text.h"
 #include "wire/writer.h"
 
 /* Its address is the registry key of the metatable that marks arrays. */
@@ -83,58 +84,6 @@ int value_array(lua_State *L)
     }
     value_mark_array(L, 1);
     return 1;
-}
-
-/* How many bytes from at on are ASCII. */
-static size_t ascii_size(const uint8_t *at, const uint8_t *end)
-{
-    const uint8_t *start = at;
-    uint64_t eight[4];
-    while ((size_t)(end - at) >= sizeof eight) {
-        memcpy(eight, at, sizeof eight);
-        if (((eight[0] | eight[1] | eight[2] | eight[3]) & 0x8080808080808080u) != 0) {
-            break;
-        }
-        at += sizeof eight;
-    }
-    while ((size_t)(end - at) >= sizeof eight[0]) {
-        memcpy(eight, at, sizeof eight[0]);
-        if ((eight[0] & 0x8080808080808080u) != 0) {
-            break;
-        }
-        at += sizeof eight[0];
-    }
-    while (at < end && *at < 0x80) {
-        at++;
-    }
-    return (size_t)(at - start);
-}
-
-bool value_is_utf8(struct bytes text)
-{
-    const uint8_t *at = text.data;
-    const uint8_t *end = text.data + text.size;
-    while (at < end) {
-        at += ascii_size(at, end);
-        if (at == end) {
-            return true;
-        }
-        uint8_t lead = *at++;
-        /* The range of the second byte excludes overlong forms, surrogates and > U+10FFFF. */
-        int more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
-        uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-        uint8_t high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-        if (lead < 0xc2 || lead > 0xf4 || end - at < more || at[0] < low || at[0] > high) {
-            return false;
-        }
-        for (int i = 1; i < more; i++) {
-            if ((at[i] & 0xc0) != 0x80) {
-                return false;
-            }
-        }
-        at += more;
-    }
-    return true;
 }
 
 /* ---- keys ---------------------------------------------------------------------------------- */
@@ -225,7 +174,7 @@ bool value_key_read(struct reader *r, struct value_key *out)
 
 static void write_string(struct buffer *out, struct bytes text)
 {
-    if (value_is_utf8(text)) {
+    if (text_is_utf8(text)) {
         write_str(out, text);
     } else {
         write_bin(out, text);

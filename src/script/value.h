@@ -111,7 +111,4 @@ enum err value_read(lua_State *L, struct reader *r, const struct value_limits *l
  * close it earlier. [-0, +1, m] */
 struct buffer *value_buffer_push(lua_State *L);
 
-/* Are the bytes valid UTF-8 (no surrogates, shortest form)? */
-bool value_is_utf8(struct bytes text);
-
 #endif

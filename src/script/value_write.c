@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/json_text.h"
 #include "script/value.h"
 #include "wire/writer.h"
 
@@ -240,7 +241,7 @@ enum err value_write(struct value_writer *w, int index)
         return write_number(w, index);
     case LUA_TSTRING: {
         struct bytes string = bytes_of(text, size);
-        if (value_is_utf8(string)) {
+        if (text_is_utf8(string)) {
             write_str(w->out, string);
         } else {
             write_bin(w->out, string);

@@ -10,16 +10,7 @@
 
 #define FIRST_LINE "moonkeeper data directory, format "
 
-enum { FORMAT_VERSION = 1, NAME_BYTES = 64 };
-
-struct identity {
-    unsigned version;
-    uint64_t cluster_id;
-    uint64_t node_id;
-    char cluster_name[NAME_BYTES];
-    char node_name[NAME_BYTES];
-    uint8_t uuid[STORE_UUID_BYTES];
-};
+enum { FORMAT_VERSION = 1 };
 
 void uuid_format(const uint8_t uuid[STORE_UUID_BYTES], char out[UUID_TEXT_BYTES])
 {
@@ -50,14 +41,14 @@ bool uuid_parse(const char *text, uint8_t uuid[STORE_UUID_BYTES])
 }
 
 /* The name as far as it can stand between quotes in a line; the id if there is none. */
-static void printable(const char *name, uint64_t id, char out[NAME_BYTES])
+static void printable(const char *name, uint64_t id, char out[IDENTITY_NAME_BYTES])
 {
     if (name == NULL || name[0] == 0) {
-        snprintf(out, NAME_BYTES, "%" PRIx64, id);
+        snprintf(out, IDENTITY_NAME_BYTES, "%" PRIx64, id);
         return;
     }
     size_t i = 0;
-    for (; i + 1 < NAME_BYTES && name[i] != 0; i++) {
+    for (; i + 1 < IDENTITY_NAME_BYTES && name[i] != 0; i++) {
         out[i] = isprint((unsigned char)name[i]) && name[i] != '"' ? name[i] : '?';
     }
     out[i] = 0;
@@ -144,16 +135,14 @@ static enum err compare(const struct identity *found, const struct identity *exp
     return ERR_OK;
 }
 
-enum err identity_check(const struct store_options *options, uint8_t uuid[STORE_UUID_BYTES],
-                        struct why *why)
+enum err identity_read(const struct fs_port *fs, struct identity *out, struct why *why)
 {
-    const char *path = options->fs->v->path(options->fs->ctx);
-    struct identity found, expected;
+    const char *path = fs->v->path(fs->ctx);
     struct buffer text = {0};
-    enum err err = small_file_read(options->fs, "identity", &text, why);
+    enum err err = small_file_read(fs, "identity", &text, why);
     if (err == ERR_OK) {
         unsigned version;
-        bool known = parse(&text, &found);
+        bool known = parse(&text, out);
         if (sscanf(buffer_text(&text), FIRST_LINE "%u", &version) == 1 &&
             version != FORMAT_VERSION) {
             err = err_why(why, ERR_VERSION,
@@ -164,10 +153,18 @@ enum err identity_check(const struct store_options *options, uint8_t uuid[STORE_
         }
     }
     buffer_close(&text);
+    return err;
+}
+
+enum err identity_check(const struct store_options *options, uint8_t uuid[STORE_UUID_BYTES],
+                        struct why *why)
+{
+    struct identity found, expected;
+    enum err err = identity_read(options->fs, &found, why);
     if (err != ERR_OK) {
         return err;
     }
     from_options(options, &expected);
     memcpy(uuid, found.uuid, STORE_UUID_BYTES);
-    return compare(&found, &expected, path, why);
+    return compare(&found, &expected, options->fs->v->path(options->fs->ctx), why);
 }

@@ -324,7 +324,8 @@ static enum err check_first(const struct wal *w, struct why *why)
                    w->fs->v->path(w->fs->ctx), first, w->base.index + 1);
 }
 
-static enum err recover_last(struct wal *w, struct why *why)
+/* torn: see wal_examine(); NULL: the log is to be used. */
+static enum err recover_last(struct wal *w, struct wal_torn *torn, struct why *why)
 {
     struct wal_segment *s = wal_active(w);
     char name[SEGMENT_NAME_BYTES];
@@ -332,7 +333,7 @@ static enum err recover_last(struct wal *w, struct why *why)
     struct window v;
     struct scan scan;
     uint64_t later = 0, where = 0;
-    enum err err = open_window(w, name, FS_WRITE, &v, why);
+    enum err err = open_window(w, name, torn == NULL ? FS_WRITE : FS_READ, &v, why);
     if (err == ERR_OK) {
         err = scan_records(w, &v, v.file_bytes, &scan, why);
     }
@@ -350,6 +351,13 @@ static enum err recover_last(struct wal *w, struct why *why)
     }
     if (err == ERR_OK) {
         err = check_first(w, why);
+    }
+    if (err == ERR_OK && torn != NULL) {
+        torn->found = scan.in_batch || later > 0;
+        torn->sequence = s->header.sequence;
+        torn->offset = scan.at;
+        window_close(&v);
+        return ERR_OK;
     }
     if (err == ERR_OK && (scan.in_batch || later > 0)) {
         log_warn(w->log, "cut the torn end of the log", log_text("file", name),
@@ -415,7 +423,8 @@ static enum err list(const struct wal *w, struct listing *l, struct why *why)
     return ERR_OK;
 }
 
-static enum err recover_segments(struct wal *w, const struct listing *l, struct why *why)
+static enum err recover_segments(struct wal *w, const struct listing *l, struct wal_torn *torn,
+                                 struct why *why)
 {
     struct segment_header next;
     uint64_t next_bytes;
@@ -431,7 +440,7 @@ static enum err recover_segments(struct wal *w, const struct listing *l, struct 
         }
         add_segment(w, &header, next_bytes);
         if (i + 1 == l->segments_count) {
-            return recover_last(w, why);
+            return recover_last(w, torn, why);
         }
         err = read_header(w, l->segments[i + 1], &next, &next_bytes, why);
         if (err == ERR_OK && next.sequence == header.sequence + 1) {
@@ -441,16 +450,34 @@ static enum err recover_segments(struct wal *w, const struct listing *l, struct 
     return err;
 }
 
-enum err wal_recover(struct wal *w, struct why *why)
+static enum err list_segments(const struct wal *w, struct listing *l, struct why *why)
 {
-    struct listing l;
-    enum err err = list(w, &l, why);
-    if (err == ERR_OK && l.segments_count == 0) {
+    enum err err = list(w, l, why);
+    if (err == ERR_OK && l->segments_count == 0) {
         err = err_why(why, ERR_CORRUPT, "%s/wal has no log in it: put it back, or " REPLACE,
                       w->fs->v->path(w->fs->ctx));
     }
+    return err;
+}
+
+enum err wal_examine(struct wal *w, struct wal_torn *torn, struct why *why)
+{
+    struct listing l;
+    *torn = (struct wal_torn){0};
+    enum err err = list_segments(w, &l, why);
     if (err == ERR_OK) {
-        err = recover_segments(w, &l, why);
+        err = recover_segments(w, &l, torn, why);
+    }
+    listing_close(&l);
+    return err;
+}
+
+enum err wal_recover(struct wal *w, struct why *why)
+{
+    struct listing l;
+    enum err err = list_segments(w, &l, why);
+    if (err == ERR_OK) {
+        err = recover_segments(w, &l, NULL, why);
     }
     for (size_t i = 0; err == ERR_OK && i < l.spares_count; i++) {
         err = wal_adopt_spare(w, l.spares[i], why);

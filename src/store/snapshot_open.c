@@ -68,28 +68,6 @@ enum err snapshots_found(struct store *s, bool *found, struct why *why)
 
 /* ---- which one counts ----------------------------------------------------------------------- */
 
-/* Reads all of it. */
-static enum err verify(const struct store *s, struct store_pos last, struct store_snapshot *known,
-                       struct snapshot_reader *r, struct why *why)
-{
-    char name[SNAPSHOT_NAME_BYTES];
-    snapshot_name(last, name);
-    enum err err = snapshot_reader_open(r, s->options.fs, name, s->options.cluster_id, why);
-    if (err == ERR_OK && (r->header.last.index != last.index || r->header.last.term != last.term)) {
-        err = err_why(why, ERR_CORRUPT, "%s/%s is not the snapshot that its name says", r->path,
-                      name);
-    }
-    bool end = false;
-    while (err == ERR_OK && !end) {
-        struct bytes pairs;
-        err = snapshot_reader_next(r, &pairs, &end, why);
-    }
-    if (err == ERR_OK) {
-        snapshot_reader_describe(r, known);
-    }
-    return err;
-}
-
 /* The newest sound one. *sound: how many are up to and including that; those above are damaged and
  * can be spared. */
 static enum err choose(struct store *s, const struct listing *l, size_t *sound, struct why *why)
@@ -98,7 +76,8 @@ static enum err choose(struct store *s, const struct listing *l, size_t *sound, 
         struct snapshot_reader r;
         struct store_snapshot known;
         struct why reason = {{0}};
-        enum err err = verify(s, l->snapshots[*sound - 1], &known, &r, &reason);
+        enum err err = snapshot_reader_verify(&r, s->options.fs, l->snapshots[*sound - 1],
+                                              s->options.cluster_id, &known, &reason);
         if (err == ERR_OK) {
             struct snapshot_file *file = snapshots_add(s, &known);
             file->named = true;

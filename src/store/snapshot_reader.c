@@ -180,3 +180,25 @@ void snapshot_reader_describe(const struct snapshot_reader *r, struct store_snap
                                    .hash = r->header.hash,
                                    .about = bytes_of(r->about, r->header.about_bytes)};
 }
+
+enum err snapshot_reader_verify(struct snapshot_reader *r, const struct fs_port *fs,
+                                struct store_pos last, uint64_t cluster_id,
+                                struct store_snapshot *known, struct why *why)
+{
+    char name[SNAPSHOT_NAME_BYTES];
+    snapshot_name(last, name);
+    enum err err = snapshot_reader_open(r, fs, name, cluster_id, why);
+    if (err == ERR_OK && (r->header.last.index != last.index || r->header.last.term != last.term)) {
+        err = err_why(why, ERR_CORRUPT, "%s/%s is not the snapshot that its name says", r->path,
+                      name);
+    }
+    bool end = false;
+    while (err == ERR_OK && !end) {
+        struct bytes pairs;
+        err = snapshot_reader_next(r, &pairs, &end, why);
+    }
+    if (err == ERR_OK) {
+        snapshot_reader_describe(r, known);
+    }
+    return err;
+}

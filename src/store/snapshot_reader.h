@@ -34,6 +34,12 @@ void snapshot_reader_close(struct snapshot_reader *r);
 enum err snapshot_reader_next(struct snapshot_reader *r, struct bytes *pairs, bool *end,
                               struct why *why);
 
+/* Opens the snapshot of that name and reads all of it; known points into r, which is to be closed in
+ * any case. Errors: as the two above. */
+enum err snapshot_reader_verify(struct snapshot_reader *r, const struct fs_port *fs,
+                                struct store_pos last, uint64_t cluster_id,
+                                struct store_snapshot *known, struct why *why);
+
 /* What the header says. about points into r. */
 void snapshot_reader_describe(const struct snapshot_reader *r, struct store_snapshot *out);
 

@@ -140,6 +140,14 @@ enum err wal_create(struct wal *w, struct why *why);
 /* Finds out what the directory holds, cuts a torn end off, makes what is left durable.
  * Errors: ERR_CORRUPT, ERR_VERSION, ERR_IO, ERR_NO_SPACE, with why. */
 enum err wal_recover(struct wal *w, struct why *why);
+/* Only finds out, and changes nothing. With an error, w holds what was sound before the damage; the
+ * last segment's end_bytes is where that is. Errors: as wal_recover(). */
+struct wal_torn {
+    bool found; /* the last batch is torn, from here on: wal_recover() would cut it off */
+    uint64_t sequence;
+    uint64_t offset;
+};
+enum err wal_examine(struct wal *w, struct wal_torn *torn, struct why *why);
 /* For a directory without identity, whose first start was perhaps cut short: removes what such a
  * start leaves behind, or changes nothing and says that the log was *used. */
 enum err wal_discard_unused(struct wal *w, bool *used, struct why *why);

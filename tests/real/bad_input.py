@@ -240,7 +240,7 @@ class Words(unittest.TestCase):
 
     def test_every_verb_explains_itself(self):
         for verb in ("start", "dev", "demo", "status", "kv", "propose", "query", "members",
-                     "transfer", "hooks", "machines", "lint", "completion", "check-history", "version"):
+                     "transfer", "hooks", "log", "machines", "lint", "completion", "check-history", "version"):
             with self.subTest(verb):
                 done = moonkeeper(verb, "--help")
                 self.assertEqual(done.returncode, OK)

@@ -11,6 +11,7 @@
 #include <lualib.h>
 
 #include "base/rng.h"
+#include "base/json_text.h"
 #include "script/value.h"
 
 static int set_up(void **ctx)
@@ -216,10 +217,10 @@ static void utf8_is_told_from_other_bytes(void **ctx)
                                           "\xe2\x82",
                                           "\xe2\x82\x61"};
     for (size_t i = 0; i < sizeof valid / sizeof *valid; i++) {
-        assert_true(value_is_utf8(bytes_of_string(valid[i])));
+        assert_true(text_is_utf8(bytes_of_string(valid[i])));
     }
     for (size_t i = 0; i < sizeof invalid / sizeof *invalid; i++) {
-        assert_false(value_is_utf8(bytes_of_string(invalid[i])));
+        assert_false(text_is_utf8(bytes_of_string(invalid[i])));
     }
 }
 
