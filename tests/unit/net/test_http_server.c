@@ -98,7 +98,7 @@ static void a_failure_is_json(void **state)
     (void)state;
     struct buffer in = {0};
     exchange("GET /fail HTTP/1.1\r\nHost: x\r\n\r\n",
-             "{\"error\":{\"code\":\"not_leader\",\"message\":\"no \\\"leader\\\"\\u000a\"}}", &in);
+             "{\"error\":{\"code\":\"not_leader\",\"message\":\"no \\\"leader\\\"\\n\"}}", &in);
     assert_non_null(strstr(buffer_text(&in), "HTTP/1.1 503"));
     buffer_close(&in);
 }
