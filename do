@@ -10,7 +10,7 @@ Usage: ./do VERB
   build            build/moonkeeper, the release binary
   demo [--for 10s] build it, and see an election, commands, and the death of a leader
   test [REGEX]     build and run all tests (or those whose names match)
-  lint             formatting, clang-tidy, luacheck, the order of the folders
+  lint             formatting, clang-tidy, luacheck, shellcheck, the order of the folders
   bench [--json]   compare with etcd on this machine
   bench NAME [...] one of the benchmarks in tests/bench/, e.g. elections, simulator
   swarm [--seeds N]  random clusters in simulation, under all kinds of faults
@@ -59,7 +59,11 @@ need() {
     $root apt-get update -q >&2 || say "apt-get update failed; trying with what is known"
     # shellcheck disable=SC2086 # a list of words
     $root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
-        $missing >&2
+        $missing >&2 || {
+        say "apt-get could not install:$missing"
+        say "./do $verb needs them: install them in another way, or see above what apt-get lacks"
+        exit 1
+    }
 }
 
 # ---- building -----------------------------------------------------------------------------------

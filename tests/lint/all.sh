@@ -37,14 +37,31 @@ lua() {
         xargs -0 -r luacheck --quiet
 }
 
+# What runs in a node, with what a node has: the same check that users are told of.
+lua_in_nodes() {
+    luacheck --quiet --config lua/moonkeeper.luacheckrc scripts tests/scenarios/scripts
+}
+
+# Every program compiles; nothing is written beside it.
+python() {
+    { find tests -name '*.py' -print0 && git grep -lz '^#!.*python3' -- tests; } | xargs -0 python3 -c '
+import sys
+for path in sys.argv[1:]:
+    with open(path, "rb") as source:
+        compile(source.read(), path, "exec", dont_inherit=True)
+'
+}
+
 shell() {
-    find .ci tests -type f \( -name '*.sh' -o -name run \) -print0 | xargs -0 shellcheck ./do
+    git grep -lzE '^#!/bin/(ba)?sh' -- do .ci tests | xargs -0 shellcheck
 }
 
 check format format
 check layers tests/lint/layers.sh
 check forbidden tests/lint/forbidden.sh
 check luacheck lua
+check luacheck-node lua_in_nodes
+check python python
 check shellcheck shell
 check clang-tidy tidy
 
