@@ -53,7 +53,7 @@ for path in sys.argv[1:]:
 }
 
 shell() {
-    git grep -lzE '^#!/bin/(ba)?sh' -- do .ci tests | xargs -0 shellcheck
+    git grep -lzE '^#!/bin/(ba)?sh' -- ./do .ci tests | xargs -0 shellcheck
 }
 
 check format format
