@@ -114,40 +114,6 @@ t.describe("two nodes", function()
     end, BOTH)
 end)
 
-t.describe("the end of an election", function()
-  local function told_once(c, nodes, since_ms)
-    local leader = c:wait_leader()
-    local function told() return c:events { name = "leader_elected", since_ms = since_ms } end
-    c:run_until(function() return #told() >= #nodes end, 3000, "every node is told")
-    c:run_for(1000)
-    local heard = {}
-    for _, event in ipairs(told()) do
-      t.eq(heard[event.node], nil)
-      heard[event.node] = true
-      t.eq(event.leader_id, tostring(leader))
-      t.eq(event.term, leader:term())
-      t.eq(event.is_self, event.node == leader.id)
-    end
-    for _, node in ipairs(nodes) do t.ok(heard[node.id]) end
-    return leader
-  end
-
-  for _, n in ipairs { 3, 5 } do
-    t.it(("is told to each of %d nodes once, with one leader and term"):format(n), function(mode)
-      local c <close> = t.cluster { n = n, mode = mode }
-      c:start()
-      local first = told_once(c, c:nodes(), 0)
-      local mark = c:now_ms()
-      c:crash(first.id)
-      local others = {}
-      for _, node in ipairs(c:nodes()) do
-        if node.id ~= first.id then others[#others + 1] = node end
-      end
-      told_once(c, others, mark)
-    end, BOTH)
-  end
-end)
-
 t.describe("three nodes", function()
   local function three(mode)
     local c = t.cluster { n = 3, mode = mode }
