@@ -127,11 +127,23 @@ uint64_t node_now(const struct node *n)
     return clock_now_us(n->ports.clock);
 }
 
+/* Within one leadership the log's time runs as the leader's monotonic clock does: a wall clock that
+ * is set meanwhile is followed by the next leader, so that what machines measure between two
+ * entries of a term did pass. */
 int64_t node_entry_time(struct node *n)
 {
-    int64_t now = clock_wall_ms(n->ports.clock);
-    if (now > n->log_time_ms) {
-        n->log_time_ms = now;
+    struct log_clock *c = &n->log_clock;
+    if (c->term != raft_current_term(n->raft)) {
+        int64_t wall_ms = clock_wall_ms(n->ports.clock);
+        *c = (struct log_clock){
+            .term = raft_current_term(n->raft),
+            .began_us = node_now(n),
+            .began_ms = wall_ms > n->log_time_ms ? wall_ms : n->log_time_ms,
+        };
+    }
+    int64_t now_ms = c->began_ms + (int64_t)((node_now(n) - c->began_us) / 1000);
+    if (now_ms > n->log_time_ms) {
+        n->log_time_ms = now_ms;
     }
     return n->log_time_ms;
 }
@@ -344,6 +356,7 @@ uint64_t node_deadline(const struct node *n)
     at = earliest(at, stop_deadline(n));
     at = earliest(at, change_deadline(n));
     at = earliest(at, feed_deadline(n));
+    at = earliest(at, wakes_deadline(n));
     at = earliest(at, snapshot_take_deadline(n));
     at = earliest(at, snapshot_send_deadline(n));
     if (!store_accepts_entries(n->store)) {
@@ -365,6 +378,7 @@ void node_tick(struct node *n)
     stop_tick(n, now);
     change_tick(n, now);
     feed_tick(n, now);
+    wakes_tick(n, now);
     snapshot_take_tick(n, now);
     snapshot_send_tick(n, now);
     if (!store_accepts_entries(n->store) && now >= n->polled_us + STORE_POLL_US) {
@@ -458,6 +472,7 @@ void node_round_end(struct node *n)
     reads_round(n);
     bool more = snapshot_install_slice(n);
     more |= apply_slice(n);
+    wakes_round(n);
     more |= reads_serve(n);
     more |= state_reclaim(n->state, RECLAIM_PIECES);
     feed_pump(n);

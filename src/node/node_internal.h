@@ -256,6 +256,31 @@ struct change {
     uint64_t deadline_us;
 };
 
+/* ---- wakes.c ---- */
+
+/* When machines want to be woken; kept by the leader, from what they said last. */
+struct wake {
+    char machine[MACHINE_NAME_BYTES_MAX + 1];
+    uint64_t due_us;
+};
+
+struct wakes {
+    struct wake *list;
+    size_t count, capacity;
+    raft_term term;       /* the leadership in which they were asked */
+    raft_index asked_at;  /* last_applied then */
+    uint64_t earliest_us; /* UINT64_MAX: none */
+};
+
+/* ---- node.c ---- */
+
+/* The time of entries in one leadership of ours. */
+struct log_clock {
+    raft_term term;
+    uint64_t began_us; /* the node's clock */
+    int64_t began_ms;  /* the log's */
+};
+
 /* ---- feed.c ---- */
 
 struct feed {
@@ -348,6 +373,7 @@ struct node {
     struct news news;
     struct transfer transfer;
     struct change change;
+    struct wakes wakes;
     struct stop stop;
     struct silence silence;
     struct snapshot_take snapshot_take;
@@ -357,6 +383,7 @@ struct node {
     raft_index commit_index;
     raft_index compacted_index; /* the log begins after it */
     int64_t log_time_ms;        /* time of the last entry in the log */
+    struct log_clock log_clock; /* of our leadership */
     uint64_t started_us;
     raft_term leader_term; /* term and leader that the rest of the node has been told of */
     raft_id leader;
@@ -570,6 +597,13 @@ void change_applied(struct node *n, struct raft_pos pos);
 void change_tick(struct node *n, uint64_t now_us);
 uint64_t change_deadline(const struct node *n);
 void change_close(struct node *n);
+
+/* wakes.c */
+void wakes_init(struct node *n);
+void wakes_close(struct node *n);
+void wakes_round(struct node *n);
+void wakes_tick(struct node *n, uint64_t now_us);
+uint64_t wakes_deadline(const struct node *n);
 
 /* stop.c */
 void transfer_begin(struct node *n, raft_id target, uint64_t timeout_us, node_reply_fn reply,

@@ -231,6 +231,7 @@ enum err node_open(const struct node_options *options, const struct node_ports *
     members_init(n, &options->members);
     sender_init(&n->sender);
     proposals_init(n);
+    wakes_init(n);
     reads_init(n);
     relay_init(n);
     snapshot_take_init(n);
@@ -284,6 +285,7 @@ void node_free(struct node *n)
     n->stop.stage = STOP_DONE; /* whoever calls from inside an answer is refused */
     stop_close(n);
     change_close(n);
+    wakes_close(n);
     proposals_close(n);
     reads_close(n);
     relay_close(n);

@@ -312,7 +312,9 @@ static void serve_query(struct node *n, struct pending_read *x)
         .machine = read_str_or_bin(&r, MACHINE_NAME_BYTES_MAX),
         .name = read_str_or_bin(&r, SIZE_MAX),
         .args = read_raw(&r),
-        .at = {.index = n->apply.last_applied, .time_ms = n->apply.time_ms},
+        .at = {.index = n->apply.last_applied,
+               .term = raft_term_at(n->raft, n->apply.last_applied),
+               .time_ms = n->apply.time_ms},
     };
     struct why why = {""};
     buffer_clear(&n->apply.result);

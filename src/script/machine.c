@@ -186,6 +186,51 @@ enum err machines_query(struct machines *m, const struct machine_query *query,
     return e;
 }
 
+struct waking {
+    struct machine *machine;
+    int meta_ref;
+    bool wanted;
+    int64_t in_ms;
+    struct why *why;
+};
+
+static enum err ask_wake(lua_State *L, void *ctx)
+{
+    struct waking *w = ctx;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, w->machine->wake_ref);
+    st_push(L, w->machine->st);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, w->meta_ref);
+    lua_call(L, 2, 1);
+    if (lua_isnil(L, -1)) {
+        return ERR_OK;
+    }
+    int is_integer;
+    w->in_ms = lua_tointegerx(L, -1, &is_integer);
+    if (!is_integer || lua_type(L, -1) != LUA_TNUMBER) {
+        return err_why(w->why, ERR_INVALID, "wake returns a time in ms or nil, not a %s",
+                       luaL_typename(L, -1));
+    }
+    w->wanted = true;
+    return ERR_OK;
+}
+
+bool machines_wake(struct machines *m, size_t i, const struct machine_at *now, int64_t *in_ms,
+                   struct why *why)
+{
+    why->text[0] = '\0';
+    if (m->list[i]->wake_ref == LUA_NOREF) {
+        return false;
+    }
+    m->run.at = *now;
+    m->run.fence = 0;
+    struct waking w = {.machine = m->list[i], .meta_ref = m->meta_ref, .why = why};
+    struct machine_call call = {.body = ask_wake, .ctx = &w, .why = why};
+    enum err e = machine_call(m, &call);
+    st_end(m->L, w.machine->st, false);
+    *in_ms = w.in_ms > 0 ? w.in_ms : 0;
+    return e == ERR_OK && w.wanted;
+}
+
 bool machines_list(const struct machines *m, size_t i, struct machine_info *out)
 {
     if (i >= m->count) {

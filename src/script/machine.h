@@ -124,6 +124,13 @@ struct machine_query {
 enum err machines_query(struct machines *m, const struct machine_query *query,
                         struct buffer *result, struct why *why);
 
+/* When the i-th installed machine (machines_list) wants its command "wake" proposed: what its
+ * function wake(st, meta) returns, in ms from now on; now is what an entry proposed now would bear.
+ * False if it has no such function or wants nothing; a function that fails or returns something
+ * else has the reason in why, else why is empty. st is read-only, nothing of the call stays. */
+bool machines_wake(struct machines *m, size_t i, const struct machine_at *now, int64_t *in_ms,
+                   struct why *why);
+
 /* The i-th installed machine, in order of names. False when there are no more. */
 bool machines_list(const struct machines *m, size_t i, struct machine_info *out);
 

@@ -19,6 +19,7 @@ struct machine {
     int query_ref;
     int init_ref; /* functions, or LUA_NOREF */
     int migrate_ref;
+    int wake_ref;
 };
 
 struct machines {

@@ -84,6 +84,7 @@ static const struct part {
     {"init", LUA_TFUNCTION, false},     {"apply", LUA_TTABLE, true},
     {"query", LUA_TTABLE, false},       {"migrate", LUA_TFUNCTION, false},
     {"snapshot", LUA_TFUNCTION, false}, {"restore", LUA_TFUNCTION, false},
+    {"wake", LUA_TFUNCTION, false},
 };
 enum { PARTS_COUNT = sizeof parts / sizeof *parts };
 
@@ -111,10 +112,10 @@ static enum err check_parts(lua_State *L, struct loading *l)
     while (lua_next(L, -2)) {
         lua_pop(L, 1);
         if (lua_type(L, -1) != LUA_TSTRING || part_named(lua_tostring(L, -1)) == NULL) {
-            return err_why(l->why, ERR_INVALID,
-                           "a machine has name, version, init, apply, query and migrate, but no %s",
-                           lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
-                                                          : luaL_typename(L, -1));
+            return err_why(
+                l->why, ERR_INVALID,
+                "a machine has name, version, init, apply, query, migrate and wake, but no %s",
+                lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1));
         }
     }
     return ERR_OK;
@@ -182,6 +183,7 @@ static enum err load(lua_State *L, void *ctx)
     struct machine *machine = l->machine;
     machine->init_ref = ref_part(L, "init");
     machine->migrate_ref = ref_part(L, "migrate");
+    machine->wake_ref = ref_part(L, "wake");
     machine->apply_ref = ref_part(L, "apply");
     machine->query_ref = ref_part(L, "query");
     return ERR_OK;
@@ -201,6 +203,7 @@ enum err machine_load(struct machines *m, struct bytes source, struct machine **
         l.machine = NEW(struct machine);
         l.machine->init_ref = LUA_NOREF;
         l.machine->migrate_ref = LUA_NOREF;
+        l.machine->wake_ref = LUA_NOREF;
         l.machine->apply_ref = LUA_NOREF;
         l.machine->query_ref = LUA_NOREF;
         struct machine_call call = {.body = load, .ctx = &l, .why = why};
@@ -222,6 +225,7 @@ void machine_unload(struct machines *m, struct machine *machine)
     }
     luaL_unref(m->L, LUA_REGISTRYINDEX, machine->init_ref);
     luaL_unref(m->L, LUA_REGISTRYINDEX, machine->migrate_ref);
+    luaL_unref(m->L, LUA_REGISTRYINDEX, machine->wake_ref);
     luaL_unref(m->L, LUA_REGISTRYINDEX, machine->apply_ref);
     luaL_unref(m->L, LUA_REGISTRYINDEX, machine->query_ref);
     st_free(machine->st);

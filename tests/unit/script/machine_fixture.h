@@ -26,8 +26,10 @@
 struct host {
     struct state *state;
     struct machines *machines;
-    uint64_t index; /* of the last entry */
-    lua_State *L;   /* for arguments, apart from the machines' */
+    uint64_t index;    /* of the last entry */
+    uint64_t term;     /* of the next one */
+    int64_t passed_ms; /* beyond the millisecond from entry to entry */
+    lua_State *L;      /* for arguments, apart from the machines' */
     struct buffer result;
     struct buffer shown;
     struct why why;
@@ -129,6 +131,7 @@ static inline lua_State *new_argument_state(void)
 static inline struct host *host_new_limited(uint64_t instructions_max, size_t memory_bytes_max)
 {
     struct host *h = NEW(struct host);
+    h->term = 1;
     h->state = state_new();
     struct machines_options options = {
         .state = h->state,
@@ -163,7 +166,10 @@ static inline struct machine_at next_entry(struct host *h)
 {
     h->index++;
     return (struct machine_at){
-        .index = h->index, .term = 1, .time_ms = 1000000 + (int64_t)h->index};
+        .index = h->index,
+        .term = h->term,
+        .time_ms = 1000000 + (int64_t)h->index + h->passed_ms,
+    };
 }
 
 static inline enum err install(struct host *h, const char *source)
@@ -220,7 +226,9 @@ static inline enum err query(struct host *h, const char *machine, const char *na
         .machine = bytes_of_string(machine),
         .name = bytes_of_string(name),
         .args = buffer_bytes(&args),
-        .at = {.index = h->index, .term = 1, .time_ms = 1000000},
+        .at = {.index = h->index,
+               .term = h->term,
+               .time_ms = 1000000 + (int64_t)h->index + h->passed_ms},
     };
     struct state_hash before = state_hash(h->state);
     buffer_clear(&h->result);
