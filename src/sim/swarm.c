@@ -34,7 +34,7 @@ static void draw_raft(struct rng *rng, struct raft_options *raft)
     raft->window_bytes = (uint32_t)PICK(rng, 2000, 64 << 10, 1 << 20);
     raft->append_entries_max = (uint32_t)PICK(rng, 1, 16, 256);
     raft->append_bytes_max = (uint32_t)PICK(rng, 1000, 256 << 10);
-    raft->uncommitted_bytes_max = (uint32_t)PICK(rng, 8000, 4 << 20);
+    raft->uncommitted_bytes_max = (uint32_t)PICK(rng, 32 << 10, 4 << 20); /* kv must fit */
     raft->prevote = rng_chance(rng, 0.75);
     raft->check_quorum = rng_chance(rng, 0.75);
     raft->lease = rng_chance(rng, 0.75);
