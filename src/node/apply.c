@@ -132,7 +132,7 @@ static enum session_verdict apply_command(struct node *n, struct raft_pos pos,
     return verdict;
 }
 
-static void remember_result(struct node *n, raft_index index)
+static void remember_result(struct node *n, raft_index index, enum err err, bool repeated)
 {
     if (n->scripts == NULL || !script_host_wants_commits(n->scripts)) {
         return;
@@ -143,15 +143,17 @@ static void remember_result(struct node *n, raft_index index)
     struct recent_result *slot = &n->apply.recent[index % RECENT_RESULTS];
     slice_close(&slot->result);
     slot->index = index;
+    slot->err = err;
+    slot->repeated = repeated;
     slot->result = slice_copy(buffer_bytes(&n->apply.result));
 }
 
-const struct slice *apply_recent_result(const struct node *n, raft_index index)
+const struct recent_result *apply_recent_result(const struct node *n, raft_index index)
 {
     if (n->apply.recent == NULL || n->apply.recent[index % RECENT_RESULTS].index != index) {
         return NULL;
     }
-    return &n->apply.recent[index % RECENT_RESULTS].result;
+    return &n->apply.recent[index % RECENT_RESULTS];
 }
 
 /* Whoever cannot apply must not lead either. */
@@ -202,7 +204,7 @@ static void apply_entry(struct node *n, struct raft_pos pos, const struct entry 
     n->apply.last_applied = pos.index;
     n->apply.time_ms = e->time_ms;
     n->snapshot_take.log_bytes += size_bytes;
-    remember_result(n, pos.index);
+    remember_result(n, pos.index, outcome.err, verdict == SESSION_DUPLICATE);
     if (n->options.observer.applied != NULL) {
         n->options.observer.applied(n->options.observer.ctx, pos, e, outcome.err,
                                     verdict != SESSION_FRESH);

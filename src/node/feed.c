@@ -42,15 +42,19 @@ void feed_resume(struct node *n, raft_index from, uint64_t number)
 /* False when the scripts' queue is full. */
 static bool feed_one(struct node *n, raft_index index, raft_term term, struct slice body)
 {
-    const struct slice *result = apply_recent_result(n, index);
+    const struct recent_result *recent = apply_recent_result(n, index);
     struct script_commit commit = {
         .index = index,
         .term = term,
         .feed = n->feed.number,
         .entry = body,
-        .has_result = result != NULL,
-        .result = result != NULL ? *result : (struct slice){0},
     };
+    if (recent != NULL) {
+        commit.has_result = true;
+        commit.err = recent->err;
+        commit.repeated = recent->repeated;
+        commit.result = recent->result;
+    }
     return script_host_commit(n->scripts, &commit);
 }
 

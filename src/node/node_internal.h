@@ -205,6 +205,8 @@ struct relay {
 
 struct recent_result {
     raft_index index;
+    enum err err;
+    bool repeated; /* it had taken effect before */
     struct slice result;
 };
 
@@ -448,7 +450,7 @@ void apply_find_scope(struct node *n);
 /* This node must not apply any further, nor lead. */
 void apply_stop(struct node *n, enum err err, const char *message);
 /* NULL if it is no longer kept. */
-const struct slice *apply_recent_result(const struct node *n, raft_index index);
+const struct recent_result *apply_recent_result(const struct node *n, raft_index index);
 
 /* proposals.c */
 struct proposal {

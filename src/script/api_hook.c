@@ -133,7 +133,8 @@ static const char *check_event(lua_State *L, int index)
 
 static int add(lua_State *L, struct task *owner)
 {
-    static const char *const options[] = {"name", "priority", "once", "replay", "timeout_ms", NULL};
+    static const char *const options[] = {"name",       "priority",   "once", "replay",
+                                          "timeout_ms", "from_index", NULL};
     const char *event = check_event(L, 1);
     luaL_checktype(L, 2, LUA_TFUNCTION);
     check_options(L, 3, options);
@@ -147,6 +148,12 @@ static int add(lua_State *L, struct task *owner)
     };
     if (lua_istable(L, 3) && lua_getfield(L, 3, "priority") != LUA_TNIL) {
         spec.priority = luaL_checkinteger(L, -1);
+    }
+    if (lua_istable(L, 3) && lua_getfield(L, 3, "from_index") != LUA_TNIL) {
+        lua_Integer from = luaL_checkinteger(L, -1);
+        luaL_argcheck(L, from > 0 && strcmp(event, "commit") == 0, 3,
+                      "from_index is an index of the log, for commit hooks");
+        spec.from_index = (uint64_t)from;
     }
     luaL_argcheck(L, !spec.replay || event_state_slot(event) >= 0, 3,
                   "only state events can be replayed");

@@ -85,21 +85,37 @@ static void rewind_feed(struct script_host *host)
     ask(host, from, false);
 }
 
+/* Stand where next_index says: in the window, or the window moves. */
+static void take_place(struct script_host *host, struct hook *hook)
+{
+    struct feed *feed = &host->feed;
+    hook->place.at = feed->lo;
+    uint64_t first = feed->lo < feed->hi ? (*at(feed, feed->lo))->index : feed->last_index + 1;
+    if (hook->place.next_index < first) {
+        rewind_feed(host);
+    }
+}
+
 /* ---- who takes part ----------------------------------------------------------------------------
  */
 
-void feed_join(struct script_host *host, struct hook *hook)
+void feed_join(struct script_host *host, struct hook *hook, uint64_t from_index)
 {
     struct feed *feed = &host->feed;
-    hook->place = (struct feed_place){.at = feed->hi, .cursor = ++host->cursors};
+    hook->place =
+        (struct feed_place){.at = feed->hi, .next_index = from_index, .cursor = ++host->cursors};
     atomic_store_explicit(&feed->wanted, true, memory_order_relaxed);
     if (!feed->running) {
         if (feed->ring == NULL) {
             feed->ring = alloc_zeroed(feed->capacity, sizeof(struct commit_item *));
         }
         feed->running = true;
-        feed->last_index = 0;
-        ask(host, 0, false);
+        /* What is not applied yet can only be waited for: the feed begins with what comes. */
+        uint64_t from = from_index <= host->view.last_applied ? from_index : 0;
+        feed->last_index = from != 0 ? from - 1 : 0;
+        ask(host, from, false);
+    } else if (from_index != 0) {
+        take_place(host, hook);
     }
 }
 
@@ -126,14 +142,8 @@ void feed_park(struct script_host *host, struct hook *hook)
 
 void feed_unpark(struct script_host *host, struct hook *hook)
 {
-    struct feed *feed = &host->feed;
-    struct feed_place *place = &hook->place;
-    place->parked = false;
-    place->at = feed->lo;
-    uint64_t first = feed->lo < feed->hi ? (*at(feed, feed->lo))->index : feed->last_index + 1;
-    if (place->next_index < first) {
-        rewind_feed(host);
-    }
+    hook->place.parked = false;
+    take_place(host, hook);
 }
 
 /* ---- the window --------------------------------------------------------------------------------

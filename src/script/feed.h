@@ -36,8 +36,8 @@ struct feed {
 void feed_init(struct feed *feed, uint32_t commits_max);
 void feed_close(struct feed *feed);
 
-/* A commit hook begins here and now. */
-void feed_join(struct script_host *host, struct hook *hook);
+/* A commit hook begins, at from_index; 0: here and now. */
+void feed_join(struct script_host *host, struct hook *hook, uint64_t from_index);
 /* No longer takes part, for good or while it is off. */
 void feed_leave(struct script_host *host, struct hook *hook);
 /* Tripped, and back. */

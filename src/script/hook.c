@@ -225,7 +225,7 @@ struct hook *hook_add(lua_State *L, const struct hook_spec *spec, enum hook_kind
     }
     insert_by_priority(app->host, hook);
     if (kind == HOOK_COMMIT) {
-        feed_join(app->host, hook);
+        feed_join(app->host, hook, spec->from_index);
     } else if (kind == HOOK_LEAD) {
         lead_consider(hook);
     }
@@ -264,7 +264,7 @@ void hook_enable(struct hook *hook, bool on)
         hook->state = HOOK_ON;
         hook->failures = 0;
         if (hook->kind == HOOK_COMMIT) {
-            was_off ? feed_join(host, hook) : feed_unpark(host, hook);
+            was_off ? feed_join(host, hook, 0) : feed_unpark(host, hook);
         } else if (hook->kind == HOOK_LEAD) {
             lead_consider(hook);
         }

@@ -32,6 +32,7 @@ struct hook_spec {
     lua_Integer priority;
     bool once;
     bool replay;
+    uint64_t from_index; /* commits: begin there; 0: with the next one */
     uint64_t timeout_us;
     struct task *owner; /* removed when this task ends; NULL: the app's */
 };

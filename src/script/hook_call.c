@@ -108,7 +108,7 @@ static void push_commit(lua_State *L, const struct script_host *host,
                         const struct commit_item *item)
 {
     struct entry entry;
-    lua_createtable(L, 0, 13);
+    lua_createtable(L, 0, 15);
     set_text(L, "name", "commit");
     set_u64(L, "seq", item->index);
     set_u64(L, "term", host->view.term);
@@ -130,9 +130,15 @@ static void push_commit(lua_State *L, const struct script_host *host,
     if (entry.kind == ENTRY_COMMAND) {
         set_command(L, &entry);
     }
-    if (item->has_result) {
-        push_value(L, slice_bytes(item->result));
-        lua_setfield(L, -2, "result");
+    if (!item->has_result) {
+        return;
+    }
+    push_value(L, slice_bytes(item->result));
+    lua_setfield(L, -2, "result");
+    lua_pushboolean(L, item->err == ERR_OK && !item->repeated);
+    lua_setfield(L, -2, "applied");
+    if (item->err != ERR_OK) {
+        set_text(L, "err", err_name(item->err));
     }
 }
 

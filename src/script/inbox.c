@@ -251,6 +251,8 @@ bool script_host_commit(struct script_host *host, const struct script_commit *co
         .term = commit->term,
         .entry = slice_ref(commit->entry),
         .has_result = commit->has_result,
+        .err = commit->err,
+        .repeated = commit->repeated,
         .result = commit->result.owner != NULL ? slice_ref(commit->result) : (struct slice){0},
     };
     STAILQ_INSERT_TAIL(&box->commits, item, link);

@@ -35,6 +35,8 @@ struct commit_item {
     uint64_t term;
     struct slice entry;
     bool has_result;
+    enum err err;
+    bool repeated;
     struct slice result;
     STAILQ_ENTRY(commit_item) link;
 };

@@ -181,7 +181,9 @@ struct script_commit {
     uint64_t term;
     uint64_t feed;       /* from the last "commit_resume" */
     struct slice entry;  /* the entry as logged, undecoded (wire/entry.h) */
-    bool has_result;     /* result is known (it is still in the recent ring) */
+    bool has_result;     /* what follows is known (it is still in the recent ring) */
+    enum err err;        /* a command that was refused */
+    bool repeated;       /* a command that had taken effect before, and not a second time */
     struct slice result; /* MessagePack */
 };
 
