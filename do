@@ -189,12 +189,12 @@ do_bench() {
 do_swarm() {
     # shellcheck disable=SC2086
     need $build_packages $test_packages
-    build_preset release -DMK_TESTS=ON
-    cmake --build build --parallel "$(jobs)" --target swarm >&2
+    build_preset release
+    cmake --build build --parallel "$(jobs)" --target moonkeeper >&2
     if [ $# -eq 0 ]; then
         set -- --seeds 1000
     fi
-    exec build/tests/swarm/swarm --jobs "$(jobs)" "$@"
+    exec build/moonkeeper test --swarm "$@"
 }
 
 do_mutate() {

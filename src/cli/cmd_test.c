@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/test_swarm.h"
 #include "scenario/jobs.h"
 #include "scenario/report.h"
 #include "scenario/suite.h"
@@ -15,6 +16,7 @@ struct test {
     struct cli *cli;
     const char *seed_text, *seeds_text, *jobs_text, *format_name;
     bool list;
+    bool swarm, twice, knobs; /* twice, knobs: of the swarm */
     uint64_t seed;
     enum format format;
     struct suite_options options;
@@ -174,6 +176,34 @@ static int load_and_run(struct test *t, int count, char **paths)
     return exit_code;
 }
 
+/* ---- the swarm ------------------------------------------------------------------------------- */
+
+static int run_swarm(struct test *t, int count)
+{
+    const struct suite_options *o = &t->options;
+    if (count > 0) {
+        return cli_misuse(t->cli, "--swarm takes no test files");
+    }
+    if (o->real || o->filter != NULL || t->list || t->format_name != NULL) {
+        return cli_misuse(t->cli, "--real, --filter, --list and --format are for test files; "
+                                  "with --swarm there are --seeds, --seed, --jobs, --trace, "
+                                  "--twice and --knobs");
+    }
+    if (o->trace != NULL && begin_trace(t) != EXIT_OK) {
+        return EXIT_USAGE;
+    }
+    uint64_t seeds = o->seed != NULL ? 1 : TEST_SWARM_SEEDS;
+    return test_swarm(t->cli,
+                      &(struct swarm_suite_options){
+                          .first_seed = o->seed != NULL ? *o->seed : 1,
+                          .seeds = o->seeds > 0 ? o->seeds : seeds,
+                          .jobs = o->jobs,
+                          .twice = t->twice,
+                          .trace = o->trace,
+                      },
+                      t->knobs);
+}
+
 int cmd_test(struct cli *cli, int argc, char **argv)
 {
     struct test t = {.cli = cli};
@@ -187,18 +217,25 @@ int cmd_test(struct cli *cli, int argc, char **argv)
         {"jobs", 'j', "N", "processes at a time; one for each processor if not given", &t.jobs_text,
          NULL},
         {"format", 0, "FORMAT", "tap or junit, for machines", &t.format_name, NULL},
+        {"swarm", 0, NULL, "random clusters instead of test files, under all kinds of faults", NULL,
+         &t.swarm},
+        {"twice", 0, NULL, "swarm: run each seed twice, and compare the traces", NULL, &t.twice},
+        {"knobs", 0, NULL, "swarm: print what the runs were made of", NULL, &t.knobs},
         {"list", 'l', NULL, "only say which tests there are", NULL, &t.list},
     };
     const struct usage usage = {
-        .synopsis = "test FILE|FOLDER... [--seed N] [--real]",
+        .synopsis = "test FILE|FOLDER... | --swarm  [--seed N] [--seeds N] [--real]",
         .about =
             "Run tests of clusters and scripts, written in Lua (tests/README.md). In simulation a\n"
             "run is a pure function of its seed; a failure shows the seed, what happened last,\n"
             "and the command that runs it again.\n\n"
+            "With --swarm each seed draws a cluster, a load and faults of all kinds; invariants "
+            "are\n"
+            "held after every event, and what the clients saw must be linearizable.\n\n"
             "Exit code: 0 all passed, 1 some failed, 2 a file does not load, or usage.",
         .flags = flags,
         .flags_count = sizeof flags / sizeof flags[0],
-        .arguments_min = 1,
+        .arguments_min = 0,
         .arguments_max = 1000,
     };
     int exit_code;
@@ -211,5 +248,14 @@ int cmd_test(struct cli *cli, int argc, char **argv)
                                     .real = t.options.real,
                                     .hashes = t.options.trace != NULL,
                                     .program = cli->program};
+    if (t.swarm) {
+        return run_swarm(&t, count);
+    }
+    if (count == 0) {
+        return cli_misuse(cli, "test wants a file or a folder, or --swarm");
+    }
+    if (t.twice || t.knobs) {
+        return cli_misuse(cli, "--twice and --knobs go with --swarm");
+    }
     return load_and_run(&t, count, argv);
 }

@@ -226,7 +226,11 @@ static void on_link_down(void *ctx, uint64_t peer)
 static enum err check_peer(void *ctx, const struct handshake *peer, struct why *why)
 {
     struct daemon *d = ctx;
-    enum err e = node_check_peer(d->node, peer->node_id, peer->storage_uuid);
+    enum err e = node_check_peer(d->node, &(struct node_peer){
+                                              .id = peer->node_id,
+                                              .storage_uuid = peer->storage_uuid,
+                                              .last = peer->last,
+                                          });
     if (e == ERR_NOT_FOUND) {
         return err_why(why, e, "node \"%s\" was removed from cluster \"%s\"", peer->node,
                        d->config->cluster);
@@ -240,6 +244,12 @@ static enum err check_peer(void *ctx, const struct handshake *peer, struct why *
                        peer->node);
     }
     return e;
+}
+
+static struct raft_pos last(void *ctx)
+{
+    const struct daemon *d = ctx;
+    return node_last(d->node);
 }
 
 static void on_refused(void *ctx, uint64_t peer, enum err verdict)
@@ -401,6 +411,7 @@ static enum err open_links(struct daemon *d, struct why *why)
         .on_up = on_link_up,
         .on_down = on_link_down,
         .check_peer = check_peer,
+        .last = last,
         .on_refused = on_refused,
         .on_certificate = on_certificate,
     };

@@ -124,6 +124,7 @@ static void open_links(struct guardian *g)
     snprintf(options.self.cluster, sizeof options.self.cluster, "%.*s", HANDSHAKE_NAME_MAX,
              page->cluster);
     snprintf(options.self.node, sizeof options.self.node, "%.*s", HANDSHAKE_NAME_MAX, page->node);
+    options.self.last = HANDSHAKE_ANY;
     memcpy(options.self.storage_uuid, page->storage_uuid, sizeof options.self.storage_uuid);
     memcpy(&options.seed, g->incarnation, sizeof options.seed);
     g->links = guardian_links_new(&options, g->options->log);

@@ -79,7 +79,7 @@ static void write_queue(struct link_in *i)
 
 static void answer(struct link_in *i, enum err verdict, const struct why *why)
 {
-    struct handshake_answer a = {.verdict = verdict, .self = i->links->options.self};
+    struct handshake_answer a = {.verdict = verdict, .self = *links_self(i->links)};
     memcpy(a.sentence, why->text, strnlen(why->text, HANDSHAKE_SENTENCE_MAX));
     struct buffer encoded = {0};
     handshake_answer_encode(&a, &encoded);

@@ -224,7 +224,7 @@ static void greet(struct link_out *o)
         return;
     }
     struct buffer hello = {0};
-    handshake_encode(&o->links->options.self, &hello);
+    handshake_encode(links_self(o->links), &hello);
     struct slice frame = slice_copy(buffer_bytes(&hello));
     buffer_close(&hello);
     frame_queue_push(&o->queue, frame);

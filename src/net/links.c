@@ -31,6 +31,14 @@ struct event *links_event(struct links *l, int fd, short what, event_callback_fn
     return event;
 }
 
+const struct handshake *links_self(struct links *l)
+{
+    if (l->callbacks.last != NULL) {
+        l->options.self.last = l->callbacks.last(l->callbacks.ctx);
+    }
+    return &l->options.self;
+}
+
 enum err links_judge(const struct links *l, const struct handshake *peer, struct why *why)
 {
     const struct handshake *self = &l->options.self;
@@ -89,7 +97,9 @@ static void review_ins(struct links *l)
     for (struct link_in *i = TAILQ_FIRST(&l->ins); i != NULL; i = next) {
         next = TAILQ_NEXT(i, entry);
         struct why why = {0};
-        if (i->greeted && links_judge(l, &i->peer, &why) != ERR_OK) {
+        struct handshake peer = i->peer;
+        peer.last = (struct raft_pos){0}; /* what it knew then it has to show anew */
+        if (i->greeted && links_judge(l, &peer, &why) != ERR_OK) {
             link_in_close(i);
         }
     }

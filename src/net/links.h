@@ -58,6 +58,8 @@ struct links_callbacks {
     /* The peer itself, with the identity that it should have, does not let us in: its verdict, at
      * every attempt. May be NULL. */
     void (*on_refused)(void *ctx, uint64_t peer, enum err verdict);
+    /* The end of this node's log, for a handshake (struct handshake.last). NULL: as in options. */
+    struct raft_pos (*last)(void *ctx);
     /* A guardian says that its node is dead. May be NULL. */
     void (*on_certificate)(void *ctx, uint64_t dead, const uint8_t revealed[16]);
 };

@@ -85,6 +85,9 @@ void link_in_free(struct link_in *i);
 
 /* ---- all of them ---- */
 
+/* What this node says of itself, as of now. */
+const struct handshake *links_self(struct links *l);
+
 struct links {
     struct loop *loop;
     struct clock_port clock;

@@ -128,6 +128,11 @@ const struct membership *members_committed(const struct node *n)
     return &n->members.stack[0].members;
 }
 
+raft_index members_committed_index(const struct node *n)
+{
+    return n->members.stack[0].index;
+}
+
 const char *members_name(const struct node *n, raft_id id)
 {
     const struct membership_member *m = membership_find(members_now(n), id);

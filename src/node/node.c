@@ -322,14 +322,24 @@ void node_refused(struct node *n, raft_id peer, enum err verdict)
     }
 }
 
-enum err node_check_peer(struct node *n, raft_id peer, const uint8_t storage_uuid[16])
+/* §5.4.1, with what we know to be committed in the place of a log. */
+static bool knows_more(const struct node *n, struct raft_pos last)
 {
-    if (membership_find(members_now(n), peer) == NULL) {
+    raft_index commit = raft_commit_index(n->raft);
+    raft_term term = raft_term_at(n->raft, commit);
+    return last.term > term || (last.term == term && last.index > commit);
+}
+
+enum err node_check_peer(struct node *n, const struct node_peer *peer)
+{
+    if (membership_find(members_now(n), peer->id) == NULL) {
         /* An id that we do not know may be of a later configuration than ours (thesis §4.1), or of
-         * a node that waits to be added. */
-        return membership_was_removed(members_committed(n), peer) ? ERR_NOT_FOUND : ERR_OK;
+         * a node that waits to be added. So may one that was removed and has come back. */
+        bool removed = membership_was_removed(members_committed(n), peer->id);
+        bool returned = knows_more(n, peer->last) || sender_is_returned(n, peer->id);
+        return removed && !returned ? ERR_NOT_FOUND : ERR_OK;
     }
-    return store_known_peer(n->store, peer, storage_uuid);
+    return store_known_peer(n->store, peer->id, peer->storage_uuid);
 }
 
 void node_campaign(struct node *n)
@@ -519,6 +529,12 @@ raft_index node_last_applied(const struct node *n)
 const struct membership *node_members(const struct node *n)
 {
     return members_now(n);
+}
+
+struct raft_pos node_last(const struct node *n)
+{
+    raft_index last = raft_last_index(n->raft);
+    return (struct raft_pos){.index = last, .term = raft_term_at(n->raft, last)};
 }
 
 const uint8_t *node_storage_uuid(const struct node *n)

@@ -135,8 +135,15 @@ void node_round_end(struct node *n);
 void node_receive(struct node *n, raft_id peer, const uint8_t incarnation[32], struct slice frame);
 void node_link_up(struct node *n, raft_id peer);
 void node_link_down(struct node *n, raft_id peer);
-/* Is this peer who we know under that id? Errors: WRONG_NODE (another storage UUID), NOT_FOUND. */
-enum err node_check_peer(struct node *n, raft_id peer, const uint8_t storage_uuid[16]);
+/* What a peer shows in a handshake. */
+struct node_peer {
+    raft_id id;
+    const uint8_t *storage_uuid; /* 16 bytes */
+    struct raft_pos last;        /* of its log; {0}: is it to be let in without a new word? */
+};
+/* Is this peer who we know under that id? Errors: WRONG_NODE (another storage UUID); NOT_FOUND (it
+ * was removed, and has seen nothing since that we have not). */
+enum err node_check_peer(struct node *n, const struct node_peer *peer);
 /* The peer does not let this node in. When a majority of the peers holds that it came back with
  * another storage (WRONG_NODE), the node ends (ports.stopped): it can never take part again. */
 void node_refused(struct node *n, raft_id peer, enum err verdict);
@@ -205,10 +212,20 @@ const char *node_name(const struct node *n);
 const struct raft *node_raft(const struct node *n);
 const struct state *node_state(const struct node *n);
 raft_index node_last_applied(const struct node *n);
+struct raft_pos node_last(const struct node *n); /* of its log */
 const struct membership *node_members(const struct node *n);
 const uint8_t *node_storage_uuid(const struct node *n);
 /* The term and body of an entry that is still in memory; false if it is not. Borrowed. */
 bool node_log_entry(const struct node *n, raft_index index, raft_term *term, struct bytes *body);
+/* What waits in memory: for the invariants of simulations. */
+struct node_load {
+    uint64_t pending, pending_bytes;     /* commands without an answer */
+    uint64_t forwarded, forwarded_bytes; /* of other nodes, for the next batch */
+    uint64_t reads, reads_bytes;
+    uint64_t held_appends; /* of the peer that has most, waiting for old entries */
+    uint64_t cache_bytes;  /* bodies of entries */
+};
+struct node_load node_load(const struct node *n);
 /* Where people reach the leader by HTTP; NULL if that, or the leader, is not known. */
 const char *node_leader_http_address(struct node *n);
 /* The status of conventions.md as a MessagePack map. */

@@ -19,6 +19,7 @@
  *     stop.c         planned stop and leadership transfer
  *     silence.c      how long a follower has been without a word from its leader
  *     status.c       what people see
+ *     load.c         how much waits in memory
  *     snapshot_*.c   taking, sending and installing snapshots: snapshots.h
  *     page.c         the page shared with the guardian */
 #ifndef MK_NODE_NODE_INTERNAL_H
@@ -64,6 +65,8 @@ enum { GUESTS_MAX = 4, OUTLETS_MAX = RAFT_MEMBERS_MAX + GUESTS_MAX };
  * older one, or it waits to be added. It is answered. */
 struct guest {
     raft_id id;
+    bool returned; /* it was removed, by our configuration of this index, but knows more */
+    raft_index config_index;
     char name[MEMBER_NAME_MAX + 1];
     char address[MEMBER_ADDRESS_MAX + 1];
 };
@@ -438,6 +441,8 @@ struct store_entry *sender_store_entries(struct node *n, raft_index lo, raft_ind
 void sender_follow_members(struct node *n);
 /* A node that is no member as far as we know says where it is. */
 void sender_welcome(struct node *n, const struct guest *guest);
+/* Is this one a guest that was removed, by our present configuration, and knows more? */
+bool sender_is_returned(const struct node *n, raft_id id);
 
 /* apply.c */
 void apply_close(struct node *n);
@@ -565,6 +570,7 @@ void members_truncate(struct node *n, raft_index from);
 void members_applied(struct node *n, raft_index index);
 /* The last that is known to be committed. */
 const struct membership *members_committed(const struct node *n);
+raft_index members_committed_index(const struct node *n);
 /* The name of a member, or "" */
 const char *members_name(const struct node *n, raft_id id);
 const char *members_address(const struct node *n, raft_id id);

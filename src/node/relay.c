@@ -87,7 +87,9 @@ static void learn_about(struct node *n, raft_id from, struct bytes params)
 {
     struct outlet *o;
     char client[sizeof o->client_address], http[sizeof o->http_address];
-    struct guest guest = {.id = from};
+    struct guest guest = {.id = from,
+                          .returned = membership_was_removed(members_committed(n), from),
+                          .config_index = members_committed_index(n)};
     struct reader r = reader_of(params);
     read_array_of(&r, 4);
     read_text(&r, client, sizeof client);

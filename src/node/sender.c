@@ -67,14 +67,14 @@ static void open_outlet(struct node *n, raft_id id)
     }
 }
 
-static const struct guest *find_guest(const struct sender *s, raft_id id)
+/* Its place among the guests; their number if it is none. */
+static uint32_t find_guest(const struct sender *s, raft_id id)
 {
-    for (uint32_t i = 0; i < s->guests_count; i++) {
-        if (s->guests[i].id == id) {
-            return &s->guests[i];
-        }
+    uint32_t at = 0;
+    while (at < s->guests_count && s->guests[at].id != id) {
+        at++;
     }
-    return NULL;
+    return at;
 }
 
 static void drop_guest(struct sender *s, uint32_t at)
@@ -83,14 +83,28 @@ static void drop_guest(struct sender *s, uint32_t at)
     memmove(s->guests + at, s->guests + at + 1, (s->guests_count - at) * sizeof *s->guests);
 }
 
-/* Who has become a member is a guest no more, nor who was removed. */
+/* Who is removed by our present configuration, and was let in by that one all the same. By another
+ * one it has to show anew what it knows. */
+static bool is_returned(const struct node *n, const struct guest *g)
+{
+    return g->returned && g->config_index == members_committed_index(n);
+}
+
+bool sender_is_returned(const struct node *n, raft_id id)
+{
+    uint32_t at = find_guest(&n->sender, id);
+    return at < n->sender.guests_count && is_returned(n, &n->sender.guests[at]);
+}
+
+/* Who has become a member is a guest no more, nor who was removed since it came. */
 static void review_guests(struct node *n)
 {
     for (uint32_t i = n->sender.guests_count; i-- > 0;) {
-        raft_id id = n->sender.guests[i].id;
+        const struct guest *g = &n->sender.guests[i];
+        raft_id id = g->id;
         if (membership_find(members_now(n), id) != NULL ||
             membership_find(members_committed(n), id) != NULL ||
-            membership_was_removed(members_committed(n), id)) {
+            (!is_returned(n, g) && membership_was_removed(members_committed(n), id))) {
             drop_guest(&n->sender, i);
         }
     }
@@ -99,12 +113,13 @@ static void review_guests(struct node *n)
 void sender_welcome(struct node *n, const struct guest *guest)
 {
     struct sender *s = &n->sender;
-    const struct guest *known = find_guest(s, guest->id);
-    if (known != NULL && strcmp(known->address, guest->address) == 0) {
+    uint32_t known = find_guest(s, guest->id);
+    if (known < s->guests_count && strcmp(s->guests[known].address, guest->address) == 0) {
+        s->guests[known] = *guest;
         return;
     }
-    if (known != NULL) {
-        drop_guest(s, (uint32_t)(known - s->guests));
+    if (known < s->guests_count) {
+        drop_guest(s, known);
     } else if (s->guests_count == GUESTS_MAX) {
         drop_guest(s, 0);
     }
@@ -146,7 +161,7 @@ void sender_follow_members(struct node *n)
     for (uint32_t i = n->sender.outlets_count; i-- > 0;) {
         struct outlet *o = n->sender.outlets[i];
         if (membership_find(members, o->id) != NULL || membership_find(before, o->id) != NULL ||
-            find_guest(&n->sender, o->id) != NULL) {
+            find_guest(&n->sender, o->id) < n->sender.guests_count) {
             continue;
         }
         snapshot_send_stop(n, o);

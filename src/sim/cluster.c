@@ -11,7 +11,13 @@
 #include "sim/linearizability.h"
 #include "wire/writer.h"
 
-enum { REPORT_LINES = 50, LOOK_EVERY_US = 1000, MS = 1000 };
+enum {
+    REPORT_LINES = 50,
+    LOOK_EVERY_US = 1000,
+    MS = 1000,
+    DEFAULT_PENDING_MAX = 65536, /* of struct node_options */
+    DEFAULT_CACHE_BYTES = 16 << 20,
+};
 
 struct cluster {
     struct cluster_options options;
@@ -116,6 +122,7 @@ static void make_host(struct cluster *c, uint32_t i, const struct membership *me
                 .raft = o->raft,
                 .segment_bytes = o->segment_bytes,
                 .cache_bytes_max = o->cache_bytes_max,
+                .pending_max = o->pending_max,
                 .snapshot = o->snapshot,
                 .kv_source = o->kv_source != NULL ? o->kv_source : (const char *)kv.data,
                 .kv_source_size = o->kv_source != NULL ? o->kv_source_size : kv.size,
@@ -140,6 +147,17 @@ static void make_host(struct cluster *c, uint32_t i, const struct membership *me
         .script_limits = o->script_limits,
     };
     c->hosts[i] = sim_process_new(c->world, c->net, &options, safety_watch(c->safety));
+}
+
+static struct safety_limits limits_of(const struct cluster_options *o)
+{
+    return (struct safety_limits){
+        .pending = o->pending_max != 0 ? o->pending_max : DEFAULT_PENDING_MAX,
+        .cache_bytes = o->cache_bytes_max != 0 ? o->cache_bytes_max : DEFAULT_CACHE_BYTES,
+        .uncommitted_bytes = o->raft.uncommitted_bytes_max,
+        .window_bytes = o->raft.window_bytes,
+        .append_bytes = o->raft.append_bytes_max,
+    };
 }
 
 struct cluster *cluster_new(const struct cluster_options *options)
@@ -167,6 +185,7 @@ struct cluster *cluster_new(const struct cluster_options *options)
                                .leases = options->leases,
                                .leader_work = options->leases && options->raft.lease,
                                .script_limits = options->script_limits,
+                               .limits = limits_of(options),
                                .promised = options->promised,
                                .ctx = options->promised_ctx,
                                .in_transfer = options->in_transfer,
@@ -371,6 +390,16 @@ void cluster_transfer(struct cluster *c, uint32_t host, uint32_t target)
     }
     write_u64(&params, c->options.raft.transfer_timeout_us / 1000 + 1);
     sim_process_call(c->hosts[host], bytes_of_string("transfer"), buffer_bytes(&params),
+                     ignore_reply, NULL);
+    buffer_close(&params);
+}
+
+void cluster_ask_snapshot(struct cluster *c, uint32_t host, uint64_t timeout_us)
+{
+    struct buffer params = {0};
+    write_array(&params, 1);
+    write_u64(&params, timeout_us / 1000 + 1);
+    sim_process_call(c->hosts[host], bytes_of_string("snapshot"), buffer_bytes(&params),
                      ignore_reply, NULL);
     buffer_close(&params);
 }

@@ -30,6 +30,7 @@ struct cluster_options {
     struct sim_disk_rule disk;
     uint64_t segment_bytes;
     uint64_t cache_bytes_max; /* 0: the node's default */
+    uint32_t pending_max;     /* likewise */
     struct node_snapshot_options snapshot;
     /* Scripts of every node, and their limits (0: the host's defaults). A script that cannot be
      * loaded is a violation. Borrowed for the life of the cluster. */
@@ -104,6 +105,8 @@ void cluster_isolate(struct cluster *c, uint32_t host);
 void cluster_heal(struct cluster *c);
 /* Ask a host for a leadership transfer to another; to CLUSTER_NOBODY: to whom it likes. */
 void cluster_transfer(struct cluster *c, uint32_t host, uint32_t target);
+/* Ask a host to take a snapshot, without waiting for the answer. */
+void cluster_ask_snapshot(struct cluster *c, uint32_t host, uint64_t timeout_us);
 /* Tell each line of the timeline as it happens, from now on; NULL: to nobody. */
 void cluster_set_live(struct cluster *c, void (*live)(void *ctx, const char *line), void *ctx);
 /* The last lines_max lines of the timeline. */

@@ -115,12 +115,14 @@ static void on_ended(void *ctx, uint32_t host, const struct node *n, enum sim_en
     ASSERT(s->hosts[host].node == n);
     s->hosts[host].node = NULL;
     s->hosts[host].role = RAFT_FOLLOWER;
+    s->stats.ends[how]++;
     timeline_note(s->timeline, at_host(s, host), "%s", sim_end_name(how));
 }
 
 static void on_refused(void *ctx, uint32_t host, enum err err, const char *why)
 {
     struct safety *s = ctx;
+    s->stats.refused[err]++;
     timeline_note(s->timeline, at_host(s, host), "refuses to start: %s", why);
     /* A disk that fails or is full may say so, and one that rots must; after a crash alone it must
      * open. */
@@ -163,6 +165,10 @@ static void on_stepped(void *ctx, uint32_t host, const struct raft_event *event,
     struct watched *h = &s->hosts[host];
     const struct raft *core = node_raft(h->node);
     s->stats.steps++;
+    s->stats.certificates += event->type == RAFT_EVENT_CERTIFICATE;
+    if (event->type == RAFT_EVENT_RECEIVE) {
+        s->stats.received[event->receive.message->type]++;
+    }
     timeline_step(s->timeline, at_host(s, host), event, effects, core);
     world_mix(s->world, (uint64_t)event->type << 32 | effects->messages_count,
               raft_current_term(core) << 32 ^ effects->commit_index);
@@ -342,6 +348,7 @@ static void on_handled(void *ctx, uint32_t host)
         return;
     }
     safety_log_handled(s, host);
+    safety_load_handled(s, host);
     check_progress(s, host);
     if (s->options.leases) {
         check_lease(s, host);

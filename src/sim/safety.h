@@ -22,6 +22,8 @@
  *                           but for gaps it was told of; no leader-only work of an older leadership
  *                           runs after that of a newer one began; what waits for scripts is bounded
  *
+ *     memory                what waits in a node for its peers, disk and clients is bounded
+ *
  * The first violation stops the world. */
 #ifndef MK_SIM_SAFETY_H
 #define MK_SIM_SAFETY_H
@@ -35,6 +37,12 @@
 
 struct safety;
 
+/* Of what a node keeps in memory: its options, with the defaults filled in. */
+struct safety_limits {
+    uint64_t pending;
+    uint64_t cache_bytes, uncommitted_bytes, window_bytes, append_bytes;
+};
+
 struct safety_options {
     uint32_t hosts;
     uint32_t voters;                /* the hosts that vote at first: a set of bits */
@@ -43,6 +51,7 @@ struct safety_options {
     bool leases;      /* clocks keep within the drift bound: leases exclude each other */
     bool leader_work; /* leases are on, so leader-only work excludes each other too */
     struct script_limits script_limits;
+    struct safety_limits limits;
     /* A vote or an acknowledgement has just left this host: a good moment for a fault. Not to be
      * acted on from inside. May be NULL. */
     void (*promised)(void *ctx, uint32_t host);
@@ -96,7 +105,15 @@ struct safety_stats {
     uint64_t installs;
     raft_term term_max;
     uint64_t commits_told; /* to hooks */
+    uint64_t gaps_told;
     uint64_t leader_slices;
+    uint64_t ends[SIM_ENDS];     /* of processes, by enum sim_end */
+    uint64_t refused[ERR_COUNT]; /* starts, by reason */
+    uint64_t received[RAFT_MESSAGE_COUNT];
+    uint64_t certificates;
+    uint64_t duplicates; /* commands that came again, and were known */
+    uint64_t configs;    /* committed */
+    uint64_t restored;   /* states that were compared with those of replaying */
 };
 const struct safety_stats *safety_stats(const struct safety *s);
 

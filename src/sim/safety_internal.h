@@ -3,7 +3,8 @@
  *     safety.c          the watch, roles, terms and votes, leases
  *     safety_log.c      what the logs hold, what is committed and applied
  *     safety_durable.c  what the disks hold, what was promised
- *     safety_scripts.c  what scripts are told, and when they work */
+ *     safety_scripts.c  what scripts are told, and when they work
+ *     safety_load.c     how much waits in memory */
 #ifndef MK_SIM_SAFETY_INTERNAL_H
 #define MK_SIM_SAFETY_INTERNAL_H
 
@@ -119,6 +120,9 @@ uint64_t safety_log_hash(const struct safety *s, uint32_t host, raft_index index
 /* safety_scripts.c */
 void safety_scripts_watch(struct sim_watch *watch);
 void safety_scripts_started(struct safety *s, uint32_t host);
+
+/* safety_load.c */
+void safety_load_handled(struct safety *s, uint32_t host);
 
 /* safety_durable.c */
 void safety_durable_started(struct safety *s, uint32_t host);

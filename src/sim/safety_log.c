@@ -301,6 +301,7 @@ void safety_log_restored(struct safety *s, uint32_t host, raft_index last)
     if (last == 0 || s->failed) {
         return;
     }
+    s->stats.restored++;
     if (last > s->committed_count || s->committed[last].state_hash != state_hash_of(s, host)) {
         safety_fail(s, host, "a snapshot restores what replaying gives",
                     "its state at %llu is not that of the nodes that came there by applying",
@@ -326,6 +327,8 @@ void safety_log_applied(struct safety *s, uint32_t host, struct raft_pos pos,
     if (c->applied_hash == 0) {
         c->applied_hash = hash;
         c->state_hash = state_hash_of(s, host);
+        s->stats.configs += entry->kind == ENTRY_CONFIG;
+        s->stats.duplicates += duplicate;
     } else if (c->applied_hash != hash) {
         safety_fail(s, host, "state machine safety",
                     "entry %llu (term %llu), its outcome (%s%s) or the state after it differs from "

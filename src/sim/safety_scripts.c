@@ -78,8 +78,9 @@ static void on_commit_told(void *ctx, uint32_t host, uint64_t cursor, uint64_t i
     told->last = index;
 }
 
-static void take_gap(struct watched *h, struct bytes fields)
+static void take_gap(struct safety *s, uint32_t host, struct bytes fields)
 {
+    struct watched *h = &s->hosts[host];
     struct told_gap gap = {0};
     struct reader r = reader_of(fields);
     uint32_t count = read_map(&r);
@@ -93,6 +94,7 @@ static void take_gap(struct watched *h, struct bytes fields)
         h->gaps = alloc_resize(h->gaps, h->gaps_capacity, sizeof *h->gaps);
     }
     h->gaps[h->gaps_count++] = gap;
+    s->stats.gaps_told++;
 }
 
 static void on_event(void *ctx, uint32_t host, const char *name, raft_term term,
@@ -101,7 +103,7 @@ static void on_event(void *ctx, uint32_t host, const char *name, raft_term term,
     struct safety *s = ctx;
     (void)term;
     if (strcmp(name, "gap") == 0) {
-        take_gap(&s->hosts[host], fields);
+        take_gap(s, host, fields);
     }
 }
 

@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME_MAX_BYTES = 128 };
-
 enum sim_disk_kind sim_disk_kind_by_name(const char *name)
 {
     static const char *const names[] = {
@@ -25,7 +23,7 @@ enum sim_disk_kind sim_disk_kind_by_name(const char *name)
 struct search {
     const char *dir;
     const char *ending;
-    char found[NAME_MAX_BYTES]; /* with its directory; "": nothing yet */
+    char found[SIM_DISK_NAME_BYTES]; /* with its directory; "": nothing yet */
 };
 
 /* Names ascend, and with them what the files hold. */
@@ -39,25 +37,24 @@ static void take_last(void *arg, const char *name)
     }
 }
 
-/* Empty if there is none. */
-static void find_file(struct sim_fs *fs, const char *file, char out[NAME_MAX_BYTES])
+void sim_disk_find(struct sim_fs *fs, const char *file, char out[SIM_DISK_NAME_BYTES])
 {
     bool log = file == NULL || strcmp(file, "log") == 0;
     bool snapshot = !log && strcmp(file, "snapshot") == 0;
     if (!log && !snapshot) {
-        snprintf(out, NAME_MAX_BYTES, "%s", file);
+        snprintf(out, SIM_DISK_NAME_BYTES, "%s", file);
         return;
     }
     struct search s = {.dir = log ? "wal" : "snapshot", .ending = log ? ".log" : ".snap"};
     const struct fs_port *port = sim_fs_port(fs);
     port->v->list(port->ctx, s.dir, take_last, &s);
-    memcpy(out, s.found, NAME_MAX_BYTES);
+    memcpy(out, s.found, SIM_DISK_NAME_BYTES);
 }
 
 static enum err flip(struct sim_fs *fs, const struct sim_disk_fault *fault, struct why *why)
 {
-    char file[NAME_MAX_BYTES];
-    find_file(fs, fault->file, file);
+    char file[SIM_DISK_NAME_BYTES];
+    sim_disk_find(fs, fault->file, file);
     uint64_t offset =
         fault->offset_bytes != 0 ? fault->offset_bytes : sim_fs_written_bytes(fs, file) / 2;
     if (file[0] == 0) {

@@ -39,7 +39,11 @@ struct sim_disk_fault {
                               newest of these */
     uint64_t offset_bytes; /* flip; 0: in the middle of what was written */
 };
-enum { SIM_DISK_SLOWER_US = 100000 };
+enum { SIM_DISK_SLOWER_US = 100000, SIM_DISK_NAME_BYTES = 128 };
+
+/* The name of a file as in struct sim_disk_fault: "log" and "snapshot" stand for the newest of
+ * these; "" if there is none. */
+void sim_disk_find(struct sim_fs *fs, const char *file, char out[SIM_DISK_NAME_BYTES]);
 
 /* Errors: NOT_FOUND (flip: there is no such file, or byte). */
 enum err sim_disk_fault(struct sim_process *p, const struct sim_disk_fault *fault, struct why *why);

@@ -85,6 +85,7 @@ bool sim_fs_enter(struct sim_fs *fs, enum sim_fs_kind kind, enum err *err, bool 
     } else if ((fs->fail_kinds & kind) != 0 && fs->fail_nth > 0 && --fs->fail_nth == 0) {
         *err = fs->fail_err;
         *partly = true;
+        fs->felt.failed++;
     }
     if (kind != SIM_FS_READ) {
         fs->operations++;
@@ -141,4 +142,9 @@ uint64_t sim_fs_used_bytes(const struct sim_fs *fs)
         used += fs->names[i].inode != NULL ? fs->names[i].inode->size : 0;
     }
     return used;
+}
+
+struct sim_fs_felt sim_fs_felt(const struct sim_fs *fs)
+{
+    return fs->felt;
 }

@@ -83,5 +83,11 @@ uint64_t sim_fs_operations(const struct sim_fs *fs);
 /* Syncs of files that succeeded, since sim_fs_new(). */
 uint64_t sim_fs_syncs(const struct sim_fs *fs);
 uint64_t sim_fs_used_bytes(const struct sim_fs *fs);
+/* Faults that were felt, since sim_fs_new(). */
+struct sim_fs_felt {
+    uint64_t failed;  /* operations, as sim_fs_fail() asked for */
+    uint64_t no_room; /* operations refused for lack of space */
+};
+struct sim_fs_felt sim_fs_felt(const struct sim_fs *fs);
 
 #endif

@@ -73,6 +73,7 @@ struct sim_fs {
     uint64_t epoch;
     uint64_t operations;
     uint64_t syncs; /* that succeeded */
+    struct sim_fs_felt felt;
     bool in_job;
     uint64_t job_start; /* operations before it */
     unsigned fail_kinds;

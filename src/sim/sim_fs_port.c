@@ -126,6 +126,7 @@ static enum err fs_write(struct fs_file *file, uint64_t offset, const struct byt
     if (usable(file) && sim_fs_enter(fs, SIM_FS_WRITE, &err, &partly) &&
         !fits(file, offset + size)) {
         err = ERR_NO_SPACE;
+        fs->felt.no_room++;
     }
     if (partly) {
         size = rng_range(&fs->rng, 0, size + 1);
@@ -175,6 +176,7 @@ static enum err resize(struct fs_file *file, uint64_t size, bool shrink)
         return ERR_OK;
     }
     if (!fits(file, size)) {
+        file->fs->felt.no_room++;
         return ERR_NO_SPACE;
     }
     struct change content = {.kind = CHANGE_SIZE,

@@ -154,6 +154,7 @@ static uint64_t draw_latency(struct sim_net *net, const struct sim_net_rule *rul
 {
     uint64_t latency = sim_span_draw(rule->latency, &net->rng);
     if (rule->slow > 0 && rng_chance(&net->rng, rule->slow)) {
+        net->stats.late++;
         latency += sim_span_draw(rule->slow_extra, &net->rng);
     }
     return latency;
@@ -165,6 +166,7 @@ static uint64_t draw_frame_latency(struct sim_net *net, const struct link *l, en
     for (uint32_t i = 0; i < l->lates_count; i++) {
         const struct sim_net_late *late = &l->lates[i];
         if ((late->types >> type & 1) != 0 && rng_chance(&net->rng, late->probability)) {
+            net->stats.late++;
             return sim_span_draw(late->latency, &net->rng);
         }
     }
@@ -238,10 +240,10 @@ static bool passable_both_ways(const struct sim_net *net, uint32_t link)
     return !net->links[link].cut && !net->links[link_index(link_to(link), link_from(link))].cut;
 }
 
-static enum err admit(struct net_host *host, uint32_t peer)
+static enum err admit(struct net_host *host, uint32_t peer, bool anew)
 {
     return host->callbacks.admit == NULL ? ERR_OK
-                                         : host->callbacks.admit(host->callbacks.ctx, peer);
+                                         : host->callbacks.admit(host->callbacks.ctx, peer, anew);
 }
 
 /* Both sides look at each other; the verdict of the one that was dialled is heard by the other. */
@@ -249,7 +251,7 @@ static bool shake_hands(struct sim_net *net, uint32_t link)
 {
     struct net_host *from = &net->hosts[link_from(link)];
     struct net_host *to = &net->hosts[link_to(link)];
-    enum err verdict = admit(to, link_from(link));
+    enum err verdict = admit(to, link_from(link), true);
     if (verdict != ERR_OK) {
         bool told = verdict != ERR_UNREACHABLE && from->callbacks.refused != NULL;
         if (told) {
@@ -257,7 +259,7 @@ static bool shake_hands(struct sim_net *net, uint32_t link)
         }
         return false;
     }
-    return admit(from, link_to(link)) == ERR_OK;
+    return admit(from, link_to(link), true) == ERR_OK;
 }
 
 static void connect_later(struct sim_net *net, uint32_t link, uint64_t delay_us);
@@ -442,7 +444,7 @@ static void review_callers(struct sim_net *net, uint32_t host)
         if (peer == host || !net->links[link].up) {
             continue;
         }
-        enum err verdict = admit(&net->hosts[host], peer);
+        enum err verdict = admit(&net->hosts[host], peer, false);
         if (verdict != ERR_OK && verdict != ERR_UNREACHABLE) {
             world_after(net->world, 0, on_refusal, net, link_arg(net, link));
         }

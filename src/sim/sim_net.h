@@ -57,9 +57,9 @@ struct sim_net_callbacks {
                   struct slice frame);
     void (*up)(void *ctx, uint32_t to);
     void (*down)(void *ctx, uint32_t to);
-    /* At each end when a connection is opened: is peer who it should be? ERR_UNREACHABLE: nobody
-     * looked. */
-    enum err (*admit)(void *ctx, uint32_t peer);
+    /* At each end when a connection is opened (anew), and for those that are open when the peers
+     * change: is peer who it should be? ERR_UNREACHABLE: nobody looked. */
+    enum err (*admit)(void *ctx, uint32_t peer, bool anew);
     /* The other side did not let this host in. May be NULL. */
     void (*refused)(void *ctx, uint32_t to, enum err verdict);
     /* False: there is no process to take it now. */
@@ -135,6 +135,7 @@ struct sim_net_stats {
     uint64_t delivered;
     uint64_t lost;
     uint64_t duplicated;
+    uint64_t late; /* by a rule of sim_net_late(), or slow by that of the path */
     uint64_t connects;
     uint64_t breaks;
 };

@@ -33,6 +33,7 @@ enum sim_end {
     SIM_END_HOST,     /* the machine lost power */
     SIM_END_STOPPED,  /* a planned stop, through to its end */
     SIM_END_FAILED,   /* the node gave up (its disk failed); not restarted by itself */
+    SIM_ENDS
 };
 const char *sim_end_name(enum sim_end end);
 

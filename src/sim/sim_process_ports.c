@@ -156,14 +156,19 @@ static void net_down(void *ctx, uint32_t to)
     sim_process_handle(ctx, &(struct happening){.kind = HAPPENING_DOWN, .peer = to});
 }
 
-static enum err net_admit(void *ctx, uint32_t peer)
+static enum err net_admit(void *ctx, uint32_t peer, bool anew)
 {
     struct sim_process *p = ctx;
     const struct sim_process *other = p->options.all[peer];
     if (p->paused || p->node == NULL || other->node == NULL) {
         return ERR_UNREACHABLE;
     }
-    return node_check_peer(p->node, p->options.ids[peer], node_storage_uuid(other->node));
+    return node_check_peer(p->node,
+                           &(struct node_peer){
+                               .id = p->options.ids[peer],
+                               .storage_uuid = node_storage_uuid(other->node),
+                               .last = anew ? node_last(other->node) : (struct raft_pos){0},
+                           });
 }
 
 static void net_refused(void *ctx, uint32_t to, enum err verdict)

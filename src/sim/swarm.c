@@ -1,138 +1,12 @@
 #include "sim/swarm.h"
 
-#include "sim/swarm_faults.h"
+#include "sim/sim_disk.h"
+#include "sim/swarm_draw.h"
 #include "sim/swarm_script.h"
 
 enum { MS = 1000 };
 
-/* What was drawn for one run. */
-struct draw {
-    struct cluster_options cluster;
-    struct fault_plan plan;
-    uint64_t safety_us;
-    uint64_t recovery_us; /* bound for the election and a commit once all is well */
-};
-
-/* ---- drawing -------------------------------------------------------------------------------- */
-
-static uint64_t pick(struct rng *rng, const uint64_t *from, uint64_t count)
-{
-    return from[rng_range(rng, 0, count)];
-}
-#define PICK(rng, ...)                           \
-    pick((rng), (const uint64_t[]){__VA_ARGS__}, \
-         sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t))
-
-static void draw_raft(struct rng *rng, struct raft_options *raft)
-{
-    raft->election_min_us = PICK(rng, 20, 50, 150, 150, 500) * MS;
-    raft->election_max_us = raft->election_min_us * rng_range(rng, 13, 30) / 10;
-    raft->heartbeat_us = raft->election_min_us / rng_range(rng, 2, 6);
-    raft->lease_us = raft->election_min_us * rng_range(rng, 50, 101) / 100;
-    raft->transfer_timeout_us = raft->election_min_us;
-    raft->window_entries = (uint32_t)PICK(rng, 4, 64, 1024);
-    raft->window_bytes = (uint32_t)PICK(rng, 2000, 64 << 10, 1 << 20);
-    raft->append_entries_max = (uint32_t)PICK(rng, 1, 16, 256);
-    raft->append_bytes_max = (uint32_t)PICK(rng, 1000, 256 << 10);
-    raft->uncommitted_bytes_max = (uint32_t)PICK(rng, 32 << 10, 4 << 20); /* kv must fit */
-    raft->prevote = rng_chance(rng, 0.75);
-    raft->check_quorum = rng_chance(rng, 0.75);
-    raft->lease = rng_chance(rng, 0.75);
-    raft->fast_failover = rng_chance(rng, 0.75);
-}
-
-/* Faithful, lossy or awful. */
-static void draw_network(struct rng *rng, uint64_t unit_us, struct sim_net_rule *net)
-{
-    uint64_t badness = rng_range(rng, 0, 3);
-    net->latency.min_us = rng_range(rng, 50, unit_us / 60 + 100);
-    net->latency.max_us = net->latency.min_us + rng_range(rng, 1, unit_us / PICK(rng, 50, 20, 6));
-    if (badness > 0) {
-        net->loss = rng_unit(rng) * (badness == 1 ? 0.02 : 0.25);
-        net->duplicate = rng_unit(rng) * (badness == 1 ? 0.02 : 0.2);
-        net->slow = rng_unit(rng) * (badness == 1 ? 0.05 : 0.3);
-        net->slow_extra = (struct sim_span){.min_us = 0, .max_us = unit_us * rng_range(rng, 1, 5)};
-    }
-}
-
-static void draw_disk(struct rng *rng, uint64_t unit_us, struct sim_disk_rule *disk)
-{
-    disk->job.min_us = rng_range(rng, 10, 200);
-    disk->job.max_us = disk->job.min_us + rng_range(rng, 1, unit_us / PICK(rng, 100, 20, 5));
-    if (rng_chance(rng, 0.3)) {
-        disk->stall = rng_unit(rng) * 0.01;
-        disk->stall_extra = (struct sim_span){.min_us = unit_us / 2, .max_us = unit_us * 4};
-    }
-}
-
-/* Mostly within the bound on drift, where leases are checked; else only the log is. */
-static void draw_clocks(struct rng *rng, struct draw *d)
-{
-    d->cluster.leases = rng_chance(rng, 0.85);
-    int32_t bound = (int32_t)d->cluster.raft.drift_permille * 1000;
-    d->plan.rate_ppm_max =
-        d->cluster.leases ? (int32_t)rng_range(rng, 0, (uint64_t)bound + 1) : bound * 2;
-    uint64_t range = 2 * (uint64_t)d->plan.rate_ppm_max + 1;
-    for (uint32_t i = 0; i < SIM_NET_HOSTS_MAX; i++) {
-        d->cluster.rate_ppm[i] = (int32_t)rng_range(rng, 0, range) - d->plan.rate_ppm_max;
-    }
-    d->plan.enabled[FAULT_CLOCK_JUMP] = !d->cluster.leases;
-    if (!d->cluster.leases) {
-        d->cluster.clients.lease_gets = 0;
-    }
-}
-
-static void draw_load(struct rng *rng, uint64_t unit_us, struct sim_clients_options *clients)
-{
-    clients->clients = (uint32_t)rng_range(rng, 1, 7);
-    clients->registers = (uint32_t)rng_range(rng, 1, 6);
-    clients->pause = (struct sim_span){.min_us = 100, .max_us = unit_us / PICK(rng, 40, 10, 2)};
-    clients->patience = (struct sim_span){.min_us = unit_us, .max_us = unit_us * 6};
-    clients->gets = rng_unit(rng) * 0.8;
-    clients->value_bytes = (uint32_t)rng_range(rng, 1, 24);
-}
-
-/* Mostly so few entries apart, and so little kept, that whoever stops for a moment needs one; in
- * many small chunks, so that much can happen to it on the way. */
-static void draw_snapshots(struct rng *rng, struct node_snapshot_options *snapshot)
-{
-    snapshot->entries = PICK(rng, 0, 5, 10, 30, 30, 100, 300);
-    snapshot->bytes = PICK(rng, 0, 0, 3000, 20 << 10);
-    snapshot->keep_entries = PICK(rng, 0, 0, 3, 20);
-    snapshot->hold_bytes = PICK(rng, 0, 0, 2000, 64 << 10);
-    snapshot->chunk_bytes = (uint32_t)PICK(rng, 40, 300, 300, 2000, 0);
-}
-
-static struct draw draw(struct rng *rng, uint64_t seed)
-{
-    struct draw d = {.cluster = cluster_defaults(seed)};
-    d.cluster.nodes = (uint32_t)PICK(rng, 1, 2, 2, 3, 3, 3, 3, 3, 4, 4, 5, 5, 5, 5, 6, 7);
-    draw_raft(rng, &d.cluster.raft);
-    uint64_t unit_us = d.cluster.raft.election_min_us;
-    d.cluster.datagrams = rng_chance(rng, 0.5);
-    draw_network(rng, unit_us, &d.cluster.net);
-    draw_disk(rng, unit_us, &d.cluster.disk);
-    d.cluster.segment_bytes = PICK(rng, 4096, 16 << 10, 256 << 10);
-    d.cluster.cache_bytes_max = PICK(rng, 500, 20 << 10, 0);
-    draw_load(rng, unit_us, &d.cluster.clients);
-    draw_snapshots(rng, &d.cluster.snapshot);
-
-    double density = rng_unit(rng) * 0.9;
-    for (uint32_t i = 0; i < FAULT_COUNT; i++) {
-        d.plan.enabled[i] = rng_chance(rng, density);
-    }
-    draw_clocks(rng, &d);
-    d.plan.unit_us = unit_us;
-    d.plan.between = (struct sim_span){.min_us = 0, .max_us = unit_us * PICK(rng, 1, 2, 8)};
-    d.plan.net = d.cluster.net;
-    d.plan.disk = d.cluster.disk;
-    d.safety_us = unit_us * rng_range(rng, 20, 120);
-    /* Back-off of guardians and of connections, silence of new guardians, some lost elections. */
-    d.recovery_us = 8000 * MS + 40 * d.cluster.raft.election_max_us;
-    return d;
-}
-
-/* ---- running -------------------------------------------------------------------------------- */
+/* ---- the second phase ----------------------------------------------------------------------- */
 
 /* Faults end; paths and disks are what a healthy network and disk are. */
 static void make_well(struct cluster *c)
@@ -140,8 +14,9 @@ static void make_well(struct cluster *c)
     const struct cluster_options sound = cluster_defaults(0);
     uint32_t hosts = cluster_nodes(c);
     for (uint32_t i = 0; i < hosts; i++) {
-        sim_process_executor(cluster_host(c, i))->rule = sound.disk;
-        sim_process_executor(cluster_host(c, i))->stall_until = 0;
+        struct sim_process *p = cluster_host(c, i);
+        sim_process_executor(p)->rule = sound.disk;
+        sim_disk_fault(p, &(struct sim_disk_fault){.kind = SIM_DISK_OK}, NULL);
         for (uint32_t j = 0; j < hosts; j++) {
             *sim_net_rule(cluster_net(c), i, j) = sound.net;
         }
@@ -151,10 +26,22 @@ static void make_well(struct cluster *c)
     sim_clients_start(cluster_clients(c)); /* they may have been at rest */
 }
 
+/* Is it to take part in the end? Not who was removed, nor whose disk rots and was found out. */
+static bool belongs(struct cluster *c, uint32_t host)
+{
+    struct sim_process *p = cluster_host(c, host);
+    bool rotten = sim_fs_was_flipped(sim_process_disk(p)) && !sim_process_running(p);
+    return !rotten && (cluster_leader(c) == CLUSTER_NOBODY || cluster_is_member(c, host));
+}
+
 /* A moment more. Nodes that were on their way to an end when all was healed are started again. */
 static bool go_on(struct cluster *c)
 {
-    cluster_boot_all(c);
+    for (uint32_t i = 0; i < cluster_nodes(c); i++) {
+        if (belongs(c, i) && sim_process_down(cluster_host(c, i))) {
+            sim_process_boot(cluster_host(c, i));
+        }
+    }
     return cluster_run(c, 10 * MS);
 }
 
@@ -174,7 +61,7 @@ static bool await_commit(struct cluster *c, uint64_t at_most_us)
 static bool all_running(struct cluster *c)
 {
     for (uint32_t i = 0; i < cluster_nodes(c); i++) {
-        if (!sim_process_running(cluster_host(c, i))) {
+        if (belongs(c, i) && !sim_process_running(cluster_host(c, i))) {
             return false;
         }
     }
@@ -211,7 +98,7 @@ static bool await_agreement(struct cluster *c, uint64_t at_most_us)
     return true;
 }
 
-static void run_liveness(struct cluster *c, const struct draw *d, struct swarm_result *result)
+static void run_liveness(struct cluster *c, const struct swarm_draw *d, struct swarm_result *result)
 {
     struct safety *safety = cluster_safety(c);
     cluster_note(c, TIMELINE_WORLD, "liveness phase: faults have ended");
@@ -231,22 +118,110 @@ static void run_liveness(struct cluster *c, const struct draw *d, struct swarm_r
     }
 }
 
+/* ---- counting ------------------------------------------------------------------------------- */
+
+static void count_drawn(const struct cluster_options *o, uint64_t *knobs)
+{
+    knobs[SWARM_NODES_1 + o->nodes - 1] = 1;
+    knobs[SWARM_SPARES] = o->spares > 0;
+    knobs[o->datagrams ? SWARM_DATAGRAMS : SWARM_CONNECTIONS] = 1;
+    knobs[o->leases ? SWARM_CLOCKS_WITHIN : SWARM_CLOCKS_BEYOND] = 1;
+    knobs[SWARM_PREVOTE_OFF] = !o->raft.prevote;
+    knobs[SWARM_CHECK_QUORUM_OFF] = !o->raft.check_quorum;
+    knobs[SWARM_LEASE_OFF] = !o->raft.lease;
+    knobs[SWARM_FAST_FAILOVER_OFF] = !o->raft.fast_failover;
+    knobs[SWARM_SCRIPTS] = o->scripts_count > 0;
+}
+
+static void count_network(struct cluster *c, uint64_t *knobs)
+{
+    const struct sim_net_stats *net = sim_net_stats(cluster_net(c));
+    knobs[SWARM_FRAMES_LOST] = net->lost;
+    knobs[SWARM_FRAMES_DOUBLED] = net->duplicated;
+    knobs[SWARM_FRAMES_LATE] = net->late;
+    knobs[SWARM_CONNECTIONS_BROKEN] = net->breaks;
+}
+
+static void count_disks(struct cluster *c, uint64_t *knobs)
+{
+    for (uint32_t i = 0; i < cluster_nodes(c); i++) {
+        const struct sim_fs_felt felt = sim_fs_felt(sim_process_disk(cluster_host(c, i)));
+        knobs[SWARM_DISK_FAILED] += felt.failed;
+        knobs[SWARM_DISK_NO_ROOM] += felt.no_room;
+    }
+}
+
+static void count_raft(struct cluster *c, uint64_t *knobs)
+{
+    const struct safety_stats *s = safety_stats(cluster_safety(c));
+    knobs[SWARM_ELECTIONS] = s->elections;
+    knobs[SWARM_TIMEOUT_NOW] = s->received[RAFT_MESSAGE_TIMEOUT_NOW];
+    knobs[SWARM_CERTIFICATES] = s->certificates;
+    knobs[SWARM_CONFIGS] = s->configs;
+    knobs[SWARM_COMPACTIONS] = s->snapshots;
+    knobs[SWARM_INSTALLS] = s->installs;
+    knobs[SWARM_RESTORED] = s->restored;
+    knobs[SWARM_ENDS_CRASH] = s->ends[SIM_END_CRASH];
+    knobs[SWARM_ENDS_GUARDIAN] = s->ends[SIM_END_GUARDIAN];
+    knobs[SWARM_ENDS_HOST] = s->ends[SIM_END_HOST];
+    knobs[SWARM_ENDS_STOPPED] = s->ends[SIM_END_STOPPED];
+    knobs[SWARM_ENDS_FAILED] = s->ends[SIM_END_FAILED];
+    knobs[SWARM_REFUSED_CORRUPT] = s->refused[ERR_CORRUPT];
+    knobs[SWARM_REFUSED_OTHER] = s->refused[ERR_IO] + s->refused[ERR_NO_SPACE];
+    knobs[SWARM_DUPLICATES] = s->duplicates;
+}
+
+static void count_clients(struct cluster *c, uint64_t *knobs)
+{
+    const struct safety_stats *s = safety_stats(cluster_safety(c));
+    const struct sim_clients_stats *clients = sim_clients_stats(cluster_clients(c));
+    uint64_t operations = clients->sets_done + clients->gets_done + clients->unknown;
+    knobs[SWARM_SETS] = clients->sets_done;
+    knobs[SWARM_GETS] = clients->gets_done;
+    knobs[SWARM_UNKNOWN] = clients->unknown;
+    knobs[SWARM_RETRIES] = clients->attempts > operations ? clients->attempts - operations : 0;
+    knobs[SWARM_COMMITS_TOLD] = s->commits_told;
+    knobs[SWARM_GAPS_TOLD] = s->gaps_told;
+    knobs[SWARM_LEADER_SLICES] = s->leader_slices;
+}
+
+static void count(struct cluster *c, const struct swarm_draw *d, const struct faults *faults,
+                  uint64_t *knobs)
+{
+    count_drawn(&d->cluster, knobs);
+    count_network(c, knobs);
+    count_disks(c, knobs);
+    count_raft(c, knobs);
+    count_clients(c, knobs);
+    for (uint32_t i = 0; i < FAULT_COUNT; i++) {
+        knobs[SWARM_FAULTS + i] = faults->count[i];
+    }
+}
+
+/* ---- all of it ------------------------------------------------------------------------------ */
+
+static void prepare(struct swarm_draw *d, const struct swarm_options *options,
+                    struct faults *faults)
+{
+    d->cluster.promised = faults_promised;
+    d->cluster.promised_ctx = faults;
+    d->cluster.in_transfer = faults_in_transfer;
+    d->cluster.in_transfer_ctx = faults;
+    d->cluster.live = options->live;
+    d->cluster.live_ctx = options->live_ctx;
+}
+
 void swarm_run(const struct swarm_options *options, struct swarm_result *result, struct buffer *out)
 {
     struct rng rng;
     rng_seed(&rng, options->seed ^ UINT64_C(0x5357524d));
-    struct draw d = draw(&rng, options->seed);
+    struct swarm_draw d = swarm_draw(&rng, options->seed);
     struct swarm_script script;
     struct rng script_rng; /* its own: runs without scripts stay what they were */
     rng_seed(&script_rng, options->seed ^ UINT64_C(0x4c7561));
     swarm_script_draw(&script, &script_rng, &d.cluster);
     struct faults faults = {0};
-    d.cluster.promised = faults_promised;
-    d.cluster.promised_ctx = &faults;
-    d.cluster.in_transfer = faults_in_transfer;
-    d.cluster.in_transfer_ctx = &faults;
-    d.cluster.live = options->live;
-    d.cluster.live_ctx = options->live_ctx;
+    prepare(&d, options, &faults);
 
     struct cluster *c = cluster_new(&d.cluster);
     if (options->under_way != NULL) {
@@ -258,23 +233,16 @@ void swarm_run(const struct swarm_options *options, struct swarm_result *result,
     faults_start(&faults);
     bool sound = cluster_run(c, d.safety_us);
     faults_stop(&faults);
-    *result = (struct swarm_result){.faults = faults.count};
+    *result = (struct swarm_result){.ok = true};
     if (sound) {
         run_liveness(c, &d, result);
     }
     bool undisputed = safety_violation(cluster_safety(c)) == NULL;
-    bool judged = undisputed && cluster_check_history(c);
-    const struct sim_clients_stats *clients = sim_clients_stats(cluster_clients(c));
+    result->history_judged = undisputed && cluster_check_history(c);
     result->ok = safety_violation(cluster_safety(c)) == NULL;
     result->trace_hash = world_trace_hash(cluster_world(c));
     result->simulated_us = world_now_us(cluster_world(c));
-    result->calls = world_calls(cluster_world(c));
-    result->sets = clients->sets_done;
-    result->gets = clients->gets_done;
-    result->unknown = clients->unknown;
-    result->history_judged = judged;
-    result->safety = *safety_stats(cluster_safety(c));
-    result->net = *sim_net_stats(cluster_net(c));
+    count(c, &d, &faults, result->knobs);
     if (!result->ok) {
         cluster_report(c, out);
     }

@@ -2,12 +2,14 @@
  * phases.
  *
  *   safety    Anything goes: frames lost, late and twice, paths cut, processes killed, hosts losing
- *             power one by one or all at once, pauses, slow and failing disks, clocks that run
- * apart. Nothing is expected but that no invariant is ever violated. liveness  Everything is healed
- * and started, faults end. The cluster must elect a leader and commit within a stated time, and all
- * nodes must come to the same state.
+ *             power one by one or all at once, pauses, disks that are slow, full, failing, torn and
+ *             rotten, clocks that run apart, members that come and go. Nothing is expected but that
+ *             no invariant is ever violated.
+ *   liveness  Everything is healed and started, faults end. The cluster must elect a leader and
+ *             commit within a stated time, and all nodes must come to the same state. Whose disk
+ *             has lost something is not among them.
  *
- * A pure function of the seed. */
+ * At the end, what the clients saw must be linearizable. A pure function of the seed. */
 #ifndef MK_SIM_SWARM_H
 #define MK_SIM_SWARM_H
 
@@ -16,6 +18,7 @@
 
 #include "base/bytes.h"
 #include "sim/cluster.h"
+#include "sim/swarm_knobs.h"
 
 struct swarm_options {
     uint64_t seed;
@@ -28,15 +31,11 @@ struct swarm_options {
 
 struct swarm_result {
     bool ok;
+    bool history_judged; /* linearizable without a witness; false: that was too hard to tell */
     uint64_t trace_hash;
     uint64_t simulated_us;
-    uint64_t calls; /* of the world */
-    uint64_t faults;
-    uint64_t sets, gets, unknown;
-    bool history_judged; /* linearizable without a witness; false: that was too hard to tell */
-    struct safety_stats safety;
-    struct sim_net_stats net;
-    uint64_t recovery_us; /* from the healing to the first commit */
+    uint64_t recovery_us;        /* from the healing to the first commit */
+    uint64_t knobs[SWARM_KNOBS]; /* what the run was made of, and what came of it */
 };
 
 /* Append a report for people to out if the run failed. */

@@ -7,7 +7,7 @@
 
 static const char magic[] = "moonkeeper";
 
-enum { SELF_FIELDS = 6, HELLO_FIELDS = 3 + SELF_FIELDS, ANSWER_FIELDS = 4 + SELF_FIELDS };
+enum { SELF_FIELDS = 8, HELLO_FIELDS = 3 + SELF_FIELDS, ANSWER_FIELDS = 4 + SELF_FIELDS };
 
 static void write_preamble(struct buffer *out, uint32_t fields)
 {
@@ -24,6 +24,8 @@ static void write_self(struct buffer *out, const struct handshake *h)
     write_text(out, h->node);
     write_bin(out, bytes_of(h->storage_uuid, sizeof h->storage_uuid));
     write_bin(out, bytes_of(h->incarnation.hash, sizeof h->incarnation.hash));
+    write_u64(out, h->last.term);
+    write_u64(out, h->last.index);
 }
 
 /* The version comes before the number of fields is held against ours: another version may have more
@@ -53,6 +55,8 @@ static void read_self(struct reader *r, struct handshake *out)
     read_text(r, out->node, sizeof out->node);
     read_fixed_bin(r, out->storage_uuid, sizeof out->storage_uuid);
     read_fixed_bin(r, out->incarnation.hash, sizeof out->incarnation.hash);
+    out->last.term = read_u64(r);
+    out->last.index = read_u64(r);
     if (r->err == ERR_OK && out->node_id == 0) {
         reader_fail(r, ERR_INVALID);
     }

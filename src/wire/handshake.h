@@ -1,8 +1,8 @@
 /* What both ends of a connection between nodes say first, each as one frame.
  *
- *     hello   ["moonkeeper", version, role, cluster_id, cluster, node_id, node, storage,
- * incarnation] answer  ["moonkeeper", version, verdict, sentence, cluster_id, cluster, node_id,
- * node, storage, incarnation]
+ *     hello   ["moonkeeper", version, role, <self>]
+ *     answer  ["moonkeeper", version, verdict, sentence, <self>]
+ *     <self>   cluster_id, cluster, node_id, node, storage, incarnation, last term, last index
  *
  * The one that dialled says hello, the other answers with who it is and whether it goes on: "ok",
  * or the name of an error and a sentence for the other side's log. */
@@ -37,7 +37,11 @@ struct handshake {
     uint8_t storage_uuid[16];
     struct raft_incarnation
         incarnation; /* SHA-256 of the process's 128 bits; zero for a guardian */
+    /* Of its log. Who was removed, as we know it, may have been added again in entries that we do
+     * not have. HANDSHAKE_ANY for a guardian, which speaks of the dead. */
+    struct raft_pos last;
 };
+#define HANDSHAKE_ANY ((struct raft_pos){.index = UINT64_MAX, .term = UINT64_MAX})
 
 struct handshake_answer {
     enum err verdict; /* ERR_OK: accepted */

@@ -149,8 +149,8 @@ class Tree:
         first, _, last = test.removeprefix("swarm:").partition("-")
         if test.startswith("swarm:"):
             seeds = int(last) - int(first) + 1
-            command = [os.path.join(self.build_folder, "tests/swarm/swarm"), "--start", first,
-                       "--seeds", str(seeds), "--jobs", str(os.cpu_count() or 1)]
+            command = [os.path.join(self.build_folder, "moonkeeper"), "test", "--swarm",
+                       "--seed", first, "--seeds", str(seeds)]
         else:
             command = ["ctest", "--test-dir", self.build_folder, "-R", f"^{re.escape(test)}$",
                        "--output-on-failure", "--no-tests=error"]
@@ -173,7 +173,7 @@ def test_of(rule):
 
 def target_of(test):
     if test.startswith("swarm:"):
-        return "swarm"
+        return "moonkeeper"
     kind, _, rest = test.partition("/")
     return "raft_traces" if kind == "traces" else test.replace("/", "_")
 

@@ -212,6 +212,34 @@ static void a_removed_server_may_be_added_again(void **state)
     }
 }
 
+/* Swarm seed 100272: whoever knew of the removal only did not let the one in that had come back and
+ * led, and never heard of anything again. */
+static void who_came_back_is_let_in_by_who_knows_of_the_removal_only(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct cluster *c = start(seed, 4, 0);
+        uint32_t leader = cluster_leader(c);
+        uint32_t removed = (leader + 1) % 4;
+        uint32_t away = (leader + 2) % 4;
+        assert_int_equal(change(c, CLUSTER_REMOVE, removed), ERR_OK);
+        assert_true(cluster_run(c, 5 * SECOND));
+        cluster_isolate(c, away);
+        assert_int_equal(change(c, CLUSTER_ADD, removed), ERR_OK);
+        sim_process_boot(cluster_host(c, removed));
+        assert_int_equal(change(c, CLUSTER_PROMOTE, removed), ERR_OK);
+        for (int i = 0; i < 10 && cluster_leader(c) != removed; i++) {
+            cluster_transfer(c, cluster_await_leader(c, 5 * SECOND), removed);
+            assert_true(cluster_run(c, SECOND));
+        }
+        assert_int_equal(cluster_leader(c), removed);
+        sim_net_heal(cluster_net(c));
+        assert_true(cluster_run(c, 5 * SECOND));
+        assert_string_equal(voters(c, away), "1 2 3 4");
+        end(c);
+    }
+}
+
 /* A member whose disk was wiped has forgotten votes and entries: it is no longer who it was. */
 static void a_wiped_disk_is_refused(void **state)
 {
@@ -305,6 +333,7 @@ int main(void)
         cmocka_unit_test(a_leader_that_removes_itself_gives_way),
         cmocka_unit_test(a_removed_server_is_refused_when_it_returns),
         cmocka_unit_test(a_removed_server_may_be_added_again),
+        cmocka_unit_test(who_came_back_is_let_in_by_who_knows_of_the_removal_only),
         cmocka_unit_test(a_wiped_disk_is_refused),
         cmocka_unit_test(a_change_that_no_majority_hears_of_is_undone),
         cmocka_unit_test(a_member_that_missed_all_changes_finds_its_way_back),

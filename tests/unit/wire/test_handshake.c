@@ -10,7 +10,8 @@ static struct handshake sample(void)
                           .cluster_id = 0xfeedfacecafebeef,
                           .cluster = "prod",
                           .node_id = 42,
-                          .node = "n1"};
+                          .node = "n1",
+                          .last = {.index = 318, .term = 7}};
     memset(h.storage_uuid, 0x55, sizeof h.storage_uuid);
     memset(h.incarnation.hash, 0xaa, sizeof h.incarnation.hash);
     return h;
@@ -36,6 +37,8 @@ static void assert_same(const struct handshake *a, const struct handshake *b)
     assert_string_equal(a->node, b->node);
     assert_memory_equal(a->storage_uuid, b->storage_uuid, sizeof a->storage_uuid);
     assert_memory_equal(&a->incarnation, &b->incarnation, sizeof a->incarnation);
+    assert_true(a->last.index == b->last.index);
+    assert_true(a->last.term == b->last.term);
 }
 
 static void a_hello_comes_back_as_it_was(void **state)
