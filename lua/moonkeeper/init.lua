@@ -3,6 +3,7 @@
 local core = require "moonkeeper.core"
 local config = require "moonkeeper.config"
 local cron = require "moonkeeper.cron"
+local exec = require "moonkeeper.exec"
 local kv = require "moonkeeper.kv"
 local raft = require "moonkeeper.raft"
 local task = require "moonkeeper.task"
@@ -21,6 +22,7 @@ local mk = {
   array = core.array,
   config = config,
   cron = cron,
+  exec = exec,
   kv = kv,
   raft = raft,
   task = task,
@@ -38,7 +40,7 @@ function mk.shutdown() core.tell("shutdown") end
 
 -- What is planned says so, instead of "attempt to index a nil value".
 local planned = {}
-for _, name in ipairs { "cluster", "exec", "fs", "http", "lease", "lock", "metrics", "net",
+for _, name in ipairs { "cluster", "fs", "http", "lease", "lock", "metrics", "net",
   "service", "sm" } do
   planned[name] = true
 end

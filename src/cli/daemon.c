@@ -453,7 +453,12 @@ static enum err open_all(struct daemon *d, struct why *why)
     d->clock = loop_clock();
     d->loop = loop_new();
     if (e == ERR_OK && (d->config->apps_count > 0 || d->test->control)) {
-        e = daemon_scripts_open(d->config, &d->clock, d->loop, d->log, &d->scripts, why);
+        const struct daemon_scripts_options options = {.config = d->config,
+                                                       .clock = &d->clock,
+                                                       .loop = d->loop,
+                                                       .log = d->log,
+                                                       .guardian = d->host};
+        e = daemon_scripts_open(&options, &d->scripts, why);
     }
     e = e != ERR_OK ? e : posix_fs_open(d->config->data_dir, &d->fs, why);
     if (e == ERR_OK && disk_thread_start(wake_loop, d, &d->disk) != ERR_OK) {

@@ -5,6 +5,9 @@
 
 #include "base/alloc.h"
 #include "base/queue.h"
+#include "guardian/children.h"
+#include "guardian/guardian.h"
+#include "net/processes.h"
 #include "net/script_timer.h"
 #include "net/system_entropy.h"
 #include "net/system_zones.h"
@@ -19,6 +22,11 @@ struct daemon_scripts {
     struct node *node;
     struct script_timer *timer; /* takes the processor from a script that does not give it back */
     struct script_host *host;
+    const char *data_dir;
+    const struct guardian_host *guardian;
+    struct children
+        *children; /* from the start on: the processes that scripts started, for the guardian */
+    struct processes *processes;
     struct worker *_Atomic worker; /* NULL before the start: then nobody is to be woken */
     atomic_bool loaded;
     struct queue requests; /* of struct script_request, from the host's thread to the loop's */
@@ -81,26 +89,75 @@ static enum err load_apps(struct daemon_scripts *s, const struct config *config,
     return e;
 }
 
-enum err daemon_scripts_open(const struct config *config, const struct clock_port *clock,
-                             struct loop *loop, const struct log *log, struct daemon_scripts **out,
+/* ---- processes ----------------------------------------------------------------------------------
+ */
+
+static enum err add_child(void *ctx, pid_t group, uint64_t deadline_us, uint32_t *slot)
+{
+    struct daemon_scripts *s = ctx;
+    return children_add(s->children, group, deadline_us, slot);
+}
+
+static void set_child_deadline(void *ctx, uint32_t slot, uint64_t deadline_us)
+{
+    struct daemon_scripts *s = ctx;
+    children_set_deadline(s->children, slot, deadline_us);
+}
+
+static void remove_child(void *ctx, uint32_t slot)
+{
+    struct daemon_scripts *s = ctx;
+    children_remove(s->children, slot);
+}
+
+/* On the thread of processes. */
+static void answer(void *ctx, uint64_t call, enum err err, const char *message,
+                   struct slice result_take)
+{
+    struct daemon_scripts *s = ctx;
+    script_host_reply(s->host, call, err, message, result_take);
+}
+
+static enum err open_processes(struct daemon_scripts *s, struct why *why)
+{
+    const struct processes_options options = {
+        .registry = {.ctx = s,
+                     .add = add_child,
+                     .set_deadline = set_child_deadline,
+                     .remove = remove_child},
+        .answer = answer,
+        .ctx = s,
+    };
+    return processes_open(&options, &s->processes, why);
+}
+
+/* ---- life ---------------------------------------------------------------------------------------
+ */
+
+enum err daemon_scripts_open(const struct daemon_scripts_options *o, struct daemon_scripts **out,
                              struct why *why)
 {
     *out = NULL;
+    const struct config *config = o->config;
     struct daemon_scripts *s = NEW(struct daemon_scripts);
-    s->loop = loop;
-    s->clock = clock;
+    s->loop = o->loop;
+    s->clock = o->clock;
+    s->data_dir = config->data_dir;
+    s->guardian = o->guardian;
     queue_init(&s->requests, REQUESTS_QUEUED_MAX, requests_came, s);
     enum err e = script_timer_new(&s->timer, why);
+    e = e != ERR_OK ? e : open_processes(s, why);
     if (e != ERR_OK) {
         daemon_scripts_close(s);
         return e;
     }
     const struct script_options options = {
-        .clock = clock,
+        .clock = o->clock,
         .entropy = system_entropy(),
         .zones = system_zones(),
         .preempt = script_timer_port(s->timer),
-        .log = log,
+        .processes = processes_port(s->processes),
+        .log = o->log,
         .node = {.id = config->id,
                  .addr = config_self(config)->peer,
                  .version = MK_VERSION,
@@ -134,8 +191,11 @@ enum err daemon_scripts_start(struct daemon_scripts *s, struct node *node, struc
     }
     s->node = node;
     const struct worker_job job = {.ctx = s, .run = run_host};
-    struct worker *worker;
-    enum err e = worker_start(&job, s->clock, "scripts", &worker, why);
+    struct worker *worker = NULL;
+    /* Not before the node has locked the directory: what another one has in there is its own. */
+    enum err e =
+        children_open(s->guardian->page, s->guardian->wake_fd, s->data_dir, &s->children, why);
+    e = e != ERR_OK ? e : worker_start(&job, s->clock, "scripts", &worker, why);
     if (e == ERR_OK) {
         atomic_store(&s->worker, worker);
     }
@@ -158,6 +218,7 @@ void daemon_scripts_drain(struct daemon_scripts *s)
 void daemon_scripts_stop(struct daemon_scripts *s)
 {
     if (s != NULL) {
+        processes_stop(s->processes); /* its answers wake the worker */
         worker_stop(atomic_exchange(&s->worker, NULL));
     }
 }
@@ -172,6 +233,8 @@ void daemon_scripts_close(struct daemon_scripts *s)
         script_request_free(left);
     }
     script_host_free(s->host);
+    processes_close(s->processes);
+    children_close(s->children);
     script_timer_free(s->timer);
     queue_close(&s->requests);
     free(s);

@@ -10,14 +10,23 @@
 #include "node/node.h"
 
 struct daemon_scripts;
+struct guardian_host;
 
-/* Compiles all apps of the configuration. Errors: those of script_host_load(); why names the file
- * and the line, and *out is NULL. */
-enum err daemon_scripts_open(const struct config *config, const struct clock_port *clock,
-                             struct loop *loop, const struct log *log, struct daemon_scripts **out,
-                             struct why *why);
+struct daemon_scripts_options {
+    const struct config *config;
+    const struct clock_port *clock;
+    struct loop *loop;
+    const struct log *log;
+    const struct guardian_host *guardian; /* it is told of the processes that scripts start */
+};
+
+/* Compiles all apps of the configuration. Errors: those of script_host_load(), of
+ * processes_open(); why names the file and the line, and *out is NULL. */
+enum err daemon_scripts_open(const struct daemon_scripts_options *options,
+                             struct daemon_scripts **out, struct why *why);
 struct script_host *daemon_scripts_host(struct daemon_scripts *s);
-/* Begin to run them. Errors: IO. Accepts NULL. */
+/* Begin to run them, once the node has opened its data directory. Errors: IO, NO_SPACE. Accepts
+ * NULL. */
 enum err daemon_scripts_start(struct daemon_scripts *s, struct node *node, struct why *why);
 /* The main chunk of each app waits or has ended, well or not; the loop is woken when that comes
  * about. Accepts NULL: there is none. */

@@ -33,6 +33,7 @@ static const char magic[8] = "mkchild1";
 struct children {
     struct guardian_page *page;
     int wake_fd;
+    int fd; /* locked for as long as the node lives */
     struct file *file;
 };
 
@@ -43,28 +44,41 @@ static enum err open_file(const char *data_dir, int flags, int *fd, char path[40
     return *fd < 0 ? err_from_errno(errno) : ERR_OK;
 }
 
+/* Of this process alone: what it forks does not hold it. */
+static bool lock(int fd, short type)
+{
+    struct flock whole = {.l_type = type, .l_whence = SEEK_SET};
+    return fcntl(fd, F_SETLK, &whole) == 0;
+}
+
 enum err children_open(struct guardian_page *page, int wake_fd, const char *data_dir,
                        struct children **out, struct why *why)
 {
     int fd;
     char path[4096];
-    enum err e = open_file(data_dir, O_RDWR | O_CREAT | O_TRUNC, &fd, path);
+    enum err e = open_file(data_dir, O_RDWR | O_CREAT, &fd, path);
     if (e != ERR_OK) {
         return err_why(why, e, "cannot open %s: %s", path, strerror(errno));
     }
+    if (!lock(fd, F_WRLCK)) {
+        close(fd);
+        return err_why(why, ERR_LOCKED, "%s is in use by another process", path);
+    }
     void *memory = MAP_FAILED;
-    int failed = posix_fallocate(fd, 0, sizeof(struct file));
+    int failed = ftruncate(fd, 0) == 0 ? 0 : errno;
+    failed = failed != 0 ? failed : posix_fallocate(fd, 0, sizeof(struct file));
     if (failed == 0) {
         memory = mmap(NULL, sizeof(struct file), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         failed = errno;
     }
-    close(fd);
     if (memory == MAP_FAILED) {
+        close(fd);
         return err_why(why, err_from_errno(failed), "cannot map %s: %s", path, strerror(failed));
     }
     struct children *c = NEW(struct children);
     c->page = page;
     c->wake_fd = wake_fd;
+    c->fd = fd;
     c->file = memory;
     process_boot_id(c->file->boot_id);
     memcpy(c->file->magic, magic, sizeof magic);
@@ -76,6 +90,7 @@ void children_close(struct children *c)
 {
     if (c != NULL) {
         munmap(c->file, sizeof *c->file);
+        close(c->fd);
         free(c);
     }
 }
@@ -165,7 +180,9 @@ static bool read_records(const char *data_dir, struct file *out)
     if (open_file(data_dir, O_RDONLY, &fd, path) != ERR_OK) {
         return false;
     }
-    ssize_t got = read(fd, out, sizeof *out);
+    /* A node that lives keeps it locked: its children are none of our business. */
+    bool abandoned = lock(fd, F_RDLCK);
+    ssize_t got = abandoned ? read(fd, out, sizeof *out) : 0;
     close(fd);
     char boot_id[40] = "";
     process_boot_id(boot_id);

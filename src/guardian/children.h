@@ -22,7 +22,7 @@
 
 struct children;
 
-/* Errors: IO, NO_SPACE. */
+/* Errors: IO, NO_SPACE, LOCKED (another node lives in this directory). */
 enum err children_open(struct guardian_page *page, int wake_fd, const char *data_dir,
                        struct children **out, struct why *why);
 /* The table stays as it is. Accepts NULL. */
@@ -44,8 +44,8 @@ uint64_t children_deadline_us(const struct guardian_page *page);
 unsigned children_kill_expired(struct guardian_page *page, uint64_t now_us);
 /* The node is dead: kill all groups. */
 void children_kill_all(struct guardian_page *page);
-/* Kill what an earlier guardian left, as the file has it, and wait for its end. Errors: BUSY, some
- * of it does not end. */
+/* Kill what an earlier guardian left, as the file has it, and wait for its end; nothing if its node
+ * still lives. Errors: BUSY, some of it does not end. */
 enum err children_clear(const char *data_dir, const struct log *log, struct why *why);
 
 #endif

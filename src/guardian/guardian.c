@@ -242,8 +242,21 @@ static void node_died(struct guardian *g, int status)
     }
 }
 
+/* To take a dead process off the kernel's hands may take it seconds on a busy machine. What the
+ * node left must not go on for so long: it is killed while the node is a zombie. */
+static void kill_before_reaping(struct guardian *g)
+{
+    siginfo_t info = {0};
+    if (g->node != 0 && waitid(P_PID, (id_t)g->node, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+        info.si_pid == g->node) {
+        children_kill_all(g->page);
+        process_kill_children(g->node);
+    }
+}
+
 static void reap(struct guardian *g)
 {
+    kill_before_reaping(g);
     int status;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {

@@ -16,6 +16,7 @@ void api_prepare(lua_State *L, struct bytes config);
 
 /* Each adds its functions to the table on top. Stack: [-0, +0]. Raises: out of memory. */
 void api_cron_add(lua_State *L);
+void api_exec_add(lua_State *L);
 void api_task_add(lua_State *L);
 void api_hook_add(lua_State *L);
 void api_lead_add(lua_State *L);
@@ -23,6 +24,7 @@ void api_node_add(lua_State *L);
 
 /* Metatables. Stack: [-0, +0]. */
 void api_cron_prepare(lua_State *L);
+void api_exec_prepare(lua_State *L);
 void api_task_prepare(lua_State *L);
 void api_hook_prepare(lua_State *L);
 void api_lead_prepare(lua_State *L);

@@ -248,6 +248,7 @@ void api_prepare(lua_State *L, struct bytes config)
     api_hook_prepare(L);
     api_lead_prepare(L);
     api_cron_prepare(L);
+    api_exec_prepare(L);
     struct why why = {0};
     if (config.size == 0) {
         lua_newtable(L);
@@ -290,6 +291,7 @@ int api_core_open(lua_State *L)
     api_lead_add(L);
     api_node_add(L);
     api_cron_add(L);
+    api_exec_add(L);
     api_json_open(L);
     lua_setfield(L, -2, "json");
     api_msgpack_open(L);

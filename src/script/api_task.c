@@ -70,6 +70,12 @@ static int core_spawn_in_scope(lua_State *L)
     return spawn(L, parent, where_of(parent));
 }
 
+/* spawn_lasting(fn, ...) -> Task of the app: nobody's child */
+static int core_spawn_lasting(lua_State *L)
+{
+    return spawn(L, NULL, where_of(parent_for(L)));
+}
+
 /* spawn_scope(fn, ...) -> Task that is a scope, and fails when one of its children does */
 static int core_spawn_scope(lua_State *L)
 {
@@ -373,6 +379,7 @@ void api_task_add(lua_State *L)
         {"spawn", core_spawn},
         {"spawn_named", core_spawn_named},
         {"spawn_in_scope", core_spawn_in_scope},
+        {"spawn_lasting", core_spawn_lasting},
         {"spawn_scope", core_spawn_scope},
         {"current", core_current},
         {"sleep", core_sleep},

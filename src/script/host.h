@@ -18,6 +18,7 @@
 #include "script/lead.h"
 #include "script/memory.h"
 #include "script/meter.h"
+#include "script/process.h"
 #include "script/request_table.h"
 #include "script/script.h"
 
@@ -76,7 +77,9 @@ struct script_host {
     struct inbox inbox;
     struct request_table requests; /* of tasks */
     uint64_t own_requests;         /* sent by the host itself */
-    struct eval_list evals;        /* under way */
+    struct process_list processes; /* of all apps */
+    uint64_t process_ids;
+    struct eval_list evals; /* under way */
     struct feed feed;
     uint64_t event_seq;                             /* of the last event told */
     struct told *state_events[SCRIPT_STATE_EVENTS]; /* the last of each, for replay */

@@ -262,6 +262,21 @@ bool script_host_commit(struct script_host *host, const struct script_commit *co
     return true;
 }
 
+/* Processes that work for this leadership may go on for as long as it is leased. Not by way of the
+ * host's own thread: that may be busy. */
+static void extend_processes(struct script_host *host, const struct script_view *view)
+{
+    const struct process_port *port = host->options.processes;
+    if (port == NULL || view->token == 0 || view->role != SCRIPT_LEADER) {
+        return;
+    }
+    uint64_t margin_us = host->options.limits.lease_margin_us;
+    uint64_t until_us = view->lease_until_us;
+    port->lease(port->ctx, view->token,
+                until_us == 0 ? UINT64_MAX
+                              : until_us - (until_us < margin_us ? until_us : margin_us));
+}
+
 void script_host_set_view(struct script_host *host, const struct script_view *view)
 {
     struct inbox *box = &host->inbox;
@@ -277,6 +292,7 @@ void script_host_set_view(struct script_host *host, const struct script_view *vi
     } else {
         pthread_mutex_unlock(&box->lock);
     }
+    extend_processes(host, view);
 }
 
 void script_host_eval(struct script_host *host, const struct script_eval *eval)

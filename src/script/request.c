@@ -26,12 +26,13 @@ void request_send(struct script_host *host, const char *method, struct buffer *p
     send(host, ++host->own_requests << 32, method, params);
 }
 
-static int answered(lua_State *L, int status, lua_KContext ctx)
+int request_result(lua_State *L)
 {
-    (void)status;
-    (void)ctx;
-    task_woken(L);
+    enum task_wake wake = task_woken(L);
     struct task *task = thread_app(L)->host->current;
+    if (wake == WAKE_TIME) {
+        return report_fail(L, ERR_TIMEOUT, NULL);
+    }
     if (task->reply_err != ERR_OK) {
         return report_fail(L, task->reply_err, task->reply_message);
     }
@@ -45,17 +46,37 @@ static int answered(lua_State *L, int status, lua_KContext ctx)
     return err == ERR_OK ? 1 : report_fail(L, err, why.text);
 }
 
-int request_wait(lua_State *L, const char *method, struct buffer *params)
+static int answered(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    (void)ctx;
+    return request_result(L);
+}
+
+uint64_t request_begin(lua_State *L)
 {
     struct script_host *host = thread_app(L)->host;
-    struct task *task = host->current;
     if (host->requests.pending >= host->options.limits.requests_max) {
+        return 0;
+    }
+    host->current->request_id = request_table_add(&host->requests, host->current);
+    return host->current->request_id;
+}
+
+int request_await(lua_State *L, uint64_t until_us, lua_KFunction k)
+{
+    return task_wait(L, until_us, k, 0);
+}
+
+int request_wait(lua_State *L, const char *method, struct buffer *params)
+{
+    uint64_t id = request_begin(L);
+    if (id == 0) {
         buffer_close(params);
         return report_fail(L, ERR_BUSY, "too many requests are unanswered");
     }
-    task->request_id = request_table_add(&host->requests, task);
-    send(host, task->request_id, method, params);
-    return task_wait(L, UINT64_MAX, answered, 0);
+    send(thread_app(L)->host, id, method, params);
+    return request_await(L, UINT64_MAX, answered);
 }
 
 void request_answered(struct script_host *host, uint64_t id, enum err err, char *message_take,

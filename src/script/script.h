@@ -31,6 +31,7 @@
 #include "port/clock.h"
 #include "port/entropy.h"
 #include "port/preempt.h"
+#include "port/process.h"
 #include "port/zones.h"
 
 struct script_host;
@@ -95,8 +96,9 @@ struct script_observer {
 struct script_options {
     const struct clock_port *clock;
     const struct entropy_port *entropy;
-    const struct preempt_port *preempt; /* NULL: count instructions (simulation) */
-    const struct zones_port *zones;     /* NULL: there is UTC alone */
+    const struct preempt_port *preempt;   /* NULL: count instructions (simulation) */
+    const struct zones_port *zones;       /* NULL: there is UTC alone */
+    const struct process_port *processes; /* answers by script_host_reply(); NULL: no mk.exec */
     const struct log *log;
     /* Ordered pairs, seeded math.random, virtual os.time and os.clock, no C modules. */
     bool simulated;

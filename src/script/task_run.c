@@ -221,6 +221,7 @@ static void finish(struct task *task, enum task_outcome outcome)
         task_wake(joiner, WAKE_CALL); /* takes it off the list */
     }
     hand_on_children(task);
+    process_release_of_task(task);
     unlink_from_parent(task);
     TAILQ_REMOVE(&app->tasks, task, app_link);
     app->tasks_count--;

@@ -344,6 +344,73 @@ function mk.kv.list(prefix, opts) end
 ---@return any[]? results, mk.Error? err
 function mk.kv.txn(ops, opts) end
 
+-- Programs ----------------------------------------------------------------------------------------
+
+---@class mk.ExecOptions
+---@field env table<string, string>? added to the node's environment
+---@field cwd string?
+---@field stdout "capture"|"log"|"drop"|nil run: capture; spawn: log
+---@field stderr "capture"|"log"|"drop"|nil run: capture; spawn: log, and not capture
+---@field stop_signal string? how it is asked to stop: "TERM"
+---@field stop_ms number? it is killed so long after it was asked; 5000
+
+---@class mk.RunOptions: mk.ExecOptions
+---@field stdin string? what it is given to read
+---@field timeout_ms number? it is stopped after this
+---@field max_output integer? bytes that are kept of each stream; 1 MiB
+
+---@class mk.SpawnOptions: mk.ExecOptions
+---@field stdin boolean? it can be written to
+
+---@class mk.RunResult
+---@field code integer? its exit code
+---@field signal string? "KILL": what killed it
+---@field stdout string?
+---@field stderr string?
+---@field timed_out boolean
+---@field truncated boolean it wrote more than max_output
+
+---@class mk.Process
+---@field pid integer
+local Process = {}
+-- How it ended; nil and a timeout if it has not after ms.
+---@async
+---@param ms number?
+---@return {code: integer?, signal: string?}? ended, mk.Error? err
+function Process:wait(ms) end
+-- Send a signal ("KILL") to it and all that it has started.
+---@param signal string?
+function Process:kill(signal) end
+-- Ask it to stop, kill it if it does not: how it ended.
+---@async
+---@return {code: integer?, signal: string?}? ended, mk.Error? err
+function Process:stop() end
+-- Returns when all is written.
+---@async
+---@param data string
+---@return true? written, mk.Error? err
+function Process:write(data) end
+function Process:close_stdin() end
+-- The next line of a captured stdout; nil when there are no more; nil and a timeout after ms.
+---@async
+---@param ms number?
+---@return string? line, mk.Error? err
+function Process:read_line(ms) end
+
+mk.exec = {}
+-- Run a program to its end. nil and the reason if it cannot be started.
+---@async
+---@param argv string[]
+---@param opts mk.RunOptions?
+---@return mk.RunResult? result, mk.Error? err
+function mk.exec.run(argv, opts) end
+-- Start a program. It ends with the task that starts it.
+---@async
+---@param argv string[]
+---@param opts mk.SpawnOptions?
+---@return mk.Process? process, mk.Error? err
+function mk.exec.spawn(argv, opts) end
+
 -- The rest ----------------------------------------------------------------------------------------
 
 mk.log = {}

@@ -373,6 +373,25 @@ static void a_new_guardian_clears_what_the_old_one_left(void **state)
     assert_true(is_dead(scene->grandchild));
 }
 
+static void another_guardian_leaves_the_children_of_a_living_node_alone(void **state)
+{
+    (void)state;
+    pid_t guardian = run(lives_with_a_family);
+    EVENTUALLY(scene->family_recorded);
+    struct why why = {""};
+    assert_int_equal(children_clear(scene->data_dir, NULL, &why), ERR_OK);
+    assert_false(is_dead(scene->child));
+    assert_false(is_dead(scene->grandchild));
+    struct guardian_page page = {0};
+    struct children *table;
+    assert_int_equal(children_open(&page, -1, scene->data_dir, &table, &why), ERR_LOCKED);
+    kill(guardian, SIGKILL);
+    assert_int_equal(waitpid(guardian, NULL, 0), guardian);
+    EVENTUALLY(is_dead(scene->node));
+    assert_int_equal(children_clear(scene->data_dir, NULL, &why), ERR_OK);
+    assert_true(is_dead(scene->child));
+}
+
 static void a_stranger_with_an_old_number_is_left_alone(void **state)
 {
     (void)state;
@@ -437,6 +456,7 @@ int main(void)
         TEST(a_deadline_holds_while_the_node_is_stopped),
         TEST(a_node_does_not_outlive_its_guardian),
         TEST(a_new_guardian_clears_what_the_old_one_left),
+        TEST(another_guardian_leaves_the_children_of_a_living_node_alone),
         TEST(a_stranger_with_an_old_number_is_left_alone),
         TEST(the_first_term_is_a_planned_stop),
         TEST(the_second_term_ends_at_once),

@@ -1,7 +1,6 @@
 /* What is written for users is true: the examples of lua/README.md run, and the stubs declare what
  * there is. Runs in the root of the source tree. */
-#include "host_fixture.h"
-
+#include "fake_processes.h"
 #include "net/system_zones.h"
 
 static char *read_whole(const char *path)
@@ -46,15 +45,24 @@ static void agree(struct fixture *f, struct script_request *request)
     buffer_close(&result);
 }
 
+/* On a leader, with every port there is. */
+static void open_with_all(struct fixture *f, struct process_port *processes)
+{
+    fixture_init(f);
+    *processes = fake_processes(f);
+    struct script_options options = fixture_options(f);
+    options.zones = system_zones();
+    options.processes = processes;
+    f->host = script_host_new(&options);
+    f->answer = agree;
+    lead(f, 3, 17, 0);
+}
+
 static void run_example(const char *source, int number)
 {
     struct fixture f;
-    fixture_init(&f);
-    struct script_options options = fixture_options(&f);
-    options.zones = system_zones();
-    f.host = script_host_new(&options);
-    f.answer = agree;
-    lead(&f, 3, 17, 0);
+    struct process_port processes;
+    open_with_all(&f, &processes);
     char name[32];
     snprintf(name, sizeof name, "example %d", number);
     struct script_app app = {.name = "app", .path = name, .source = source};
@@ -100,9 +108,8 @@ static void the_stubs_declare_what_there_is(void **state)
     write_text(&config, "luacheckrc");
     write_text(&config, luacheckrc);
     struct fixture f;
-    fixture_open(&f);
-    f.answer = agree;
-    lead(&f, 3, 17, 0);
+    struct process_port processes;
+    open_with_all(&f, &processes);
     struct script_app app = {
         .name = "app", .path = "test_stubs.lua", .source = test, .config = buffer_bytes(&config)};
     struct why why = {0};

@@ -1,123 +1,11 @@
 /* The host on a thread of its own, with the real timer: what the node's thread sees of scripts that
  * misbehave is nothing. */
-#include <pthread.h>
 #include <stdatomic.h>
-#include <time.h>
 
-#include "base/queue.h"
-#include "host_fixture.h"
-#include "net/loop.h"
-#include "net/script_timer.h"
-#include "net/system_entropy.h"
-#include "net/worker.h"
+#include "thread_rig.h"
 
 /* ThreadSanitizer puts signals off until the next call into libc: there a loop must make one. */
 #define SPIN (UNDER_TSAN ? "while true do local t = {} end" : "while true do end")
-
-struct rig {
-    struct clock_port clock;
-    struct log log;
-    struct script_timer *timer;
-    struct worker *worker;
-    struct script_host *host;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    struct buffer said; /* under lock */
-    struct queue requests;
-};
-
-static void rig_write(void *sink, const char *line, size_t size_bytes)
-{
-    struct rig *rig = sink;
-    pthread_mutex_lock(&rig->lock);
-    buffer_add(&rig->said, line, size_bytes);
-    pthread_cond_broadcast(&rig->changed);
-    pthread_mutex_unlock(&rig->lock);
-}
-
-static void rig_request(void *ctx, struct script_request *request)
-{
-    struct rig *rig = ctx;
-    assert_true(queue_push(&rig->requests, request));
-}
-
-static void rig_wake(void *ctx)
-{
-    struct rig *rig = ctx;
-    if (rig->worker != NULL) {
-        worker_wake(rig->worker);
-    }
-}
-
-static uint64_t rig_run(void *ctx, uint64_t now_us)
-{
-    (void)now_us;
-    return script_host_run(((struct rig *)ctx)->host);
-}
-
-static void rig_open(struct rig *rig, const char *source)
-{
-    memset(rig, 0, sizeof *rig);
-    rig->clock = loop_clock();
-    rig->log = (struct log){.level = LOG_LEVEL_INFO,
-                            .format = LOG_LOGFMT,
-                            .wall_ms = rig->clock.wall_ms,
-                            .clock = rig->clock.ctx,
-                            .write = rig_write,
-                            .sink = rig};
-    pthread_mutex_init(&rig->lock, NULL);
-    pthread_cond_init(&rig->changed, NULL);
-    queue_init(&rig->requests, 100000, NULL, NULL);
-    assert_int_equal(script_timer_new(&rig->timer, NULL), ERR_OK);
-    struct script_options options = {
-        .clock = &rig->clock,
-        .entropy = system_entropy(),
-        .preempt = script_timer_port(rig->timer),
-        .log = &rig->log,
-        .node = {.id = "n1"},
-        .request = rig_request,
-        .wake = rig_wake,
-        .ctx = rig,
-    };
-    rig->host = script_host_new(&options);
-    struct script_app app = {.name = "app", .path = "test.lua", .source = source};
-    struct why why = {0};
-    if (script_host_load(rig->host, &app, &why) != ERR_OK) {
-        fail_msg("%s", why.text);
-    }
-    struct worker_job job = {.ctx = rig, .run = rig_run};
-    assert_int_equal(worker_start(&job, &rig->clock, "scripts", &rig->worker, &why), ERR_OK);
-}
-
-static void rig_close(struct rig *rig)
-{
-    worker_stop(rig->worker);
-    script_host_free(rig->host);
-    script_timer_free(rig->timer);
-    struct script_request *request;
-    while ((request = queue_pop(&rig->requests)) != NULL) {
-        script_request_free(request);
-    }
-    queue_close(&rig->requests);
-    buffer_close(&rig->said);
-    pthread_cond_destroy(&rig->changed);
-    pthread_mutex_destroy(&rig->lock);
-}
-
-/* Wait until the scripts have said this. */
-static void wait_said(struct rig *rig, const char *text)
-{
-    struct timespec limit;
-    clock_gettime(CLOCK_REALTIME, &limit);
-    limit.tv_sec += 60;
-    pthread_mutex_lock(&rig->lock);
-    while (strstr(buffer_text(&rig->said), text) == NULL) {
-        if (pthread_cond_timedwait(&rig->changed, &rig->lock, &limit) != 0) {
-            fail_msg("'%s' was not said in time, but: %s", text, buffer_text(&rig->said));
-        }
-    }
-    pthread_mutex_unlock(&rig->lock);
-}
 
 static void post_event(struct rig *rig, const char *name)
 {
@@ -126,7 +14,7 @@ static void post_event(struct rig *rig, const char *name)
 
 static void expect_killed(const char *body)
 {
-    struct rig rig;
+    struct rig rig = {0};
     struct buffer source = {0};
     buffer_add_format(&source,
                       "local mk = require 'moonkeeper'\n"
@@ -163,7 +51,7 @@ static void what_spins_is_killed(void **state)
 static void others_get_their_turn_while_one_computes(void **state)
 {
     (void)state;
-    struct rig rig;
+    struct rig rig = {0};
     struct buffer source = {0};
     buffer_add_format(&source,
                       "local mk = require 'moonkeeper'\n"
@@ -185,7 +73,7 @@ static void others_get_their_turn_while_one_computes(void **state)
 static void a_long_c_call_does_not_hold_up_the_node(void **state)
 {
     (void)state;
-    struct rig rig;
+    struct rig rig = {0};
     rig_open(&rig, "local mk = require 'moonkeeper'\n"
                    "mk.on('leader_ready', function()\n"
                    "  local t = {} for i = 1, 100000 do t[i] = i end\n"
@@ -215,7 +103,7 @@ static void a_long_c_call_does_not_hold_up_the_node(void **state)
 static void requests_and_answers_cross_threads(void **state)
 {
     (void)state;
-    struct rig rig;
+    struct rig rig = {0};
     rig_open(&rig, "local mk = require 'moonkeeper'\n"
                    "local sum = 0\n"
                    "mk.task.map({1, 2, 3, 4, 5, 6, 7, 8}, 4, function()\n"

@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""Programs that scripts start, on real processes: none outlives its node, and what works for the leader is
+over before another may lead, even when the old leader is stopped and cannot do anything about it.
+
+Each worker, and a child of its, writes, every few milliseconds, a line with the machine's one monotonic clock into a file that all
+share: its node's name, its fencing token, the time. Lines tell who worked when.
+"""
+import os
+import signal
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from cluster import Cluster, wait_until  # noqa: E402
+from command import BINARY, failure, main  # noqa: E402
+
+ELECTION_MIN_MS, ELECTION_MAX_MS = 150, 300
+
+SCRIPT = """
+local mk = require "moonkeeper"
+mk.while_leader("worker", function(lead)
+  while true do
+    local p = assert(mk.exec.spawn({ %r, %r, %r }, { stdout = "drop", stop_ms = 1000 }))
+    p:wait()
+    mk.task.sleep(10)
+  end
+end, { grace_ms = 1500 })
+"""
+
+WORKER = """
+import os, signal, sys, time
+name = os.environ["MOONKEEPER_NODE"]
+token = os.environ["MOONKEEPER_FENCE"]
+os.fork()
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+stopping = []
+signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
+while not stopping:
+    now = time.clock_gettime(time.CLOCK_BOOTTIME) * 1000
+    os.write(fd, b"%s %s %d %.3f\\n" % (name.encode(), token.encode(), os.getpid(), now))
+    time.sleep(0.002)
+os.write(fd, b"%s %s stopped 0\\n" % (name.encode(), token.encode()))
+"""
+
+
+class Lines:
+    """What the workers have written."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def all(self):
+        if not os.path.exists(self.path):
+            return []
+        with open(self.path) as file:
+            return [line.split() for line in file if line.endswith("\n")]
+
+    def working(self):
+        return [(node, int(token), int(pid), float(at))
+                for node, token, pid, at in self.all() if pid != "stopped"]
+
+    def group(self, token):
+        """The worker and its child; None before both have written."""
+        pids = {pid for _, t, pid, _ in self.working() if t == token}
+        return pids if len(pids) == 2 else None
+
+    def spans(self):
+        """{token: (node, first, last)} in ms."""
+        spans = {}
+        for node, token, _, at in self.working():
+            first, last = spans.get(token, (node, at, at))[1:]
+            spans[token] = (node, min(first, at), max(last, at))
+        return spans
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+class ProgramsTest(unittest.TestCase):
+    def start(self):
+        self.cluster = cluster = Cluster(
+            BINARY, extra=f"election_ms = {{ {ELECTION_MIN_MS}, {ELECTION_MAX_MS} }},")
+        worker = os.path.join(cluster.folder, "worker.py")
+        script = os.path.join(cluster.folder, "script.lua")
+        self.lines = lines = Lines(os.path.join(cluster.folder, "lines"))
+        with open(worker, "w") as file:
+            file.write(WORKER)
+        with open(script, "w") as file:
+            file.write(SCRIPT % (sys.executable, worker, lines.path))
+        cluster.set_apps(f'{{ name = "worker", script = "{script}" }}')
+        cluster.__enter__()
+        return cluster, lines
+
+    def tearDown(self):
+        """A cluster in tests ends by SIGKILL of guardians too: then the next ones would clear up."""
+        pids = {int(p) for _, _, p, _ in self.lines.working()}
+        self.cluster.__exit__(*failure(self))
+        for pid in pids:
+            try:
+                with open(f"/proc/{pid}/cmdline") as file:
+                    if self.lines.path in file.read():
+                        os.kill(pid, signal.SIGKILL)
+            except (FileNotFoundError, ProcessLookupError):
+                pass
+
+    def worker_of_another(self, lines, tokens):
+        """Wait until there is a worker of a leadership that is not among these."""
+        return wait_until(
+            lambda: next((w for w in reversed(lines.working()) if w[1] not in tokens), None),
+            30, "another worker")
+
+    def check_apart(self, lines):
+        spans = sorted(lines.spans().items())
+        for (_, (_, _, last)), (token, (_, first, _)) in zip(spans, spans[1:]):
+            print(f"\n    {first - last:.1f} ms without a worker before {token}", end="", file=sys.stderr)
+            self.assertLess(last, first, f"the worker of {token} began too early: {spans}")
+
+    def test_a_killed_node_takes_its_programs_along(self):
+        cluster, lines = self.start()
+        tokens = set()
+        for _ in range(3):
+            name, token, _, _ = self.worker_of_another(lines, tokens)
+            tokens.add(token)
+            node = next(n for n in cluster.nodes if n.name == name)
+            group = wait_until(lambda: lines.group(token), 10, "both processes of a worker")
+            os.kill(node.node_pid(), signal.SIGKILL)
+            wait_until(lambda: not any(is_alive(p) for p in group), 10, "the end of its programs")
+        self.worker_of_another(lines, tokens)
+        self.check_apart(lines)
+
+    def test_a_stopped_leader_has_no_worker_beyond_its_lease(self):
+        cluster, lines = self.start()
+        name, token, _, _ = self.worker_of_another(lines, set())
+        node = next(n for n in cluster.nodes if n.name == name)
+        group = wait_until(lambda: lines.group(token), 10, "both processes of a worker")
+        os.kill(node.node_pid(), signal.SIGSTOP)
+        other = self.worker_of_another(lines, {token})
+        self.assertFalse(any(is_alive(p) for p in group))
+        os.kill(node.node_pid(), signal.SIGCONT)
+        time.sleep(0.5)  # nothing is waited for: it must not begin to work again
+        self.assertEqual({w[1] for w in lines.working()}, {token, other[1]})
+        self.check_apart(lines)
+
+    def test_a_planned_hand_over_waits_for_the_worker_to_stop(self):
+        cluster, lines = self.start()
+        name, token, _, _ = self.worker_of_another(lines, set())
+        node = next(n for n in cluster.nodes if n.name == name)
+        os.kill(node.guardian_pid(), signal.SIGTERM)
+        self.worker_of_another(lines, {token})
+        self.assertIn([name, str(token), "stopped", "0"], lines.all())
+        self.check_apart(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,292 @@
+/* mk.exec with real programs: what they write, how they end, and that nothing of theirs outlives
+ * the task that started them. */
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "thread_rig.h"
+
+#define HEAD                                          \
+    "local mk = require 'moonkeeper'\n"               \
+    "local run, spawn = mk.exec.run, mk.exec.spawn\n" \
+    "local function say(...) mk.log.info(table.concat({ ... }, ' ')) end\n"
+
+/* Run the script until it says "done"; what it said is in rig->said. */
+static void play(struct rig *rig, const char *body)
+{
+    struct buffer source = {0};
+    buffer_add_format(&source, HEAD "%s\nsay('done')\n", body);
+    memset(rig, 0, sizeof *rig);
+    rig_open_processes(rig, NULL);
+    rig_open(rig, buffer_text(&source));
+    wait_said(rig, "done");
+    buffer_close(&source);
+}
+
+static void expect(const char *body, const char *const *said)
+{
+    struct rig rig;
+    play(&rig, body);
+    for (; *said != NULL; said++) {
+        wait_said(&rig, *said);
+    }
+    rig_close(&rig);
+}
+#define EXPECT(body, ...) expect((body), (const char *const[]){__VA_ARGS__, NULL})
+
+static void what_a_program_writes_and_how_it_ends_is_returned(void **state)
+{
+    (void)state;
+    EXPECT("local r = assert(run({ 'sh', '-c', 'echo out; echo err >&2; exit 3' }))\n"
+           "say('code', r.code, r.stdout:gsub('\\n', '.'), r.stderr:gsub('\\n', '.'))\n"
+           "r = assert(run({ 'sh', '-c', 'kill -USR1 $$' }))\n"
+           "say('signal', r.signal, tostring(r.code), tostring(r.timed_out))\n"
+           "r = run({ 'printf', '%s|', 'no', 'shell $HOME', ';', '*' })\n"
+           "say('argv', r.stdout)",
+           "code 3 out. err. 1", "signal USR1 nil false", "argv no|shell $HOME|;|*|");
+}
+
+static void stdin_environment_and_directory_are_given(void **state)
+{
+    (void)state;
+    EXPECT(
+        "local r = run({ 'tr', 'a-z', 'A-Z' }, { stdin = ('hello '):rep(50000), max_output = 5 })\n"
+        "say('tr', r.stdout, tostring(r.truncated), r.code)\n"
+        "r = run({ 'sh', '-c', 'echo $COLOUR $MOONKEEPER_NODE $MOONKEEPER_TERM; pwd; cat' },\n"
+        "  { env = { COLOUR = 'blue' }, cwd = '/usr' })\n"
+        "say('env', (r.stdout:gsub('\\n', ' ')))",
+        "tr HELLO true 0", "env blue n1 0 /usr");
+}
+
+static void what_cannot_be_run_is_an_error(void **state)
+{
+    (void)state;
+    EXPECT("say(tostring(select(2, run({ 'no-such-program' }))))\n"
+           "say(tostring(select(2, run({ '/etc/passwd' }))))\n"
+           "say(tostring(select(2, run({ 'true' }, { cwd = '/no/such/place' }))))\n"
+           "say(select(2, pcall(run, {})))\n"
+           "say(select(2, pcall(run, { 'true' }, { sdtout = 'drop' })))\n"
+           "say(select(2, pcall(spawn, { 'true' }, { stop_signal = 'SIGTERM' })))\n"
+           "say(select(2, pcall(run, { 'a\\0b' })))",
+           "not_found: cannot run no-such-program: No such file or directory (it is not in PATH)",
+           "io: cannot run /etc/passwd: Permission denied",
+           "not_found: cannot run true: cannot enter /no/such/place", "argv is empty",
+           "there is no option 'sdtout'", "there is no signal 'SIGTERM'", "without zero bytes");
+}
+
+static void after_its_timeout_a_program_is_asked_to_stop_then_killed(void **state)
+{
+    (void)state;
+    EXPECT("local r = run({ 'sh', '-c', 'trap \"echo bye; exit 7\" TERM; while :; do sleep 0.01; "
+           "done' },\n"
+           "  { timeout_ms = 200 })\n"
+           "say('polite', r.code, (r.stdout:gsub('\\n', '')), tostring(r.timed_out))\n"
+           "r = run({ 'sh', '-c', 'trap \"\" TERM; while :; do sleep 0.01; done' },\n"
+           "  { timeout_ms = 100, stop_ms = 100 })\n"
+           "say('stubborn', r.signal, tostring(r.timed_out))",
+           "polite 7 bye true", "stubborn KILL true");
+}
+
+static void lines_are_read_as_they_come(void **state)
+{
+    (void)state;
+    EXPECT("local p = spawn({ 'sh', '-c', 'while read x; do echo got $x; done; printf last' },\n"
+           "  { stdin = true, stdout = 'capture' })\n"
+           "local line, err = p:read_line(50)\n"
+           "say('nothing yet', tostring(line), err.code)\n"
+           "p:write('one\\ntwo\\n')\n"
+           "say(p:read_line(), p:read_line())\n"
+           "p:close_stdin()\n"
+           "say(p:read_line(), tostring(p:read_line()), p:wait().code)",
+           "nothing yet nil timeout", "got one got two", "last nil 0");
+}
+
+static void output_is_logged_line_by_line(void **state)
+{
+    (void)state;
+    EXPECT("local p = spawn({ 'sh', '-c', 'echo one; echo two >&2; printf three' })\n"
+           "p:wait()",
+           "msg=\"one\"", "stream=stdout", "msg=\"two\"", "stream=stderr", "msg=\"three\"",
+           "program=sh");
+}
+
+static void who_writes_much_waits_until_it_is_read(void **state)
+{
+    (void)state;
+    EXPECT(
+        "local p = spawn({ 'sh', '-c', 'yes 12345678 | head -n 200000' }, { stdout = 'capture' })\n"
+        "mk.task.sleep(50)\n"
+        "local count, size = 0, 0\n"
+        "for line in p.read_line, p do count, size = count + 1, size + #line end\n"
+        "say('lines', count, size)",
+        "lines 200000 1600000");
+}
+
+/* The pid after this word in what was said. */
+static pid_t pid_after(struct rig *rig, const char *word)
+{
+    wait_said(rig, word);
+    pthread_mutex_lock(&rig->lock);
+    const char *at = strstr(buffer_text(&rig->said), word) + strlen(word);
+    pid_t pid = (pid_t)strtol(at, NULL, 10);
+    pthread_mutex_unlock(&rig->lock);
+    assert_true(pid > 1);
+    return pid;
+}
+
+/* Wait until there is no such process, or only a zombie that somebody else is to reap. */
+static void wait_gone(pid_t pid)
+{
+    for (int i = 0; i < 6000; i++) {
+        char path[64], state = 'Z';
+        snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+        FILE *file = fopen(path, "r");
+        if (file == NULL || fscanf(file, "%*d (%*[^)]) %c", &state) != 1 || state == 'Z') {
+            if (file != NULL) {
+                fclose(file);
+            }
+            return;
+        }
+        fclose(file);
+        usleep(10000);
+    }
+    fail_msg("process %d does not end", (int)pid);
+}
+
+static void a_process_ends_with_its_task(void **state)
+{
+    (void)state;
+    struct rig rig;
+    play(&rig, "local t = mk.task.spawn(function()\n"
+               "  local p = spawn({ 'sh', '-c', 'trap \"echo stops; exit\" TERM; sleep 100 & echo "
+               "child $!;"
+               " while :; do sleep 0.01; done' })\n"
+               "  say('parent', p.pid)\n"
+               "  p:wait()\n"
+               "end)\n"
+               "mk.task.sleep(300)\n"
+               "t:cancel()\n"
+               "t:join()\n"
+               "say('joined')\n");
+    wait_said(&rig, "stops");
+    wait_gone(pid_after(&rig, "parent "));
+    wait_gone(pid_after(&rig, "child "));
+    rig_close(&rig);
+}
+
+static void a_killed_task_leaves_nothing(void **state)
+{
+    (void)state;
+    struct rig rig;
+    play(&rig, "mk.task.spawn(function()\n"
+               "  say('pid ' .. spawn({ 'sleep', '100' }).pid)\n"
+               "  while true do local t = {} end\n"
+               "end)\n");
+    wait_gone(pid_after(&rig, "pid "));
+    rig_close(&rig);
+}
+
+static void the_host_leaves_nothing(void **state)
+{
+    (void)state;
+    struct rig rig;
+    play(&rig, "say('pid ' .. spawn({ 'sleep', '100' }).pid)\n");
+    pid_t pid = pid_after(&rig, "pid ");
+    assert_int_equal(kill(pid, 0), 0); /* what the main chunk starts is the application's */
+    rig_close(&rig);
+    assert_int_equal(kill(pid, 0), -1);
+    assert_int_equal(errno, ESRCH);
+}
+
+/* ---- leader-only --------------------------------------------------------------------------------
+ */
+
+static struct {
+    pthread_mutex_t lock;
+    pid_t group;
+    uint64_t deadline_us;
+    bool removed;
+} entry = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static enum err entry_add(void *ctx, pid_t group, uint64_t deadline_us, uint32_t *slot)
+{
+    (void)ctx;
+    entry.group = group;
+    entry.deadline_us = deadline_us;
+    entry.removed = false;
+    *slot = 5;
+    return ERR_OK;
+}
+static void entry_set_deadline(void *ctx, uint32_t slot, uint64_t deadline_us)
+{
+    (void)ctx;
+    assert_int_equal(slot, 5);
+    pthread_mutex_lock(&entry.lock);
+    entry.deadline_us = deadline_us;
+    pthread_mutex_unlock(&entry.lock);
+}
+static void entry_remove(void *ctx, uint32_t slot)
+{
+    (void)ctx, (void)slot;
+    pthread_mutex_lock(&entry.lock);
+    entry.removed = true;
+    pthread_mutex_unlock(&entry.lock);
+}
+
+static void leader_only_processes_are_entered_with_the_lease(void **state)
+{
+    (void)state;
+    struct rig rig = {0};
+    const struct processes_registry registry = {
+        .add = entry_add, .set_deadline = entry_set_deadline, .remove = entry_remove};
+    rig_open_processes(&rig, &registry);
+    rig_open(&rig,
+             HEAD "mk.while_leader('w', function(lead)\n"
+                  "  local p = spawn({ 'sh', '-c', 'echo fence $MOONKEEPER_FENCE $MOONKEEPER_TERM;"
+                  " exec sleep 100' })\n"
+                  "  say('pid ' .. p.pid)\n"
+                  "  p:wait()\n"
+                  "end)\n");
+    uint64_t now_us = clock_now_us(&rig.clock), lease_us = now_us + 60000000;
+    struct script_view view = {.role = SCRIPT_LEADER,
+                               .term = 7,
+                               .leader_ready = true,
+                               .token = 41,
+                               .lease_until_us = lease_us};
+    script_host_set_view(rig.host, &view);
+    wait_said(&rig, "fence 41 7");
+    pid_t pid = pid_after(&rig, "pid ");
+    pthread_mutex_lock(&entry.lock);
+    assert_int_equal(entry.group, pid);
+    assert_int_equal(entry.deadline_us, lease_us - 10000); /* the margin */
+    pthread_mutex_unlock(&entry.lock);
+    view.lease_until_us += 1000000; /* renewed: without the help of the scripts' thread */
+    script_host_set_view(rig.host, &view);
+    pthread_mutex_lock(&entry.lock);
+    assert_int_equal(entry.deadline_us, lease_us + 1000000 - 10000);
+    pthread_mutex_unlock(&entry.lock);
+    view = (struct script_view){.role = SCRIPT_FOLLOWER, .term = 8};
+    script_host_set_view(rig.host, &view);
+    wait_gone(pid);
+    rig_close(&rig);
+    assert_true(entry.removed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_a_program_writes_and_how_it_ends_is_returned),
+        cmocka_unit_test(stdin_environment_and_directory_are_given),
+        cmocka_unit_test(what_cannot_be_run_is_an_error),
+        cmocka_unit_test(after_its_timeout_a_program_is_asked_to_stop_then_killed),
+        cmocka_unit_test(lines_are_read_as_they_come),
+        cmocka_unit_test(output_is_logged_line_by_line),
+        cmocka_unit_test(who_writes_much_waits_until_it_is_read),
+        cmocka_unit_test(a_process_ends_with_its_task),
+        cmocka_unit_test(a_killed_task_leaves_nothing),
+        cmocka_unit_test(the_host_leaves_nothing),
+        cmocka_unit_test(leader_only_processes_are_entered_with_the_lease),
+    };
+    signal(SIGPIPE, SIG_IGN);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
