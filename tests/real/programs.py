@@ -99,14 +99,13 @@ class ProgramsTest(unittest.TestCase):
 
     def tearDown(self):
         """A cluster in tests ends by SIGKILL of guardians too: then the next ones would clear up."""
-        pids = {int(p) for _, _, p, _ in self.lines.working()}
         self.cluster.__exit__(*failure(self))
-        for pid in pids:
+        for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
                 with open(f"/proc/{pid}/cmdline") as file:
-                    if self.lines.path in file.read():
-                        os.kill(pid, signal.SIGKILL)
-            except (FileNotFoundError, ProcessLookupError):
+                    if int(pid) != os.getpid() and self.lines.path in file.read():
+                        os.kill(int(pid), signal.SIGKILL)
+            except OSError:
                 pass
 
     def worker_of_another(self, lines, tokens):
