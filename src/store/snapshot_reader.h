@@ -34,8 +34,8 @@ void snapshot_reader_close(struct snapshot_reader *r);
 enum err snapshot_reader_next(struct snapshot_reader *r, struct bytes *pairs, bool *end,
                               struct why *why);
 
-/* Opens the snapshot of that name and reads all of it; known points into r, which is to be closed in
- * any case. Errors: as the two above. */
+/* Opens the snapshot of that name and reads all of it; known points into r, which is to be closed
+ * in any case. Errors: as the two above. */
 enum err snapshot_reader_verify(struct snapshot_reader *r, const struct fs_port *fs,
                                 struct store_pos last, uint64_t cluster_id,
                                 struct store_snapshot *known, struct why *why);

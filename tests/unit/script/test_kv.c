@@ -142,13 +142,15 @@ static void a_list_goes_page_by_page_in_order(void **ctx)
         snprintf(arguments, sizeof arguments, "{key='%s', value=%zu}", keys[i], i);
         assert_int_equal(apply(h, "kv", "set", arguments), ERR_OK);
     }
-    assert_answers(h, "kv", "list", "{prefix='b/', limit=2}",
-                   "{index=8,items=[{key=\"b/1\",value=2,version=4},{key=\"b/2\",value=0,version=2}],"
-                   "next=\"b/2\"}");
+    assert_answers(
+        h, "kv", "list", "{prefix='b/', limit=2}",
+        "{index=8,items=[{key=\"b/1\",value=2,version=4},{key=\"b/2\",value=0,version=2}],"
+        "next=\"b/2\"}");
     assert_answers(h, "kv", "list", "{prefix='b/', limit=2, after='b/2'}",
                    "{index=8,items=[{key=\"b/3\",value=4,version=6}]}");
     assert_answers(h, "kv", "list", "{prefix='zz'}", "{index=8,items=[]}");
-    assert_answers(h, "kv", "list", "{after='b0'}", "{index=8,items=[{key=\"c\",value=3,version=5}]}");
+    assert_answers(h, "kv", "list", "{after='b0'}",
+                   "{index=8,items=[{key=\"c\",value=3,version=5}]}");
     assert_int_equal(query(h, "kv", "list", "{limit=0}"), ERR_REJECTED);
 }
 

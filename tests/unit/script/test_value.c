@@ -10,8 +10,8 @@
 #include <lauxlib.h>
 #include <lualib.h>
 
-#include "base/rng.h"
 #include "base/json_text.h"
+#include "base/rng.h"
 #include "script/value.h"
 
 static int set_up(void **ctx)
