@@ -53,6 +53,7 @@ void apply_find_scope(struct node *n)
 
 void apply_replaced(struct node *n, raft_index last_applied, int64_t time_ms)
 {
+    sessions_replaced(&n->sessions);
     n->apply.last_applied = last_applied;
     n->apply.time_ms = time_ms;
     if (time_ms > n->log_time_ms) {

@@ -42,25 +42,18 @@ static struct key_text expiry_key(int64_t expiry_ms, char kind, const uint8_t *i
 
 static const struct bytes nothing;
 
-struct seq_range {
-    uint64_t from, to; /* [from, to) */
-};
-
-/* Numbers <= low and those in the ranges were applied; ranges ascend and do not touch. */
-struct session_record {
-    int64_t last_ms; /* when it is due to expire is derived from this */
-    uint64_t low;
-    uint32_t ranges_count;
-    struct seq_range ranges[SESSIONS_RANGES_MAX + 1];
-};
-
-static bool load_session(const struct sessions *s, const uint8_t *id, struct session_record *out)
+/* The record of the session, which becomes the latest; NULL if there is none. */
+static struct session_record *load_session(struct sessions *s, const uint8_t *id)
 {
+    if (s->has_latest && memcmp(s->latest_id, id, sizeof s->latest_id) == 0) {
+        return &s->latest;
+    }
     struct key_text key = record_key('s', id);
     struct bytes value;
     if (!state_get(s->state, key_bytes(&key), &value)) {
-        return false;
+        return NULL;
     }
+    struct session_record *out = &s->latest;
     struct reader r = reader_of(value);
     uint32_t fields = read_array(&r);
     out->last_ms = read_i64(&r);
@@ -73,13 +66,24 @@ static bool load_session(const struct sessions *s, const uint8_t *id, struct ses
     }
     ASSERT(reader_end(&r) ==
            ERR_OK); /* a state that passed its checksum; only this file writes it */
-    return true;
+    s->has_latest = true;
+    memcpy(s->latest_id, id, sizeof s->latest_id);
+    return out;
 }
 
 static void put(struct sessions *s, const struct key_text *key, struct bytes value)
 {
     enum err e = state_set(s->state, key_bytes(key), value);
     ASSERT(e == ERR_OK);
+}
+
+static void put_expiry(struct sessions *s, int64_t expiry_ms, char kind, const uint8_t *id)
+{
+    struct key_text key = expiry_key(expiry_ms, kind, id);
+    put(s, &key, nothing);
+    if (expiry_ms < s->quiet_until_ms) {
+        s->quiet_until_ms = expiry_ms;
+    }
 }
 
 static void store_session(struct sessions *s, const uint8_t *id,
@@ -214,10 +218,13 @@ static void record_key_outcome(struct sessions *s, const struct entry *e,
     }
     struct key_text key = record_key('k', e->session);
     put(s, &key, buffer_bytes(&value));
-    struct key_text expiry = expiry_key(e->time_ms + s->ttl_ms, 'k', e->session);
-    put(s, &expiry, nothing);
+    put_expiry(s, e->time_ms + s->ttl_ms, 'k', e->session);
     buffer_close(&value);
-    set_keys_count(s, keys_count(s) + 1);
+    uint64_t keys = keys_count(s) + 1;
+    set_keys_count(s, keys);
+    if (keys > SESSIONS_KEYS_MAX) {
+        s->quiet_until_ms = 0; /* the oldest has to go, due or not */
+    }
 }
 
 /* ---- the interface -------------------------------------------------------------------------- */
@@ -228,7 +235,7 @@ static bool has_session(const struct entry *e)
     return memcmp(e->session, none, sizeof none) != 0;
 }
 
-enum session_verdict sessions_check(const struct sessions *s, const struct entry *e,
+enum session_verdict sessions_check(struct sessions *s, const struct entry *e,
                                     struct outcome *outcome)
 {
     *outcome = (struct outcome){.err = ERR_OK};
@@ -238,11 +245,11 @@ enum session_verdict sessions_check(const struct sessions *s, const struct entry
     if (e->seq == 0) {
         return check_key(s, e, outcome);
     }
-    struct session_record record;
-    if (!load_session(s, e->session, &record)) {
+    const struct session_record *record = load_session(s, e->session);
+    if (record == NULL) {
         return SESSION_EXPIRED;
     }
-    return session_has(&record, e->seq) ? SESSION_DUPLICATE : SESSION_FRESH;
+    return session_has(record, e->seq) ? SESSION_DUPLICATE : SESSION_FRESH;
 }
 
 /* A session is not given a new expiry each time it is used, only once a good part of it is over. */
@@ -256,8 +263,7 @@ static void touch(struct sessions *s, const uint8_t *id, struct session_record *
     bool existed = state_delete(s->state, key_bytes(&old));
     ASSERT(existed);
     record->last_ms = time_ms;
-    struct key_text fresh = expiry_key(time_ms + s->ttl_ms, 's', id);
-    put(s, &fresh, nothing);
+    put_expiry(s, time_ms + s->ttl_ms, 's', id);
 }
 
 void sessions_record(struct sessions *s, const struct entry *e, const struct outcome *outcome)
@@ -269,12 +275,11 @@ void sessions_record(struct sessions *s, const struct entry *e, const struct out
         record_key_outcome(s, e, outcome);
         return;
     }
-    struct session_record record;
-    bool known = load_session(s, e->session, &record);
-    ASSERT(known); /* sessions_check() said SESSION_FRESH */
-    session_add(&record, e->seq);
-    touch(s, e->session, &record, e->time_ms);
-    store_session(s, e->session, &record);
+    struct session_record *record = load_session(s, e->session);
+    ASSERT(record != NULL); /* sessions_check() said SESSION_FRESH */
+    session_add(record, e->seq);
+    touch(s, e->session, record, e->time_ms);
+    store_session(s, e->session, record);
 }
 
 enum err sessions_open(struct sessions *s, const struct entry *e)
@@ -284,8 +289,7 @@ enum err sessions_open(struct sessions *s, const struct entry *e)
     if (reader_end(&r) != ERR_OK || opened_ms < 0 || !has_session(e)) {
         return ERR_INVALID;
     }
-    struct session_record record = {0};
-    if (load_session(s, e->session, &record)) {
+    if (load_session(s, e->session) != NULL) {
         return ERR_OK;
     }
     /* A session lives for ttl after the later of both times. So an opening entry that is seen again
@@ -293,10 +297,10 @@ enum err sessions_open(struct sessions *s, const struct entry *e)
     if (e->time_ms - opened_ms > s->ttl_ms / 2 || opened_ms - e->time_ms > s->ttl_ms) {
         return ERR_EXPIRED;
     }
-    record.last_ms = opened_ms > e->time_ms ? opened_ms : e->time_ms;
+    const struct session_record record = {.last_ms =
+                                              opened_ms > e->time_ms ? opened_ms : e->time_ms};
     store_session(s, e->session, &record);
-    struct key_text expiry = expiry_key(record.last_ms + s->ttl_ms, 's', e->session);
-    put(s, &expiry, nothing);
+    put_expiry(s, record.last_ms + s->ttl_ms, 's', e->session);
     return ERR_OK;
 }
 
@@ -336,20 +340,47 @@ static uint64_t expire(struct sessions *s, char kind, int64_t time_ms, uint64_t 
         bool existed = state_delete(s->state, key_bytes(&record));
         ASSERT(existed);
         state_delete(s->state, key_bytes(&expiry));
+        s->has_latest = false;
         gone++;
     }
     return gone;
 }
 
+/* When the first record is due; 0 if one is to go whenever it is due. */
+static int64_t next_due_ms(const struct sessions *s, uint64_t keys)
+{
+    int64_t due_ms = INT64_MAX;
+    int64_t expiry_ms;
+    struct key_text key;
+    if (first_expiry(s, 's', &expiry_ms, &key)) {
+        due_ms = expiry_ms;
+    }
+    if (first_expiry(s, 'k', &expiry_ms, &key) && expiry_ms < due_ms) {
+        due_ms = expiry_ms;
+    }
+    return keys > SESSIONS_KEYS_MAX ? 0 : due_ms;
+}
+
 void sessions_expire(struct sessions *s, int64_t time_ms)
 {
+    if (time_ms < s->quiet_until_ms) {
+        return;
+    }
     expire(s, 's', time_ms, 0);
     uint64_t keys = keys_count(s);
     if (keys > 0) {
         uint64_t excess = keys > SESSIONS_KEYS_MAX ? keys - SESSIONS_KEYS_MAX : 0;
         uint64_t gone = expire(s, 'k', time_ms, excess);
         if (gone > 0) {
-            set_keys_count(s, keys - gone);
+            keys -= gone;
+            set_keys_count(s, keys);
         }
     }
+    s->quiet_until_ms = next_due_ms(s, keys);
+}
+
+void sessions_replaced(struct sessions *s)
+{
+    s->has_latest = false;
+    s->quiet_until_ms = 0;
 }

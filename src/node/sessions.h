@@ -27,17 +27,35 @@
 #include "state/state.h"
 #include "wire/entry.h"
 
-struct sessions {
-    struct state *state; /* borrowed */
-    int64_t ttl_ms;
-};
-
 /* These numbers decide outcomes: they must be the same on all nodes. */
 enum {
     SESSIONS_RANGES_MAX = 128,  /* gaps remembered in one session; the oldest is closed beyond it */
     SESSIONS_KEYS_MAX = 100000, /* user's keys remembered */
     SESSIONS_RESULT_BYTES_MAX = 4096, /* of a key's outcome; a longer result is forgotten */
     SESSIONS_EXPIRE_PER_ENTRY = 4,
+};
+
+struct seq_range {
+    uint64_t from, to; /* [from, to) */
+};
+
+/* Numbers <= low and those in the ranges were applied; ranges ascend and do not touch. */
+struct session_record {
+    int64_t last_ms; /* when it is due to expire is derived from this */
+    uint64_t low;
+    uint32_t ranges_count;
+    struct seq_range ranges[SESSIONS_RANGES_MAX + 1];
+};
+
+/* Zeroed, but for the first two. What is kept beside the state only says what the state says, so
+ * that most commands need not look there: the session used last, and until when nothing expires. */
+struct sessions {
+    struct state *state; /* borrowed */
+    int64_t ttl_ms;
+    bool has_latest;
+    uint8_t latest_id[ENTRY_SESSION_BYTES];
+    struct session_record latest;
+    int64_t quiet_until_ms; /* no record is due before; 0: not known */
 };
 
 /* The outcome of a command, kept for a key. Views. */
@@ -57,7 +75,7 @@ enum session_verdict {
 /* A command with a session and seq > 0 belongs to a session; with seq 0, session is a key; without
  * a session it is always fresh. For the duplicate of a key, *outcome is what it came to (borrowed
  * until the next write). */
-enum session_verdict sessions_check(const struct sessions *s, const struct entry *e,
+enum session_verdict sessions_check(struct sessions *s, const struct entry *e,
                                     struct outcome *outcome);
 /* The command was applied. outcome matters for keys. */
 void sessions_record(struct sessions *s, const struct entry *e, const struct outcome *outcome);
@@ -69,5 +87,8 @@ enum err sessions_open(struct sessions *s, const struct entry *e);
 
 /* Drop what has expired by this time. A bounded amount of work. */
 void sessions_expire(struct sessions *s, int64_t time_ms);
+
+/* Another state has taken the place of the one that was. */
+void sessions_replaced(struct sessions *s);
 
 #endif

@@ -209,6 +209,55 @@ static void the_number_of_keys_is_bounded(void **context)
     assert_in_range(state_count(w->sessions.state), 1, 2 * (SESSIONS_KEYS_MAX + 8) + 1);
 }
 
+/* What a fresh look at the state says must be what one says that knows the state so far: otherwise
+ * a node that restarts or restores a snapshot goes another way than the rest. */
+static void what_is_known_beside_the_state_changes_nothing(void **context)
+{
+    struct world *w = *context;
+    struct world fresh = {.sessions = {.state = state_new(), .ttl_ms = ttl_ms}};
+    struct rng rng;
+    rng_seed(&rng, 7);
+    int64_t time_ms = start_ms;
+    for (int i = 0; i < 20000; i++) {
+        time_ms += (int64_t)rng_range(&rng, 0, (uint64_t)ttl_ms / 200);
+        uint8_t id = (uint8_t)rng_range(&rng, 1, 20);
+        struct entry e = command(id, rng_range(&rng, 0, 300), time_ms);
+        struct outcome a = {.err = ERR_OK};
+        struct outcome b = {.err = ERR_OK};
+        sessions_replaced(&fresh.sessions);
+        if (rng_chance(&rng, 0.1)) {
+            assert_int_equal(open_session(w, id, time_ms, time_ms),
+                             open_session(&fresh, id, time_ms, time_ms));
+        }
+        sessions_replaced(&fresh.sessions);
+        assert_int_equal(apply(w, &e, &a), apply(&fresh, &e, &b));
+        assert_int_equal(a.err, b.err);
+        assert_true(
+            state_hash_equal(state_hash(w->sessions.state), state_hash(fresh.sessions.state)));
+    }
+    state_free(fresh.sessions.state);
+}
+
+static void a_state_that_is_replaced_is_looked_at_again(void **context)
+{
+    struct world *w = *context;
+    assert_int_equal(open_session(w, 1, start_ms, start_ms), ERR_OK);
+    assert_int_equal(apply_seq(w, 1, 1, start_ms), SESSION_FRESH);
+    struct world older = {.sessions = {.state = state_new(), .ttl_ms = ttl_ms}};
+    int64_t older_ms = start_ms - ttl_ms / 2;
+    assert_int_equal(open_session(&older, 2, older_ms, older_ms), ERR_OK);
+    struct state *before = w->sessions.state;
+    w->sessions.state = older.sessions.state;
+    sessions_replaced(&w->sessions);
+    assert_int_equal(apply_seq(w, 1, 2, start_ms), SESSION_EXPIRED);
+    sessions_expire(&w->sessions, older_ms + ttl_ms);
+    assert_int_equal(state_count(w->sessions.state), 0);
+    w->sessions.state = before;
+    sessions_replaced(&w->sessions);
+    assert_int_equal(apply_seq(w, 1, 2, start_ms), SESSION_FRESH);
+    state_free(older.sessions.state);
+}
+
 static void without_a_session_nothing_is_remembered(void **context)
 {
     struct world *w = *context;
@@ -231,6 +280,8 @@ int main(void)
         TEST(a_users_key_gives_back_the_first_outcome),
         TEST(a_long_result_of_a_key_is_known_to_be_forgotten),
         TEST(the_number_of_keys_is_bounded),
+        TEST(what_is_known_beside_the_state_changes_nothing),
+        TEST(a_state_that_is_replaced_is_looked_at_again),
         TEST(without_a_session_nothing_is_remembered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
