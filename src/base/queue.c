@@ -50,15 +50,17 @@ bool queue_push(struct queue *q, void *item)
         }
         q->ring[(q->head + q->count) & (q->capacity - 1)] = item;
         q->count++;
-        if (was_empty) {
-            pthread_cond_signal(&q->filled);
-        }
     }
     pthread_mutex_unlock(&q->lock);
-    if (accepted && was_empty && q->wake != NULL) {
+    if (!accepted || !was_empty) {
+        return accepted;
+    }
+    /* Not under the lock: who wakes up on this processor would only go to sleep again for it. */
+    pthread_cond_signal(&q->filled);
+    if (q->wake != NULL) {
         q->wake(q->wake_ctx);
     }
-    return accepted;
+    return true;
 }
 
 static void *take(struct queue *q)
