@@ -9,7 +9,7 @@
 
 /* ---- keys and records ----------------------------------------------------------------------- */
 
-enum { RECORD_BYTES_MAX = 64 + SESSIONS_RANGES_MAX * 18 };
+enum { RECORD_BYTES = 32, RANGE_BYTES = 18 }; /* at most */
 
 struct key_text {
     uint8_t text[2 + 8 + 1 + ENTRY_SESSION_BYTES];
@@ -90,7 +90,7 @@ static void store_session(struct sessions *s, const uint8_t *id,
                           const struct session_record *record)
 {
     struct buffer value = {0};
-    buffer_reserve(&value, RECORD_BYTES_MAX);
+    buffer_reserve(&value, RECORD_BYTES + record->ranges_count * (size_t)RANGE_BYTES);
     write_array(&value, 2 + 2 * record->ranges_count);
     write_i64(&value, record->last_ms);
     write_u64(&value, record->low);
