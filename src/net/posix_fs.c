@@ -356,7 +356,8 @@ enum err posix_fs_open_existing(const char *path, struct posix_fs **out, struct 
     int directory;
     enum err err = open_directory(AT_FDCWD, path, &directory);
     if (err != ERR_OK) {
-        return err_why(why, err, "cannot open the data directory %s: %s", path, strerror(errno));
+        err_why(why, err, "cannot open the data directory %s: %s", path, strerror(errno));
+        return err;
     }
     *out = posix_fs_new(directory, path);
     return ERR_OK;
@@ -371,16 +372,18 @@ enum err posix_fs_open(const char *path, struct posix_fs **out, struct why *why)
     }
     struct posix_fs *fs;
     enum err err = posix_fs_open_existing(path, &fs, why);
+    if (err != ERR_OK) {
+        return err;
+    }
     /* Only for a new one: the parent of an old one may not be ours to read. */
-    if (err == ERR_OK && made && (err = sync_parent(fs->directory)) != ERR_OK) {
+    if (made && (err = sync_parent(fs->directory)) != ERR_OK) {
         err_why(why, err, "cannot sync the parent of the data directory %s: %s", path,
                 strerror(errno));
         posix_fs_close(fs);
+        return err;
     }
-    if (err == ERR_OK) {
-        *out = fs;
-    }
-    return err;
+    *out = fs;
+    return ERR_OK;
 }
 
 void posix_fs_close(struct posix_fs *fs)
