@@ -218,5 +218,22 @@ class Formats(Runner):
         self.assertIsNotNone(cases[2].find("skipped"))
 
 
+class Readme(Runner):
+    """The examples of tests/README.md run as they are printed there."""
+
+    def test_every_example_passes(self):
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "README.md")) as f:
+            examples = re.findall(r"```lua\n(-- (\w+\.lua)\n.*?)```", f.read(), re.DOTALL)
+        self.assertGreaterEqual(len(examples), 4)
+        for text, name in examples:
+            self.file(text, name)
+        tests = [name for _, name in examples if name.endswith("_test.lua")]
+        result = subprocess.run([BINARY, "test", *tests], cwd=self.folder, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True, timeout=300,
+                                env=environment())
+        self.assertEqual(result.returncode, 0, result.stdout)
+        self.assertIn(f"{len(tests)} passed, 0 failed", result.stdout)
+
+
 if __name__ == "__main__":
     main()

@@ -203,7 +203,8 @@ function Cluster:now_ms() end
 ---@async
 ---@param ms number
 function Cluster:run_for(ms) end
----Until pred returns something: that. Fails the test otherwise.
+---Until pred returns something: that. Fails the test otherwise. pred is called every millisecond of simulated time (20 ms
+---of real time), and less often after a while: once in a thousandth of the time that it has been waited for.
 ---@async
 ---@generic T
 ---@param pred fun(): T?

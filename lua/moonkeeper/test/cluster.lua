@@ -29,8 +29,11 @@ local function must(...)
   return result
 end
 
--- Nothing of what is waited for comes without time going on.
-local function pause(c) core.sleep(c.poll_ms) end
+-- Nothing of what is waited for comes without time going on. Who has waited for long looks less often, by a
+-- thousandth of that time: a condition may be awaited for a simulated week.
+local function pause(c, began_ms)
+  core.sleep(math.max(c.poll_ms, (core.now_ms() - began_ms) // 1000))
+end
 
 -- Cluster -----------------------------------------------------------------------------------------
 
@@ -197,11 +200,12 @@ function Cluster:run_for(ms) core.sleep(ms) end -- luacheck: ignore self
 
 -- Until pred returns something: that. pred may ask whatever a test may.
 function Cluster:run_until(pred, timeout_ms, message)
-  local end_ms = core.now_ms() + timeout_ms
+  local began_ms = core.now_ms()
+  local end_ms = began_ms + timeout_ms
   repeat
     local value = pred()
     if value then return value end
-    pause(self)
+    pause(self, began_ms)
   until core.now_ms() > end_ms
   expect.raise(("not within %d ms"):format(timeout_ms), message)
 end
@@ -225,11 +229,12 @@ end
 -- Until some node leads, and a no-op of its own is committed.
 function Cluster:wait_leader(timeout_ms, opts)
   timeout_ms = timeout_ms or LEADER_TIMEOUT_MS
-  local end_ms = core.now_ms() + timeout_ms
+  local began_ms = core.now_ms()
+  local end_ms = began_ms + timeout_ms
   repeat
     local found = ask("cluster_leader", self.number, opts and opts.among, true)
     if found then return self.members[found] end
-    pause(self)
+    pause(self, began_ms)
   until core.now_ms() > end_ms
   expect.raise(("no leader within %d ms\n%s"):format(timeout_ms, describe(self)))
 end
@@ -266,7 +271,8 @@ end
 -- not it will be committed.
 function Cluster:submit(bytes, opts)
   if opts and opts.node then return self:node(opts.node):submit(bytes) end
-  local end_ms = core.now_ms() + (opts and opts.timeout_ms or PROPOSE_TIMEOUT_MS)
+  local began_ms = core.now_ms()
+  local end_ms = began_ms + (opts and opts.timeout_ms or PROPOSE_TIMEOUT_MS)
   local index, err
   repeat
     local leader = self:leader(opts)
@@ -274,7 +280,7 @@ function Cluster:submit(bytes, opts)
       index, err = leader:submit(bytes)
       if index then return index, err end
     end
-    pause(self)
+    pause(self, began_ms)
   until core.now_ms() > end_ms
   return nil, err or core.error("not_leader", "there is no leader")
 end
