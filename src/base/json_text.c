@@ -74,21 +74,38 @@ static size_t sequence_size(struct bytes text)
     return size <= text.size && text_is_utf8(bytes_of(text.data, size)) ? size : 0;
 }
 
+/* How many bytes at the beginning of text stand in JSON as they are. valid: all of it is UTF-8. */
+static size_t plain_size(struct bytes text, bool valid)
+{
+    size_t size = 0;
+    while (size < text.size) {
+        uint8_t c = text.data[size];
+        if (c < 0x20 || c == '"' || c == '\\' || c == 0x7f || (c >= 0x80 && !valid)) {
+            break;
+        }
+        size++;
+    }
+    return size;
+}
+
 void json_add_text(struct buffer *out, struct bytes text)
 {
     bool valid = text_is_utf8(text);
     buffer_add_u8(out, '"');
-    for (size_t i = 0; i < text.size;) {
-        uint8_t c = text.data[i];
-        size_t size = valid || c < 0x80 ? 1 : sequence_size(bytes_of(text.data + i, text.size - i));
-        if (c < 0x20 || c == '"' || c == '\\' || c == 0x7f) {
-            add_escaped(out, c);
-        } else if (size == 0) {
-            buffer_add_format(out, "\\ufffd");
+    while (text.size > 0) {
+        size_t size = plain_size(text, valid);
+        if (size > 0) {
+            buffer_add(out, text.data, size);
+        } else if (text.data[0] < 0x80) {
+            size = 1;
+            add_escaped(out, text.data[0]);
+        } else if ((size = sequence_size(text)) > 0) {
+            buffer_add(out, text.data, size);
         } else {
-            buffer_add(out, text.data + i, size);
+            size = 1;
+            buffer_add_format(out, "\\ufffd");
         }
-        i += size > 0 ? size : 1;
+        text = bytes_of(text.data + size, text.size - size);
     }
     buffer_add_u8(out, '"');
 }

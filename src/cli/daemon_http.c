@@ -96,9 +96,9 @@ static void answer_kv_get(void *ctx, const struct node_reply *reply)
 }
 
 static void call_node(struct daemon_http *h, struct http_call *call, const char *method,
-                      struct buffer *params)
+                      struct buffer *params, node_reply_fn reply)
 {
-    node_call(h->node, bytes_of_string(method), buffer_bytes(params), answer, call);
+    node_call(h->node, bytes_of_string(method), buffer_bytes(params), reply, call);
     buffer_close(params);
 }
 
@@ -185,7 +185,7 @@ static void get_status(struct daemon_http *h, struct http_call *call,
                        const struct http_request *request)
 {
     (void)request;
-    call_node(h, call, "status", &(struct buffer){0});
+    call_node(h, call, "status", &(struct buffer){0}, answer);
 }
 
 static void get_metrics(struct daemon_http *h, struct http_call *call,
@@ -292,19 +292,18 @@ static void on_kv(struct daemon_http *h, struct http_call *call, const struct ht
     case HTTP_GET:
     case HTTP_HEAD:
         write_kv(&params, "get", key, 0);
-        node_call(h->node, bytes_of_string("query"), buffer_bytes(&params), answer_kv_get, call);
-        buffer_close(&params);
+        call_node(h, call, "query", &params, answer_kv_get);
         return;
     case HTTP_PUT:
     case HTTP_POST:
         write_kv(&params, "set", key, 1);
         write_text(&params, "value");
         write_str(&params, request->body);
-        call_node(h, call, "propose", &params);
+        call_node(h, call, "propose", &params, answer);
         return;
     case HTTP_DELETE:
         write_kv(&params, "delete", key, 0);
-        call_node(h, call, "propose", &params);
+        call_node(h, call, "propose", &params, answer);
         return;
     default:
         http_fail(call, 405, ERR_INVALID, "use GET, PUT or DELETE");
@@ -338,7 +337,7 @@ static void post_propose(struct daemon_http *h, struct http_call *call,
         write_member(&params, buffer_bytes(&body), "command");
         write_member(&params, buffer_bytes(&body), "args");
         write_member(&params, buffer_bytes(&body), "options");
-        call_node(h, call, "propose", &params);
+        call_node(h, call, "propose", &params, answer);
     }
     buffer_close(&body);
     buffer_close(&params);

@@ -10,11 +10,13 @@
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
+#include <event2/listener.h>
 #include <sys/queue.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/json_text.h"
+#include "net/http_streams.h"
 #include "net/wrong_port.h"
 
 /* When the connection goes, the request goes: from then on request is NULL, and the call only waits
@@ -33,6 +35,8 @@ struct http_server {
     struct http_server_callbacks callbacks;
     const struct log *log;
     struct evhttp *http;
+    struct evconnlistener *listener; /* evhttp's */
+    struct http_streams *streams;
     struct address address;
     LIST_HEAD(, http_call) calls;
     bool closing;
@@ -61,11 +65,16 @@ static enum http_method method_of(struct evhttp_request *request)
     return methods[i].ours;
 }
 
-static void on_connection_closed(struct evhttp_connection *connection, void *ctx)
+static struct bufferevent *stream_of(struct evhttp_request *request)
 {
-    (void)connection;
-    struct http_call *call = ctx;
-    if (!call->server->closing) {
+    return evhttp_connection_get_bufferevent(evhttp_request_get_connection(request));
+}
+
+static void on_gone(void *ctx, void *gone)
+{
+    struct http_server *s = ctx;
+    struct http_call *call = gone;
+    if (!s->closing) {
         /* A connection that breaks lets go of the request that its owner has not answered, for the
          * owner to free; evhttp_free() frees it itself. */
         evhttp_request_free(call->request);
@@ -83,8 +92,7 @@ static void hand_on(struct http_server *s, struct evhttp_request *request, const
     call->server = s;
     call->request = request;
     LIST_INSERT_HEAD(&s->calls, call, entry);
-    evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_connection_closed,
-                                  call);
+    http_streams_asked(s->streams, stream_of(request), call);
     struct evbuffer *body = evhttp_request_get_input_buffer(request);
     size_t size = evbuffer_get_length(body);
     struct http_request r = {
@@ -157,7 +165,7 @@ static struct evhttp_request *release(struct http_call *call)
 {
     struct evhttp_request *request = call->request;
     if (request != NULL) {
-        evhttp_connection_set_closecb(evhttp_request_get_connection(request), NULL, NULL);
+        http_streams_answered(call->server->streams, stream_of(request));
         call->request = NULL;
     }
     return request;
@@ -282,11 +290,39 @@ static void refuse_strangers(struct evbuffer *in, const struct evbuffer_cb_info 
 
 static struct bufferevent *new_stream(struct event_base *base, void *ctx)
 {
-    (void)ctx;
+    struct http_server *s = ctx;
     struct bufferevent *stream = bufferevent_socket_new(base, -1, 0);
     ASSERT(stream != NULL);
     evbuffer_add_cb(bufferevent_get_input(stream), refuse_strangers, stream);
+    /* evhttp goes on reading while an answer is under way. A request fits, whole. */
+    bufferevent_setwatermark(stream, EV_READ, 0,
+                             (size_t)s->options.header_bytes_max + s->options.body_bytes_max);
+    http_streams_add(s->streams, stream);
     return stream;
+}
+
+static void want_connections(void *ctx, bool wanted)
+{
+    struct http_server *s = ctx;
+    if (wanted) {
+        evconnlistener_enable(s->listener);
+    } else {
+        evconnlistener_disable(s->listener);
+    }
+}
+
+static struct http_streams *new_streams(struct loop *loop, struct http_server *s)
+{
+    const struct http_streams_options options = {
+        .connections_max = s->options.connections_max,
+        .received_bytes_max = s->options.received_bytes_max,
+        .unsent_bytes_max = s->options.unsent_bytes_max,
+        .request_ms = s->options.request_ms,
+        .accept = want_connections,
+        .gone = on_gone,
+        .ctx = s,
+    };
+    return http_streams_new(loop, &options, s->log);
 }
 
 static struct evhttp *new_http(struct loop *loop, struct http_server *s)
@@ -303,7 +339,7 @@ static struct evhttp *new_http(struct loop *loop, struct http_server *s)
     evhttp_set_timeout(http, (int)s->options.timeout_s);
     evhttp_set_default_content_type(http, NULL);
     evhttp_set_gencb(http, on_request, s);
-    evhttp_set_bevcb(http, new_stream, NULL);
+    evhttp_set_bevcb(http, new_stream, s);
     return http;
 }
 
@@ -322,20 +358,28 @@ enum err http_server_open(struct loop *loop, const struct http_server_options *o
     set_default(&s->options.header_bytes_max, 16u << 10);
     set_default(&s->options.body_bytes_max, 4u << 20);
     set_default(&s->options.timeout_s, 60);
+    set_default(&s->options.connections_max, 512);
+    set_default(&s->options.received_bytes_max, 32u << 20);
+    set_default(&s->options.unsent_bytes_max, 32u << 20);
+    set_default(&s->options.request_ms, 30000);
     s->callbacks = *callbacks;
     s->log = log;
     s->address = bound;
     LIST_INIT(&s->calls);
+    s->streams = new_streams(loop, s);
     s->http = new_http(loop, s);
-    if (evhttp_accept_socket(s->http, fd) != 0) {
+    struct evhttp_bound_socket *socket = evhttp_accept_socket_with_handle(s->http, fd);
+    if (socket == NULL) {
         char text[ADDRESS_TEXT_MAX];
         e = err_why(why, ERR_IO, "cannot accept HTTP connections on %s",
                     address_text(&bound, text));
         evhttp_free(s->http);
+        http_streams_free(s->streams);
         close(fd);
         free(s);
         return e;
     }
+    s->listener = evhttp_bound_socket_get_listener(socket);
     *out = s;
     return ERR_OK;
 }
@@ -352,6 +396,7 @@ void http_server_close(struct http_server *s)
         LIST_REMOVE(call, entry);
         call->server = NULL; /* left to their owners to end */
     }
+    http_streams_free(s->streams);
     free(s);
 }
 

@@ -23,6 +23,11 @@ struct http_server_options {
     uint32_t header_bytes_max; /* [16 KiB] */
     uint32_t body_bytes_max;   /* [4 MiB] */
     uint32_t timeout_s;        /* [60] without a byte */
+    uint32_t request_ms;       /* [30000] for a request to arrive as a whole */
+    /* Of all connections together: http_streams.h says who goes when there is more. */
+    uint32_t connections_max;    /* [512] */
+    uint32_t received_bytes_max; /* [32 MiB] of requests that have no answer yet */
+    uint32_t unsent_bytes_max;   /* [32 MiB] of answers that are not read */
 };
 
 enum http_method {
