@@ -5,6 +5,8 @@ local config = require "moonkeeper.config"
 local cron = require "moonkeeper.cron"
 local exec = require "moonkeeper.exec"
 local kv = require "moonkeeper.kv"
+local lease = require "moonkeeper.lease"
+local lock = require "moonkeeper.lock"
 local raft = require "moonkeeper.raft"
 local task = require "moonkeeper.task"
 local timer = require "moonkeeper.timer"
@@ -24,6 +26,8 @@ local mk = {
   cron = cron,
   exec = exec,
   kv = kv,
+  lease = lease,
+  lock = lock,
   raft = raft,
   task = task,
   timer = timer,
@@ -40,8 +44,7 @@ function mk.shutdown() core.tell("shutdown") end
 
 -- What is planned says so, instead of "attempt to index a nil value".
 local planned = {}
-for _, name in ipairs { "cluster", "fs", "http", "lease", "lock", "metrics", "net",
-  "service", "sm" } do
+for _, name in ipairs { "cluster", "fs", "http", "metrics", "net", "service", "sm" } do
   planned[name] = true
 end
 

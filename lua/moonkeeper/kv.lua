@@ -2,17 +2,20 @@
 local core = require "moonkeeper.core"
 local raft = require "moonkeeper.raft"
 
-local kv = {}
+local kv = { watch = require "moonkeeper.watch" }
 
 local function check_key(key)
   if type(key) ~= "string" then error("a key is a string, got " .. type(key), 3) end
 end
 
--- The options of a call are of two kinds: those of the command, and those of the proposal.
+-- The options of a call are of two kinds: those of the command, and those of the proposal. A fence that is
+-- a number is the token of a leadership, and the proposal's; {name, token} is checked by the machine.
 local function split(opts, args)
   local proposal = {}
   for name, value in pairs(opts or {}) do
-    if name == "if_version" then
+    if name == "lease" then
+      args[name] = type(value) == "table" and value.id or value
+    elseif name == "if_version" or name == "fence" and type(value) == "table" then
       args[name] = value
     else
       proposal[name] = value
@@ -37,6 +40,21 @@ end
 function kv.delete(key, opts)
   check_key(key)
   return raft.propose("kv", "delete", split(opts, { key = key }))
+end
+
+-- Set a new key, prefix followed by the index of its entry as 16 hexadecimal digits: {key, version,
+-- index}. Keys of one prefix are in the order in which they were created.
+function kv.create(prefix, value, opts)
+  if type(prefix) ~= "string" then error("a prefix is a string, got " .. type(prefix), 2) end
+  return raft.propose("kv", "create", split(opts, { prefix = prefix, value = value }))
+end
+
+-- From now on, whoever shows an older token under this name is refused.
+function kv.fence(name, token, opts)
+  if type(name) ~= "string" then error("fence(name, token): a name is a string", 2) end
+  local done, err = raft.propose("kv", "fence", { name = name, token = token }, opts)
+  if not done then return nil, err end
+  return true
 end
 
 -- All or none of a list of operations, each { op = "set" | "delete" | "get" | "check", key = ... }: the

@@ -11,7 +11,7 @@
 
 enum { NAME_MAX_BYTES = 64 };
 
-/* A key that transactions touched. */
+/* A key that transactions touched, or that goes when a lease ends. */
 struct excluded {
     UT_hash_handle hh;
     size_t size;
@@ -178,6 +178,9 @@ static bool classify(struct kv_history *h, const char *method, struct reader *pa
         call->function = HISTORY_READ;
     }
     call->key = readable(field(args, "key"));
+    if (!is_nil(field(args, "lease"))) {
+        exclude(h, slice_bytes(call->key));
+    }
     return true;
 }
 

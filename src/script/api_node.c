@@ -14,19 +14,26 @@
 /* Registry key: the app's configuration. */
 static const char config_key;
 
+/* The arguments from the second on, as an array. Errors: those of value_encode(). */
+static enum err write_params(lua_State *L, struct buffer *params, struct why *why)
+{
+    int count = lua_gettop(L);
+    enum err err = ERR_OK;
+    write_array(params, (uint32_t)count - 1);
+    for (int i = 2; i <= count && err == ERR_OK; i++) {
+        err = value_encode(L, i, VALUE_BYTES_MAX, params, why);
+    }
+    return err;
+}
+
 /* request(method, ...) -> result | nil, err: ask the node; the arguments are the parameters */
 static int core_request(lua_State *L)
 {
-    int count = lua_gettop(L);
     const char *method = luaL_checkstring(L, 1);
     task_that_waits(L);
     struct buffer params = {0};
     struct why why = {0};
-    enum err err = ERR_OK;
-    write_array(&params, (uint32_t)count - 1);
-    for (int i = 2; i <= count && err == ERR_OK; i++) {
-        err = value_encode(L, i, VALUE_BYTES_MAX, &params, &why);
-    }
+    enum err err = write_params(L, &params, &why);
     if (err == ERR_OK) {
         return request_wait(L, method, &params);
     }
@@ -39,7 +46,11 @@ static int core_tell(lua_State *L)
 {
     const char *method = luaL_checkstring(L, 1);
     struct buffer params = {0};
-    write_array(&params, 0);
+    struct why why = {0};
+    if (write_params(L, &params, &why) != ERR_OK) {
+        buffer_close(&params);
+        return luaL_error(L, "%s", why.text);
+    }
     request_send(thread_app(L)->host, method, &params);
     return 0;
 }

@@ -179,6 +179,7 @@ struct cluster *cluster_new(const struct cluster_options *options)
     c->safety = safety_new(c->world, c->timeline,
                            &(struct safety_options){
                                .hosts = hosts,
+                               .unique_values = options->clients.clients > 0,
                                .voters = (UINT32_C(1) << options->nodes) - 1,
                                .ids = c->ids,
                                .all = c->hosts,

@@ -45,6 +45,7 @@ struct safety_limits {
 
 struct safety_options {
     uint32_t hosts;
+    bool unique_values;             /* no two commands set the same value */
     uint32_t voters;                /* the hosts that vote at first: a set of bits */
     const raft_id *ids;             /* borrowed */
     struct sim_process *const *all; /* borrowed, filled in before the world runs */

@@ -88,7 +88,7 @@ struct safety {
     struct sim_map votes;        /* (host, term) -> candidate */
     struct sim_map prefixes;     /* (index, term) -> hash of the prefix */
     struct sim_map configs;      /* (hash of a prefix that ends in one, 0) -> voters */
-    struct sim_map commands;     /* (hash of value, 0) -> index */
+    struct sim_map commands;     /* (session, number) or (value, 1) -> index */
     struct committed *committed; /* by index */
     raft_index committed_count;  /* [1, committed_count] */
     size_t committed_capacity;

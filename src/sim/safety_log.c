@@ -272,9 +272,23 @@ static struct bytes command_value(struct bytes payload)
     return reader_end(&r) == ERR_OK ? value : (struct bytes){0};
 }
 
-static void check_once(struct safety *s, uint32_t host, raft_index index, struct bytes value)
+/* The two ways to know a command again: the number that it has in its session, and, where every
+ * client writes values of its own, the value: that tells too when sessions themselves are at fault.
+ */
+static struct sim_key number_key(const struct entry *entry)
 {
-    const struct sim_key key = {.a = XXH3_64bits(value.data, value.size), .b = 1};
+    return (struct sim_key){.a = XXH3_64bits(entry->session, sizeof entry->session),
+                            .b = entry->seq << 1};
+}
+
+static struct sim_key value_key(struct bytes value)
+{
+    return (struct sim_key){.a = XXH3_64bits(value.data, value.size), .b = 1};
+}
+
+static void check_once(struct safety *s, uint32_t host, raft_index index, struct sim_key key,
+                       struct bytes value)
+{
     raft_index first = sim_map_put(&s->commands, key, index);
     if (first != index) {
         safety_fail(s, host, "each command once", "%.*s took effect at %llu and again at %llu",
@@ -285,8 +299,7 @@ static void check_once(struct safety *s, uint32_t host, raft_index index, struct
 
 raft_index safety_command_index(const struct safety *s, struct bytes value)
 {
-    const struct sim_key key = {.a = XXH3_64bits(value.data, value.size), .b = 1};
-    const uint64_t *index = sim_map_get(&s->commands, key);
+    const uint64_t *index = sim_map_get(&s->commands, value_key(value));
     return index != NULL ? *index : 0;
 }
 
@@ -338,8 +351,10 @@ void safety_log_applied(struct safety *s, uint32_t host, struct raft_pos pos,
     }
     if (entry->kind == ENTRY_COMMAND && outcome == ERR_OK && !duplicate) {
         struct bytes value = command_value(entry->payload);
-        if (value.size > 0) {
-            check_once(s, host, pos.index, value);
+        if (s->options.unique_values && value.size > 0) {
+            check_once(s, host, pos.index, value_key(value), value);
+        } else if (entry->seq > 0) {
+            check_once(s, host, pos.index, number_key(entry), bytes_of_string("a command"));
         }
     }
 }

@@ -33,6 +33,7 @@ local mk = {}
 
 ---@class mk.HookOptions
 ---@field name string? a hook of the same event and name takes the place of the former
+---@field from_index integer? commit only: begin there instead of with the next one
 ---@field priority integer? higher is called first; 0
 ---@field once boolean?
 ---@field replay boolean? state events: deliver the present state at once
@@ -313,6 +314,30 @@ function mk.raft.snapshot(ms) end
 
 ---@class mk.KvSetOptions: mk.ProposeOptions
 ---@field if_version integer? the version that it must have; 0: it must not exist
+---@field lease (mk.Lease|integer)? the key goes when this lease ends
+---@field fence (integer|{name: string, token: integer})? of a leadership; or of mk.kv.fence and of locks
+
+---@class mk.KvEvent
+---@field type "set"|"delete"|"synced"|"gap"
+---@field key string? of set and delete
+---@field value any of set
+---@field version integer? of set
+---@field index integer of the entry that changed it; all up to here is known ("synced"); unknown from here ("gap")
+
+-- An iterator of events; also an object to be closed (local w <close> = ...).
+---@class mk.Watch
+---@operator call: mk.KvEvent?
+local Watch = {}
+-- The next event; nil and a timeout when ms are over first; nil when it is closed.
+---@async
+---@param ms number?
+---@return mk.KvEvent? event, mk.Error? err
+function Watch:next(ms) end
+function Watch:close() end
+
+---@class mk.WatchOptions
+---@field initial boolean? begin with a "set" for each key that there is, then "synced"
+---@field from_index integer? begin with what this entry changed: the index of the last event seen, plus 1
 
 mk.kv = {}
 ---@async
@@ -337,7 +362,28 @@ function mk.kv.delete(key, opts) end
 ---@param opts mk.QueryOptions?
 ---@return mk.KvItem[]? items, mk.Error? err
 function mk.kv.list(prefix, opts) end
--- All or none of: {op = "set"|"delete"|"get"|"check", key = ..., value = ..., if_version = ...}
+-- A new key: prefix, and the index of its entry as 16 hexadecimal digits. In the order of creation.
+---@async
+---@param prefix string
+---@param value any
+---@param opts mk.KvSetOptions?
+---@return {key: string, version: integer, index: integer}? created, mk.Error? err
+function mk.kv.create(prefix, value, opts) end
+-- From now on, whoever shows an older token under this name is refused (err.code "fenced").
+---@async
+---@param name string
+---@param token integer
+---@param opts mk.ProposeOptions?
+---@return boolean? done, mk.Error? err
+function mk.kv.fence(name, token, opts) end
+-- What changes under a prefix, in order, without holes. After a "gap" all that is there comes anew, then
+-- "synced": forget what you knew.
+---@async
+---@param prefix string
+---@param opts mk.WatchOptions?
+---@return mk.Watch
+function mk.kv.watch(prefix, opts) end
+-- All or none of: {op = "set"|"create"|"delete"|"get"|"check", key = ..., value = ..., if_version = ...}
 ---@async
 ---@param ops table[]
 ---@param opts mk.ProposeOptions?
@@ -410,6 +456,73 @@ function mk.exec.run(argv, opts) end
 ---@param opts mk.SpawnOptions?
 ---@return mk.Process? process, mk.Error? err
 function mk.exec.spawn(argv, opts) end
+
+-- Leases, locks ------------------------------------------------------------------------------------
+
+-- Kept by the task that was granted it, while it runs. local l <close> = ... ends it with its block.
+---@class mk.Lease
+---@field id integer
+---@field ttl_ms integer
+local Lease = {}
+-- Does it hold for sure? Never again once it did not.
+---@return boolean
+function Lease:valid() end
+---@return integer
+function Lease:remaining_ms() end
+-- Wait until it is not valid any more: true; false when ms are over first.
+---@async
+---@param ms number?
+---@return boolean
+function Lease:wait_end(ms) end
+-- End it now; its keys go.
+---@async
+---@return boolean? done, mk.Error? err
+function Lease:revoke() end
+
+mk.lease = {}
+---@async
+---@param ttl_ms integer 100 to a day
+---@param opts mk.ProposeOptions?
+---@return mk.Lease? lease, mk.Error? err
+function mk.lease.grant(ttl_ms, opts) end
+---@async
+---@param id integer
+---@param opts mk.QueryOptions?
+---@return {id: integer, ttl_ms: integer, remaining_ms: integer, keys: integer}? lease, mk.Error? err
+function mk.lease.get(id, opts) end
+
+---@class mk.Lock
+---@field name string
+---@field token integer fencing token: greater than that of all holders before
+local Lock = {}
+-- Is it held for sure? Never again once it was not.
+---@return boolean
+function Lock:valid() end
+---@return integer
+function Lock:remaining_ms() end
+-- Give it back.
+---@async
+---@return boolean? done, mk.Error? err
+function Lock:release() end
+
+---@class mk.LockOptions
+---@field ttl_ms integer? how long a holder that is out of touch keeps the others waiting; 10000
+---@field timeout_ms number? how long to wait for it; for ever
+
+mk.lock = {}
+-- Who asked first has it first.
+---@async
+---@param name string
+---@param opts mk.LockOptions?
+---@return mk.Lock? lock, mk.Error? err
+function mk.lock.acquire(name, opts) end
+-- Run fn while holding the lock: its results. fn is cancelled when the lock is lost: nil, and "fenced".
+---@async
+---@param name string
+---@param opts mk.LockOptions?
+---@param fn async fun(lock: mk.Lock): ...
+---@return any ...
+function mk.lock.with(name, opts, fn) end
 
 -- The rest ----------------------------------------------------------------------------------------
 

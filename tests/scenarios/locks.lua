@@ -1,0 +1,140 @@
+-- Leases, locks and watches of scripts, through crashes, partitions and lost leaders.
+local t = require "moonkeeper.test"
+
+-- A lock is held from its "held" to its "left"; on a node that crashes, to the crash.
+local function holdings(c, crashes)
+  local list = {}
+  for _, ev in ipairs(c:events { name = "lock.held" }) do
+    list[#list + 1] = { token = ev.payload.token, node = ev.node, from = ev.time_ms, to = math.huge }
+  end
+  for _, ev in ipairs(c:events { name = "lock.left" }) do
+    for _, h in ipairs(list) do
+      if h.token == ev.payload.token then h.to = math.min(h.to, ev.time_ms) end
+    end
+  end
+  for _, crash in ipairs(crashes) do
+    for _, h in ipairs(list) do
+      if h.node == crash.node and h.from <= crash.at then h.to = math.min(h.to, crash.at) end
+    end
+  end
+  table.sort(list, function(a, b) return a.token < b.token end)
+  return list
+end
+
+local function check_alone(list)
+  for i = 2, #list do
+    t.le(list[i - 1].to, list[i].from, "one holder at a time, in the order of tokens")
+  end
+end
+
+t.describe("locks", function()
+  t.it("one node at a time holds a lock, and all have their turn", function(mode)
+    local c <close> = t.cluster { mode = mode, scripts = { "tests/scenarios/scripts/locked.lua" } }
+    c:start()
+    c:wait_leader()
+    c:run_for(10000)
+    local list, turns = holdings(c, {}), {}
+    t.ge(#list, 20)
+    for _, h in ipairs(list) do turns[h.node] = (turns[h.node] or 0) + 1 end
+    check_alone(list)
+    for id = 1, 3 do t.ge(turns[id], #list // 3 - 1, "who waits is served in order") end
+    t.eq(#c:events { name = "lock.missed" }, 0)
+  end, { seeds = 5, modes = { "sim" } })
+
+  t.it("crashes and partitions never give a lock to two", function(mode)
+    local c <close> = t.cluster { mode = mode, n = 5, scripts = { "tests/scenarios/scripts/locked.lua" } }
+    local crashes = {}
+    c:start()
+    for round = 1, 8 do
+      local leader = c:wait_leader(10000)
+      c:run_for(1500)
+      if round % 2 == 1 then
+        crashes[#crashes + 1] = { node = leader.id, at = c:now_ms() }
+        c:crash(leader.id)
+        c:run_for(3000)
+        c:restart(leader.id)
+      else
+        c:isolate(leader.id)
+        c:run_for(5000)
+        c:heal()
+      end
+    end
+    c:wait_leader(10000)
+    local before = #holdings(c, crashes)
+    c:run_for(10000)
+    local list = holdings(c, crashes)
+    check_alone(list)
+    t.ge(#list, before + 10, "and afterwards it goes round again")
+  end, { seeds = 10, modes = { "sim" }, timeout_ms = 200000 })
+
+  t.it("a lease outlives the death of a leader by what it had left", function(mode)
+    local c <close> = t.cluster { mode = mode }
+    c:start()
+    local leader = c:wait_leader()
+    local granted = c:propose("kv", "lease_grant", { ttl_ms = 3000 })
+    t.ok(c:propose("kv", "set", { key = "k", value = 1, lease = granted.id }))
+    c:run_for(2000)
+    c:crash(leader.id)
+    c:wait_leader()
+    local elected_ms = c:now_ms()
+    c:run_for(500)
+    t.ok(c:query("kv", "get", { key = "k" }))
+    c:run_until(function() return not c:query("kv", "get", { key = "k" }) end, 10000, "the lease to end")
+    local took_ms = c:now_ms() - elected_ms
+    t.ge(took_ms, 900)
+    t.le(took_ms, 3500, "nothing but the time without a leader, and what was not yet in the log, is added")
+  end, { seeds = 20, modes = { "sim" } })
+end)
+
+t.describe("watches", function()
+  local function mirrors_agree(c)
+    local since_ms = c:now_ms()
+    local want = {}
+    for _, item in ipairs(c:query("kv", "list", { prefix = "w/", limit = 1000 }).items) do
+      want[item.key] = item.value
+    end
+    for id = 1, 3 do c:node(id):eval("mk.emit('mirror.ask')") end
+    c:run_until(function() return #c:events { name = "mirror.told", since_ms = since_ms } >= 3 end, 1000)
+    local agree = true
+    for _, ev in ipairs(c:events { name = "mirror.told", since_ms = since_ms }) do
+      agree = agree and pcall(t.eq, ev.payload.keys, want)
+    end
+    return agree
+  end
+
+  t.it("a watch misses nothing, not even through snapshots and restarts", function(mode)
+    local c <close> = t.cluster { mode = mode, scripts = { "tests/scenarios/scripts/mirror.lua" },
+      snapshot = { entries = 20, keep_entries = 5 } }
+    c:start()
+    local n = 0
+    local function change(count)
+      for _ = 1, count do
+        n = n + 1
+        local key = "w/" .. n * 7 % 10
+        if n % 4 == 0 then
+          t.ok(c:propose("kv", "delete", { key = key }))
+        elseif n % 9 == 0 then
+          c:propose("kv", "set", { key = key, value = "never", if_version = 1 })
+        elseif n % 5 == 0 then
+          t.ok(c:propose("kv", "txn", { ops = { { op = "set", key = key, value = n },
+            { op = "delete", key = "w/" .. n * 3 % 10 }, { op = "set", key = "other", value = n } } }))
+        else
+          t.ok(c:propose("kv", "set", { key = key, value = n }))
+        end
+      end
+    end
+    c:wait_leader()
+    for round = 1, 4 do
+      change(10)
+      c:run_until(function() return mirrors_agree(c) end, 5000, "all mirrors to agree")
+      local id = round % 3 + 1
+      c:crash(id)
+      c:wait_leader(10000)
+      change(40)
+      c:restart(id)
+    end
+    change(10)
+    c:run_until(function() return mirrors_agree(c) end, 5000, "all mirrors to agree")
+    t.eq(#c:events { name = "error" }, 0)
+  end, { seeds = 10, modes = { "sim" }, timeout_ms = 200000 })
+end)
