@@ -30,8 +30,10 @@ struct entry {
     struct bytes machine; /* name; at most ENTRY_MACHINE_NAME_MAX bytes, may be empty */
     uint8_t session[ENTRY_SESSION_BYTES]; /* all zero: none */
     uint64_t seq;
-    int64_t time_ms; /* the leader's wall clock, never less than the previous entry's;
-                        0 to ENTRY_TIME_MS_MAX, so that adding to it cannot overflow */
+    int64_t
+        time_ms; /* the leader's wall clock as its term began, and then its monotonic clock; never
+                    less than the previous entry's;
+                    0 to ENTRY_TIME_MS_MAX, so that adding to it cannot overflow */
     struct bytes payload;
 };
 
