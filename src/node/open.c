@@ -128,6 +128,8 @@ static void start_core(struct node *n, const struct store_recovered *recovered,
         .term = recovered->term,
         .vote = recovered->vote,
         .snapshot = {.index = recovered->base.index, .term = recovered->base.term},
+        .incoming = {.index = recovered->incoming.index, .term = recovered->incoming.term},
+        .incoming_bytes = recovered->incoming_bytes,
     };
     membership_to_raft(&n->members.stack[0].members, &boot.members);
     struct guardian_page *page = n->ports.page;

@@ -245,11 +245,13 @@ static void chunk_done(struct store_receive *receive)
 void snapshot_install_chunk(struct node *n, const struct raft_install_snapshot *s)
 {
     struct snapshot_install *in = &n->snapshot_install;
-    if (s->offset_bytes == 0) {
+    if (s->offset_bytes == 0 || s->last.index != in->coming.index ||
+        s->last.term != in->coming.term) {
+        in->coming = s->last;
         in->began_us = node_now(n);
         LOG_AT(n->ports.log, in->complained ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
                "receiving a snapshot", log_text("peer", members_name(n, n->decoded.message.from)),
-               log_u64("index", s->last.index));
+               log_u64("index", s->last.index), log_u64("from_byte", s->offset_bytes));
     }
     struct incoming_chunk *chunk = NEW(struct incoming_chunk);
     chunk->receive = (struct store_receive){

@@ -4,6 +4,7 @@
 
 enum {
     CHUNK_BYTES_DEFAULT = 256 << 10,
+    WINDOW_CHUNKS = 4,
     RESTART_WAIT_MAX_US = 10000000,
 };
 
@@ -13,7 +14,7 @@ static size_t chunk_bytes(const struct node *n)
     return bytes != 0 ? bytes : CHUNK_BYTES_DEFAULT;
 }
 
-/* An answer that takes longer is taken for lost. Being wrong costs one chunk. */
+/* An answer that takes longer is taken for lost. Being wrong costs a chunk. */
 static uint64_t patience_us(const struct node *n)
 {
     return n->options.raft.election_max_us;
@@ -38,8 +39,9 @@ static void let_go(struct node *n, struct snapshot_stream *s)
         store_unhold(n->store, s->held);
         s->held = NULL;
     }
-    s->sent = false;
-    s->offset_bytes = 0;
+    s->stored_bytes = 0;
+    s->next_bytes = 0;
+    s->resting = false;
 }
 
 void snapshot_send_stop(struct node *n, struct outlet *o)
@@ -48,9 +50,9 @@ void snapshot_send_stop(struct node *n, struct outlet *o)
     let_go(n, &o->stream);
 }
 
-/* ---- one chunk ------------------------------------------------------------------------------ */
+/* ---- chunks --------------------------------------------------------------------------------- */
 
-static void read_piece(struct node *n, struct snapshot_stream *s);
+static void fill_window(struct node *n, struct snapshot_stream *s);
 
 static void send_piece(struct node *n, struct snapshot_stream *s)
 {
@@ -61,18 +63,18 @@ static void send_piece(struct node *n, struct snapshot_stream *s)
         .now_us = now_us,
         .snapshot_send = {.to = o->id,
                           .last = {.index = s->held->last.index, .term = s->held->last.term},
-                          .offset_bytes = s->offset_bytes,
+                          .offset_bytes = s->next_bytes,
                           .size_bytes = (uint32_t)s->piece.bytes.size,
                           .done = s->piece.end},
     };
-    if (!s->sent) {
-        s->sent = true;
-        s->first_sent_us = now_us;
+    if (s->next_bytes == s->stored_bytes) {
+        s->due_us = now_us + patience_us(n);
     }
-    s->due_us = now_us + patience_us(n);
+    s->next_bytes += s->piece.bytes.size;
     n->sender.chunk = slice_bytes(s->piece.bytes);
     node_turn(n, &event);
     n->sender.chunk = (struct bytes){0};
+    slice_close(&s->piece.bytes);
     if (n->turn_result != ERR_OK) {
         snapshot_send_stop(n, o); /* no leader any more, or the peer has caught up */
     }
@@ -97,23 +99,41 @@ static void read_done(struct store_piece *piece)
         s->due_us = node_now(n) + RESTART_WAIT_MAX_US;
         return;
     }
-    send_piece(n, s);
+    if (piece->offset_bytes == s->next_bytes && !s->resting) {
+        send_piece(n, s);
+    } else {
+        slice_close(&piece->bytes); /* meanwhile it goes on somewhere else */
+    }
+    fill_window(n, s);
 }
 
-static void read_piece(struct node *n, struct snapshot_stream *s)
+static void fill_window(struct node *n, struct snapshot_stream *s)
 {
-    ASSERT(s->held != NULL);
-    ASSERT(!s->reading);
-    slice_close(&s->piece.bytes);
-    s->sent = false;
+    if (s->held == NULL || s->reading || s->resting || !outlet_of(s)->up) {
+        return;
+    }
+    uint64_t window_bytes = (s->probing ? 1 : WINDOW_CHUNKS) * (uint64_t)chunk_bytes(n);
+    if (s->next_bytes == s->held->bytes || s->next_bytes - s->stored_bytes >= window_bytes) {
+        return;
+    }
     s->reading = true;
-    s->due_us = node_now(n) + patience_us(n);
     s->piece = (struct store_piece){.held = s->held,
-                                    .offset_bytes = s->offset_bytes,
+                                    .offset_bytes = s->next_bytes,
                                     .bytes_max = chunk_bytes(n),
                                     .done = read_done,
                                     .ctx = n};
     store_piece(n->store, &s->piece);
+}
+
+/* What the peer has; what was on its way beyond that counts as lost. */
+static void go_to(struct node *n, struct snapshot_stream *s, uint64_t offset_bytes)
+{
+    s->stored_bytes = offset_bytes;
+    s->next_bytes = offset_bytes;
+    s->probing = true;
+    s->resting = false;
+    s->moved_us = node_now(n);
+    s->due_us = s->moved_us + patience_us(n);
 }
 
 static void begin(struct node *n, struct snapshot_stream *s)
@@ -123,12 +143,12 @@ static void begin(struct node *n, struct snapshot_stream *s)
         s->due_us = node_now(n) + patience_us(n);
         return;
     }
-    s->offset_bytes = 0;
     s->began_us = node_now(n);
     log_info(n->ports.log, "sending a snapshot",
              log_text("peer", members_name(n, outlet_of(s)->id)),
              log_u64("index", s->held->last.index), log_u64("bytes", s->held->bytes));
-    read_piece(n, s);
+    go_to(n, s, 0);
+    fill_window(n, s);
 }
 
 /* ---- what happens --------------------------------------------------------------------------- */
@@ -160,25 +180,39 @@ static void installed(struct node *n, struct outlet *o)
     snapshot_send_stop(n, o);
 }
 
-/* It wants to go on somewhere else: it lost what it had, or an answer of an earlier time says so.
- */
-static void go_to(struct node *n, struct snapshot_stream *s, uint64_t offset_bytes)
+/* The peer has stored more. It may be more than was sent: a part from before, or from another. */
+static void advance(struct node *n, struct snapshot_stream *s, uint64_t offset_bytes)
 {
-    bool again = offset_bytes < s->offset_bytes;
-    s->offset_bytes = offset_bytes;
-    if (!again) {
-        read_piece(n, s);
+    s->stored_bytes = offset_bytes;
+    if (s->next_bytes < offset_bytes) {
+        s->next_bytes = offset_bytes;
+    }
+    s->probing = false;
+    s->resting = false;
+    s->moved_us = node_now(n);
+    s->due_us = s->moved_us + patience_us(n);
+}
+
+/* A chunk was lost, or the peer has lost what it had: then it is given time, each time more. */
+static void go_back(struct node *n, struct snapshot_stream *s, uint64_t offset_bytes)
+{
+    bool lost_all = offset_bytes < s->stored_bytes;
+    go_to(n, s, offset_bytes);
+    if (!lost_all) {
         return;
     }
-    slice_close(&s->piece.bytes);
     uint64_t wait_us = patience_us(n);
     for (uint32_t i = 0; i < s->restarts && wait_us < RESTART_WAIT_MAX_US; i++) {
         wait_us *= 2;
     }
-    s->due_us = node_now(n) + (s->restarts == 0 ? 0 : wait_us);
+    s->resting = s->restarts > 0;
+    if (s->resting) {
+        s->due_us = s->moved_us + wait_us;
+    }
     s->restarts++;
-    if (s->restarts == 1) {
-        read_piece(n, s);
+    if (offset_bytes == 0 && s->held != store_snapshot(n->store)) {
+        let_go(n,
+               s); /* the one in place by now will do as well, or better if this one is damaged */
     }
 }
 
@@ -200,28 +234,28 @@ void snapshot_send_heard(struct node *n, const struct raft_message *m)
         installed(n, o);
         return;
     }
-    /* One that left before the present chunk was sent speaks of the past. */
-    bool current = s->sent && !s->reading && reply->sent_us >= s->first_sent_us;
-    if (current && reply->offset_bytes != s->offset_bytes &&
-        reply->offset_bytes <= s->held->bytes) {
-        go_to(n, s, reply->offset_bytes);
+    if (reply->offset_bytes >= s->held->bytes) {
+        return; /* it has no such answer: the last chunk is answered when all is installed */
     }
+    if (reply->offset_bytes > s->stored_bytes) {
+        advance(n, s, reply->offset_bytes);
+    } else if (reply->sent_us >= s->moved_us && s->next_bytes > s->stored_bytes) {
+        go_back(n, s, reply->offset_bytes);
+    }
+    fill_window(n, s);
 }
 
 /* Go on without an answer. */
 static void make_a_move(struct node *n, struct snapshot_stream *s)
 {
     struct outlet *o = outlet_of(s);
-    s->due_us = node_now(n) + patience_us(n);
-    if (s->reading || !o->up) {
-        return;
-    }
-    if (s->held == NULL) {
+    if (!o->up || (s->held == NULL && s->reading)) {
+        s->due_us = node_now(n) + patience_us(n);
+    } else if (s->held == NULL) {
         begin(n, s);
-    } else if (s->piece.bytes.owner != NULL) {
-        send_piece(n, s);
     } else {
-        read_piece(n, s);
+        go_to(n, s, s->stored_bytes);
+        fill_window(n, s);
     }
 }
 

@@ -77,17 +77,22 @@ void snapshot_compact(struct node *n);
 
 /* ---- snapshot_send.c ---- */
 
-/* A snapshot on its way to one peer. One chunk is out at a time, so that a heartbeat never waits
- * behind more than that; the next one is read from disk when it was acknowledged. */
+/* A snapshot on its way to one peer. Few chunks are out at a time, so that a heartbeat never waits
+ * behind more than these; the next one is read from disk when one was acknowledged. The first goes
+ * alone: its answer may be that the peer has more already, from before a restart or from another
+ * leader. 0 <= stored <= next <= held->bytes. */
 struct snapshot_stream {
     bool active;
     const struct store_snapshot *held;
-    uint64_t offset_bytes; /* the peer holds [0, offset) */
+    uint64_t stored_bytes; /* the peer has stored [0, stored), it says */
+    uint64_t next_bytes;   /* [stored, next) is on its way */
+    bool probing;          /* one chunk at a time, until an answer says where to go on */
+    bool resting;          /* nothing is sent before due_us */
     bool reading;
     bool letting_go;          /* of held, once it is not being read any more */
-    struct store_piece piece; /* being read, or [offset, offset + size): sent */
-    bool sent;                /* the piece was sent at least once */
-    uint64_t first_sent_us;
+    struct store_piece piece; /* being read */
+    uint64_t
+        moved_us; /* when stored_bytes was heard; answers to what left before speak of the past */
     uint64_t due_us; /* when the next move is made without an answer */
     uint64_t began_us;
     uint32_t restarts; /* the peer lost what it had: each time wait longer */
@@ -126,10 +131,11 @@ struct snapshot_install {
     bool block_at_hand; /* of load: pairs to be taken */
     struct store_install install;
     struct snapshot_about about;
+    struct raft_pos coming; /* that the last chunk was of */
     struct raft_pos last;
     uint64_t bytes;
-    uint64_t began_us;
-    bool complained; /* of one that could not be stored or loaded */
+    uint64_t began_us; /* since when it has come in, to this process */
+    bool complained;   /* of one that could not be stored or loaded */
 };
 
 void snapshot_install_init(struct node *n);

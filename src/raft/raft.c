@@ -41,6 +41,9 @@ struct raft *raft_new(const struct raft_options *options, const struct raft_boot
     r->promise = boot->promise;
     r->quiet_until_us = boot->quiet_until_us;
 
+    r->installing.last = boot->incoming;
+    r->installing.received_bytes = r->installing.stored_bytes = boot->incoming_bytes;
+
     membership_init(r, &boot->members, boot->snapshot.index);
     r->role = membership_may_stand(r) ? RAFT_FOLLOWER : RAFT_LEARNER;
     election_start_timer(r);
@@ -151,7 +154,6 @@ static void enter_term(struct raft *r, raft_term term)
     r->follower.ack_owed = false;
     r->follower.round = 0;
     r->follower.sent_us = 0;
-    snapshot_forget(r);
 }
 
 static void stop_leading(struct raft *r, enum raft_step_down_reason reason)

@@ -113,8 +113,11 @@ struct raft_boot {
     struct raft_members members; /* as of the snapshot, or a later one that is said to be committed
                                     (raft_restore_committed), or the initial ones */
     struct raft_promise promise; /* survives a restart of the node under the same guardian */
-    uint64_t quiet_until_us; /* grant no vote or pre-vote before this time: the guardian is new and
-                                promises may be forgotten. 0 for a fresh data directory. */
+    uint64_t quiet_until_us;  /* grant no vote or pre-vote before this time: the guardian is new and
+                                 promises may be forgotten. 0 for a fresh data directory. */
+    struct raft_pos incoming; /* a snapshot of which the first incoming_bytes had come in; {0,0}:
+                                 none. Chunks go on from there. */
+    uint64_t incoming_bytes;
 };
 
 struct raft;

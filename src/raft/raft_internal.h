@@ -110,7 +110,8 @@ struct raft {
     uint32_t peers_count;
     struct peer peers[RAFT_MEMBERS_MAX];
 
-    /* Follower: the snapshot that is coming in. */
+    /* Follower: the snapshot that is coming in. It outlives leaders: the next one may have the
+     * same, which has the same bytes then. */
     struct {
         struct raft_pos last;    /* index 0: none */
         uint64_t received_bytes; /* handed to the node to store; chunks come in order */
@@ -228,7 +229,6 @@ void snapshot_receive(struct raft *r, const struct raft_event *event);
 enum err snapshot_send(struct raft *r, const struct raft_event *event);
 void snapshot_chunk_stored(struct raft *r, const struct raft_event *event);
 /* The leader whose snapshot is coming in leads no more; the next one starts anew. */
-void snapshot_forget(struct raft *r);
 void snapshot_installed(struct raft *r, const struct raft_event *event);
 void snapshot_receive_reply(struct raft *r, const struct raft_message *m);
 /* The entries that peer needs are compacted. */

@@ -2,6 +2,9 @@
  * the node. */
 #include "raft/raft_internal.h"
 
+/* Of a snapshot, received and not stored yet. */
+enum { CHUNKS_WAITING_BYTES = 8 << 20 };
+
 void snapshot_taken(struct raft *r, struct raft_pos last)
 {
     if (last.index <= r->trail.base.index) {
@@ -96,13 +99,6 @@ static bool coming_in(const struct raft *r, struct raft_pos last)
            last.term == r->installing.last.term;
 }
 
-void snapshot_forget(struct raft *r)
-{
-    if (!r->installing.done) {
-        r->installing.last = (struct raft_pos){0};
-    }
-}
-
 static void reply_stored(struct raft *r)
 {
     reply_to(r, (struct raft_install_snapshot_reply){.last = r->installing.last,
@@ -110,7 +106,8 @@ static void reply_stored(struct raft *r)
 }
 
 /* Chunks are stored in order. One that is out of turn is answered with where to go on, unless that
- * answer is on its way already. */
+ * answer is on its way already. One that would wait for a slow disk behind too many others is
+ * dropped: its leader sends it again. */
 static void take_chunk(struct raft *r, const struct raft_install_snapshot *s)
 {
     if (!coming_in(r, s->last)) {
@@ -119,6 +116,9 @@ static void take_chunk(struct raft *r, const struct raft_install_snapshot *s)
         r->installing.stored_bytes = 0;
     }
     if (s->offset_bytes == r->installing.received_bytes) {
+        if (r->installing.received_bytes - r->installing.stored_bytes >= CHUNKS_WAITING_BYTES) {
+            return;
+        }
         r->installing.received_bytes += s->size_bytes;
         r->installing.done = s->done;
         r->out.snapshot_store = true;
@@ -163,11 +163,14 @@ void snapshot_chunk_stored(struct raft *r, const struct raft_event *event)
         return;
     }
     if (event->chunk_stored.failed) {
-        snapshot_forget(r); /* the next chunk is answered with offset 0 */
+        if (!r->installing.done) {                     /* else the last one fails, too */
+            r->installing.last = (struct raft_pos){0}; /* the next is answered with offset 0 */
+        }
         return;
     }
     r->installing.stored_bytes = offset_bytes;
-    if (r->leader != 0 && r->leader != r->options.self && !r->installing.done) {
+    bool whole = r->installing.done && offset_bytes == r->installing.received_bytes;
+    if (r->leader != 0 && r->leader != r->options.self && !whole) {
         reply_stored(r);
     }
 }

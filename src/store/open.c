@@ -104,6 +104,8 @@ static enum err recover(struct store *s, struct store_recovered *recovered, stru
     recovered->base = s->wal.base;
     recovered->last = s->wal.last;
     recovered->snapshot = store_snapshot(s)->last;
+    recovered->incoming = s->snapshots.receiver.last;
+    recovered->incoming_bytes = s->snapshots.receiver.bytes;
     if (err == ERR_OK) {
         err = snapshots_deliver(s, why);
     }

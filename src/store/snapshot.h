@@ -99,7 +99,8 @@ struct store_receive {
     void *ctx;
 
     /* The result. ERR_OK: stored. With end: the whole is sound, of this cluster, of this last, and
-     * durable: see store_incoming(). Before that nothing survives a restart, nor needs to.
+     * durable: see store_incoming(). What came in before that may survive a restart, in part:
+     * store_recovered.incoming.
      * ERR_INVALID: it does not continue what came in. ERR_CORRUPT, ERR_VERSION, ERR_WRONG_CLUSTER:
      * the whole is not what it should be, and was dropped. ERR_NO_SPACE: dropped, too.
      * ERR_BUSY: another one is being verified or installed. ERR_CANCELLED. ERR_IO. */

@@ -146,7 +146,9 @@ static enum err clear_away(const struct store *s, const struct listing *l, size_
     char name[SNAPSHOT_NAME_BYTES], damaged_name[SNAPSHOT_NAME_BYTES];
     enum err err = ERR_OK;
     for (size_t i = 0; err == ERR_OK && i < l->left_over_count; i++) {
-        err = fs->v->remove(fs->ctx, l->left_over[i]);
+        bool goes_on = s->snapshots.receiver.last.index != 0 &&
+                       strcmp(l->left_over[i], SNAPSHOT_INCOMING) == 0;
+        err = goes_on ? ERR_OK : fs->v->remove(fs->ctx, l->left_over[i]);
     }
     for (size_t i = 0; err == ERR_OK && i < l->snapshots_count; i++) {
         snapshot_name(l->snapshots[i], name);
@@ -198,6 +200,9 @@ enum err snapshots_recover(struct store *s, struct why *why)
     }
     if (err == ERR_OK) {
         err = reconcile(s, why);
+    }
+    if (err == ERR_OK) {
+        err = snapshots_resume(s, why);
     }
     if (err == ERR_OK) {
         err = clear_away(s, &l, sound, why);

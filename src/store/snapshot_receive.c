@@ -43,6 +43,9 @@ static enum err begin(struct receiver *r, struct store_pos last)
             fs->v->open(fs->ctx, SNAPSHOT_INCOMING, FS_WRITE | FS_CREATE | FS_EXCLUSIVE, &r->file);
     }
     if (err == ERR_OK) {
+        err = fs->v->sync_dir(fs->ctx, "snapshot"); /* what is synced of it is found again */
+    }
+    if (err == ERR_OK) {
         r->last = last;
         r->bytes = 0;
         r->unsynced = 0;

@@ -85,6 +85,10 @@ struct store_recovered {
     /* {0, 0}: none. base <= snapshot <= last, and the log's entry at snapshot.index, if it is still
      * there, has this term. */
     struct store_pos snapshot;
+    /* A snapshot that was coming in, beyond the log; {0, 0}: none. store_receive() goes on at
+     * incoming_bytes. */
+    struct store_pos incoming;
+    uint64_t incoming_bytes;
 };
 
 /* Opens or creates the store in the directory of options->fs: locks it, checks whose it is,

@@ -214,4 +214,10 @@ enum err snapshots_recover(struct store *s, struct why *why);
 /* Hands its pairs to the callbacks. */
 enum err snapshots_deliver(struct store *s, struct why *why);
 
+/* ---- snapshot_resume.c ---------------------------------------------------------------------- */
+
+/* With the log and the snapshot in place known: keeps what had come in of another one, if that is
+ * sound and wanted; receiver.last says so. Errors: as store_open(). */
+enum err snapshots_resume(struct store *s, struct why *why);
+
 #endif

@@ -95,14 +95,13 @@ static inline void count_done(struct store_receive *chunk)
     (*done)++;
 }
 
-/* Receives all of it in chunks. The first error ends it. */
-static inline enum err rig_receive(struct rig *r, struct store_pos last, struct bytes file,
-                                   size_t chunk_bytes)
+/* Receives [at, upto) of it in chunks. The first error ends it. */
+static inline enum err rig_receive_part(struct rig *r, struct store_pos last, struct bytes file,
+                                        size_t at, size_t upto, size_t chunk_bytes)
 {
-    size_t at = 0;
     enum err err = ERR_OK;
-    while (err == ERR_OK && at < file.size) {
-        size_t size = file.size - at < chunk_bytes ? file.size - at : chunk_bytes;
+    while (err == ERR_OK && at < upto) {
+        size_t size = upto - at < chunk_bytes ? upto - at : chunk_bytes;
         unsigned done = 0;
         struct store_receive chunk = {.last = last,
                                       .offset_bytes = at,
@@ -120,6 +119,12 @@ static inline enum err rig_receive(struct rig *r, struct store_pos last, struct 
         at += size;
     }
     return err;
+}
+
+static inline enum err rig_receive(struct rig *r, struct store_pos last, struct bytes file,
+                                   size_t chunk_bytes)
+{
+    return rig_receive_part(r, last, file, 0, file.size, chunk_bytes);
 }
 
 static inline void nothing_done(struct store_load *load)
