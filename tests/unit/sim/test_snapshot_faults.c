@@ -49,7 +49,7 @@ static void a_crash_at_any_step_of_an_install_loses_nothing(void **state)
 /* The leader takes a snapshot about every fifty jobs of its disk, and cuts its log behind it. */
 static void crash_at_each_job_of_a_save(enum sim_end how)
 {
-    for (uint64_t at = how == SIM_END_HOST ? 1 : 2; at <= 60; at += 2) {
+    for (uint64_t at = how == SIM_END_HOST ? 1 : 2; at <= 60; at += 4) {
         struct cluster_options o = options(at % 3 + 1);
         struct cluster *c = start(&o);
         uint32_t leader = cluster_leader(c);
@@ -145,7 +145,7 @@ static void fail_in_save(uint64_t nth, unsigned kinds, enum err err)
 static void a_disk_that_fails_at_any_step_of_a_save_loses_nothing(void **state)
 {
     (void)state;
-    for (uint64_t nth = 1; nth <= 80; nth += 2) {
+    for (uint64_t nth = 1; nth <= 80; nth += 4) {
         fail_in_save(nth, changes, ERR_IO);
     }
 }
@@ -153,7 +153,7 @@ static void a_disk_that_fails_at_any_step_of_a_save_loses_nothing(void **state)
 static void no_space_at_any_step_of_a_save_is_survived(void **state)
 {
     (void)state;
-    for (uint64_t nth = 1; nth <= 60; nth += 2) {
+    for (uint64_t nth = 1; nth <= 60; nth += 4) {
         fail_in_save(nth, SIM_FS_WRITE | SIM_FS_ALLOCATE | SIM_FS_NAMES, ERR_NO_SPACE);
     }
 }
@@ -216,7 +216,7 @@ static void note_refusal(void *ctx, uint32_t host, enum err err, const char *why
 static void a_node_with_a_flipped_bit_in_its_snapshot_never_wins(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 24; seed++) {
+    for (uint64_t seed = 1; seed <= 12; seed++) {
         uint32_t refused = 0;
         struct cluster_options o = options(seed);
         o.refused = note_refusal;
@@ -232,7 +232,7 @@ static void a_node_with_a_flipped_bit_in_its_snapshot_never_wins(void **state)
         for (uint32_t i = 0; i < 3; i++) {
             sim_process_end(cluster_host(c, i), SIM_END_KILLED);
         }
-        assert_true(sim_fs_flip(disk, name, bytes * seed / 25, (uint8_t)(1u << seed % 8)));
+        assert_true(sim_fs_flip(disk, name, bytes * seed / 13, (uint8_t)(1u << seed % 8)));
         sim_process_restart(cluster_host(c, victim));
         sim_process_restart(cluster_host(c, (victim + 1) % 3));
         assert_true(cluster_run(c, 3 * SECOND));

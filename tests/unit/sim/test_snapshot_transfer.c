@@ -312,6 +312,40 @@ static void sessions_come_with_a_snapshot(void **state)
     }
 }
 
+static uint32_t members_of(struct cluster *c, uint32_t host)
+{
+    return node_members(sim_process_node(cluster_host(c, host)))->count;
+}
+
+/* One was added while the follower was away: it hears of that by the snapshot, and keeps it. */
+static void members_come_with_a_snapshot(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        struct cluster_options o = options(seed);
+        o.spares = 1;
+        struct cluster *c = start(&o);
+        uint32_t leader = cluster_leader(c);
+        uint32_t victim = follower_of(leader);
+        cluster_isolate(c, victim);
+        assert_true(cluster_run(c, 4 * SECOND)); /* what was on its way is lost */
+        const struct cluster_change add = {
+            .kind = CLUSTER_ADD, .host = 3, .timeout_us = 5 * SECOND};
+        assert_int_equal(cluster_change(c, cluster_leader(c), add), ERR_OK);
+        commit_more(c, 60);
+        assert_int_equal(members_of(c, victim), 3);
+        uint64_t installed = installs(c);
+        sim_net_heal(cluster_net(c));
+        assert_true(until(c, more_are_installed, &installed, 20 * SECOND));
+        assert_int_equal(members_of(c, victim), 4);
+        sim_process_end(cluster_host(c, victim), SIM_END_HOST);
+        cluster_boot_all(c);
+        assert_true(cluster_run(c, SECOND));
+        assert_int_equal(members_of(c, victim), 4);
+        end(c);
+    }
+}
+
 static const char listener[] = "local mk = require 'moonkeeper'\n"
                                "mk.on('commit', function(ev) end, {name = 'all'})\n"
                                "mk.on('gap', function(ev) mk.emit('my.gap', {to = ev.to}) end)\n";
@@ -352,6 +386,7 @@ int main(void)
         cmocka_unit_test(what_comes_twice_and_late_changes_nothing),
         cmocka_unit_test(a_twin_restored_at_any_index_is_the_same),
         cmocka_unit_test(sessions_come_with_a_snapshot),
+        cmocka_unit_test(members_come_with_a_snapshot),
         cmocka_unit_test(hooks_are_told_of_what_they_missed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
