@@ -69,9 +69,6 @@ static void forget_bytes(struct stream *s)
 static void end(struct stream *s, const char *why)
 {
     struct http_streams *set = s->set;
-    if (s->ended || !s->adopted) {
-        return;
-    }
     forget_bytes(s);
     s->ended = true;
     shutdown(bufferevent_getfd(s->bev), SHUT_RDWR);
@@ -87,7 +84,7 @@ static struct stream *oldest(struct http_streams *set, uint64_t (*since)(const s
 {
     struct stream *found = NULL;
     for (struct stream *s = set->streams; s != NULL; s = s->hh.next) {
-        uint64_t at = s->ended ? 0 : since(s);
+        uint64_t at = s->ended || !s->adopted ? 0 : since(s);
         if (at != 0 && (found == NULL || at < since(found))) {
             found = s;
         }
@@ -97,7 +94,7 @@ static struct stream *oldest(struct http_streams *set, uint64_t (*since)(const s
 
 static uint64_t unserved_since(const struct stream *s)
 {
-    return s->call != NULL || !s->adopted ? 0 : s->since_us;
+    return s->call != NULL ? 0 : s->since_us;
 }
 
 static uint64_t incomplete_since(const struct stream *s)
