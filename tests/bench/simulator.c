@@ -1,11 +1,13 @@
 /* How much simulated time a second of one core buys: what decides how many bugs the swarm finds.
  *
- *     bench_simulator [--json] [--only idle|busy] [--seconds S] [--runs N]
+ *     bench_simulator [--json] [--seconds S] [--runs N]
+ *     bench_simulator --only idle|busy|hooked [--seconds S] [--runs N]
  *     bench_simulator [--json] --week
  *
  * Three nodes, heartbeats every 50 ms, all invariants checked, one small script on each node. Once
- * idle, once with 100 commands a second from simulated clients. A node-second is one node for one
- * simulated second. Each is run for S simulated seconds (600 idle, 60 busy) and for ten times as
+ * idle, once busy with 100 commands a second from simulated clients, and once with a commit hook on
+ * each node besides, for which Lua is entered with every command. A node-second is one node for one
+ * simulated second. Each is run for S simulated seconds (600 idle, else 60) and for ten times as
  * many, the best of N runs counts (3): flatness is what the longer run costs, divided by ten times
  * what the shorter does, 1.0 where the cost of a second does not depend on how many came before.
  *
@@ -25,14 +27,22 @@
 enum { NODES = 3, MS = 1000, SECOND = 1000 * MS, WARM_UP_US = 5 * SECOND, LONGER = 10 };
 enum { IDLE_SECONDS = 600, BUSY_SECONDS = 60, DAY_SECONDS = 86400, WEEK_DAYS = 7 };
 
-static const char script[] =
-    "local mk = require 'moonkeeper'\n"
-    "local commits, ticks = 0, 0\n"
-    "mk.on('commit', function() commits = commits + 1 end)\n"
-    "mk.on('leader_elected', function(ev) mk.log.info('leader', { id = ev.leader_id }) end)\n"
-    "mk.while_leader('work', function() while true do mk.task.sleep(1000) end end)\n"
-    "mk.timer.every(1000, function() ticks = ticks + 1 end)\n";
-static const struct script_app app = {.name = "app", .path = "app.lua", .source = script};
+enum kind { IDLE, BUSY, HOOKED, KINDS };
+static const char *const names[KINDS] = {"idle", "busy", "hooked"};
+
+#define SCRIPT                                                                                 \
+    "local mk = require 'moonkeeper'\n"                                                        \
+    "local commits, ticks = 0, 0\n"                                                            \
+    "mk.on('leader_elected', function(ev) mk.log.info('leader', { id = ev.leader_id }) end)\n" \
+    "mk.while_leader('work', function() while true do mk.task.sleep(1000) end end)\n"          \
+    "mk.timer.every(1000, function() ticks = ticks + 1 end)\n"
+static const struct script_app apps[KINDS] = {
+    {.name = "app", .path = "app.lua", .source = SCRIPT},
+    {.name = "app", .path = "app.lua", .source = SCRIPT},
+    {.name = "app",
+     .path = "app.lua",
+     .source = SCRIPT "mk.on('commit', function() commits = commits + 1 end)\n"},
+};
 
 struct arguments {
     bool json, week;
@@ -60,11 +70,11 @@ static void run_on(struct cluster *c, uint64_t duration_us)
     ASSERT(sound);
 }
 
-static struct cluster *start(bool busy)
+static struct cluster *start(enum kind kind)
 {
     struct cluster_options o = cluster_defaults(1);
     o.nodes = NODES;
-    o.scripts = &app;
+    o.scripts = &apps[kind];
     o.scripts_count = 1;
     /* One command every 10 ms: four clients, each waiting most of 40 ms. */
     o.clients = (struct sim_clients_options){
@@ -78,7 +88,7 @@ static struct cluster *start(bool busy)
     struct cluster *c = cluster_new(&o);
     cluster_boot_all(c);
     ASSERT(cluster_await_leader(c, WARM_UP_US) != CLUSTER_NOBODY);
-    if (busy) {
+    if (kind != IDLE) {
         sim_clients_start(cluster_clients(c));
     }
     run_on(c, WARM_UP_US);
@@ -86,9 +96,9 @@ static struct cluster *start(bool busy)
 }
 
 /* Processor time of that many simulated seconds. */
-static double measure(bool busy, uint32_t seconds, struct figures *f)
+static double measure(enum kind kind, uint32_t seconds, struct figures *f)
 {
-    struct cluster *c = start(busy);
+    struct cluster *c = start(kind);
     uint64_t calls = world_calls(cluster_world(c));
     uint64_t sets = sim_clients_stats(cluster_clients(c))->sets_done;
     double began_s = processor_s();
@@ -101,17 +111,18 @@ static double measure(bool busy, uint32_t seconds, struct figures *f)
 }
 
 /* The best of some runs: what disturbs only adds. */
-static struct figures figures_of(bool busy, const struct arguments *arguments)
+static struct figures figures_of(enum kind kind, const struct arguments *arguments)
 {
     struct figures f = {0};
-    uint32_t seconds = arguments->seconds != 0 ? arguments->seconds
-                       : busy                  ? BUSY_SECONDS
-                                               : IDLE_SECONDS;
+    uint32_t seconds = arguments->seconds;
+    if (seconds == 0) {
+        seconds = kind == IDLE ? IDLE_SECONDS : BUSY_SECONDS;
+    }
     double short_s = HUGE_VAL;
     double long_s = HUGE_VAL;
     for (uint32_t run = 0; run < arguments->runs; run++) {
-        short_s = fmin(short_s, measure(busy, seconds, &f));
-        long_s = fmin(long_s, measure(busy, seconds * LONGER, &f));
+        short_s = fmin(short_s, measure(kind, seconds, &f));
+        long_s = fmin(long_s, measure(kind, seconds * LONGER, &f));
     }
     f.node_s_per_s = (double)NODES * seconds * LONGER / long_s;
     f.flatness = long_s / (LONGER * short_s);
@@ -120,14 +131,18 @@ static struct figures figures_of(bool busy, const struct arguments *arguments)
 
 /* ---- what is printed ------------------------------------------------------------------------ */
 
-static void print_json(const struct figures *idle, const struct figures *busy)
+static void print_json(const struct figures f[KINDS])
 {
-    bool idle_is_worse = fabs(idle->flatness - 1) > fabs(busy->flatness - 1);
-    printf("{\"idle_node_s_per_s\": %.0f, \"busy_node_s_per_s\": %.0f, "
-           "\"busy_commands_per_s\": %.1f, \"idle_flatness\": %.2f, \"busy_flatness\": %.2f, "
-           "\"flatness\": %.2f}\n",
-           idle->node_s_per_s, busy->node_s_per_s, busy->commands_per_s, idle->flatness,
-           busy->flatness, idle_is_worse ? idle->flatness : busy->flatness);
+    double worst = 1;
+    printf("{");
+    for (int kind = 0; kind < KINDS; kind++) {
+        printf("\"%s_node_s_per_s\": %.0f, ", names[kind], f[kind].node_s_per_s);
+        worst = fabs(f[kind].flatness - 1) > fabs(worst - 1) ? f[kind].flatness : worst;
+    }
+    for (int kind = 0; kind < KINDS; kind++) {
+        printf("\"%s_flatness\": %.2f, ", names[kind], f[kind].flatness);
+    }
+    printf("\"flatness\": %.2f, \"commands_per_s\": %.1f}\n", worst, f[BUSY].commands_per_s);
 }
 
 static void print_row(const char *name, const struct figures *f)
@@ -138,22 +153,21 @@ static void print_row(const char *name, const struct figures *f)
 
 static void compare_lengths(const struct arguments *arguments)
 {
-    const char *only = arguments->only;
+    struct figures f[KINDS] = {0};
+    if (!arguments->json) {
+        printf("%-8s %24s %12s %10s %10s\n", "3 nodes", "node-seconds per second", "commands/s",
+               "calls/s", "flatness");
+    }
+    for (int kind = 0; kind < KINDS; kind++) {
+        if (arguments->only == NULL || strcmp(arguments->only, names[kind]) == 0) {
+            f[kind] = figures_of((enum kind)kind, arguments);
+            if (!arguments->json) {
+                print_row(names[kind], &f[kind]);
+            }
+        }
+    }
     if (arguments->json) {
-        struct figures idle = figures_of(false, arguments);
-        struct figures busy = figures_of(true, arguments);
-        print_json(&idle, &busy);
-        return;
-    }
-    printf("%-8s %24s %12s %10s %10s\n", "3 nodes", "node-seconds per second", "commands/s",
-           "calls/s", "flatness");
-    if (only == NULL || strcmp(only, "idle") == 0) {
-        struct figures f = figures_of(false, arguments);
-        print_row("idle", &f);
-    }
-    if (only == NULL || strcmp(only, "busy") == 0) {
-        struct figures f = figures_of(true, arguments);
-        print_row("busy", &f);
+        print_json(f);
     }
 }
 
@@ -166,7 +180,7 @@ static double allocated_kib(void)
 
 static void run_a_week(bool json)
 {
-    struct cluster *c = start(false);
+    struct cluster *c = start(IDLE);
     double began_s = processor_s();
     run_on(c, (uint64_t)DAY_SECONDS * SECOND);
     double first_day_s = processor_s() - began_s;
@@ -184,6 +198,16 @@ static void run_a_week(bool json)
 
 /* ---- arguments ------------------------------------------------------------------------------ */
 
+static bool is_kind(const char *name)
+{
+    for (int kind = 0; kind < KINDS; kind++) {
+        if (strcmp(name, names[kind]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool parse(int argc, char **argv, struct arguments *out)
 {
     *out = (struct arguments){.runs = 3};
@@ -193,8 +217,7 @@ static bool parse(int argc, char **argv, struct arguments *out)
             out->json = true;
         } else if (strcmp(argv[i], "--week") == 0) {
             out->week = true;
-        } else if (strcmp(argv[i], "--only") == 0 &&
-                   (strcmp(value, "idle") == 0 || strcmp(value, "busy") == 0)) {
+        } else if (strcmp(argv[i], "--only") == 0 && is_kind(value)) {
             out->only = argv[++i];
         } else if (strcmp(argv[i], "--seconds") == 0 && atoi(value) > 0) {
             out->seconds = (uint32_t)atoi(argv[++i]);
@@ -213,7 +236,7 @@ int main(int argc, char **argv)
     if (!parse(argc, argv, &arguments)) {
         fprintf(stderr,
                 "usage: %s [--json] [--seconds S] [--runs N]\n"
-                "       %s --only idle|busy [--seconds S] [--runs N]\n"
+                "       %s --only idle|busy|hooked [--seconds S] [--runs N]\n"
                 "       %s --week [--json]\n",
                 argv[0], argv[0], argv[0]);
         return 2;
