@@ -30,7 +30,6 @@ class Log(unittest.TestCase):
     def setUpClass(cls):
         cls.cluster = Cluster(BINARY, n=1)
         with cls.cluster as cluster:
-            cluster.keep = True
             node = cluster.nodes[0]
             cluster.wait_leader()
             there = ["-e", f"127.0.0.1:{node.client}"]
