@@ -11,7 +11,8 @@ local LINE_MAX = 8192
 
 -- Options -----------------------------------------------------------------------------------------
 
-local known = { "env", "cwd", "stdin", "stdout", "stderr", "stop_signal", "stop_ms", "timeout_ms", "max_output" }
+local known = { "env", "cwd", "stdin", "stdout", "stderr", "stop_signal", "stop_ms", "timeout_ms",
+  "max_output" }
 local types = { env = "table", cwd = "string", stdout = "string", stderr = "string", stop_signal = "string",
   stop_ms = "number", timeout_ms = "number", max_output = "number" }
 local outputs = { capture = true, log = true, drop = true }
@@ -21,7 +22,8 @@ local function check_options(o, level)
     local found = name == "stdin"
     for _, candidate in ipairs(known) do found = found or candidate == name end
     if not found then
-      error(("there is no option '%s'; there are %s"):format(tostring(name), table.concat(known, ", ")), level + 1)
+      local all = table.concat(known, ", ")
+      error(("there is no option '%s'; there are %s"):format(tostring(name), all), level + 1)
     end
     if types[name] and type(value) ~= types[name] then
       error(("%s is a %s, not a %s"):format(name, types[name], type(value)), level + 1)
@@ -53,7 +55,9 @@ end
 
 -- Has it ended? How: {code} or {signal}. nil and a timeout when it has not after ms.
 function Process:wait(ms)
-  if not self.ended:wait(ms) then return nil, core.error("timeout", "the process has not ended in time") end
+  if not self.ended:wait(ms) then
+    return nil, core.error("timeout", "the process has not ended in time")
+  end
   if not self.status then return nil, core.error("cancelled", "the process was given up") end
   return self.status
 end
@@ -88,10 +92,12 @@ local function read(p, stream, ms)
   return data, err
 end
 
--- The next line of stdout, without its end; nil when there are no more, nil and a timeout when there is
--- none after ms.
+-- The next line of stdout, without its end; nil when there are no more, nil and a timeout when there is none
+-- after ms.
 function Process:read_line(ms)
-  if self.output.stdout ~= "capture" then error("only what is captured can be read: stdout = 'capture'", 2) end
+  if self.output.stdout ~= "capture" then
+    error("only what is captured can be read: stdout = 'capture'", 2)
+  end
   local until_ms = ms and core.now_ms() + ms
   while true do
     local stop = self.unread:find("\n", self.from, true)
@@ -181,7 +187,8 @@ local function start(argv, o, output)
   local p = setmetatable({
     handle = handle, pid = pid, program = tostring(argv[1]), output = output,
     stop_signal = o.stop_signal or "TERM", stop_ms = o.stop_ms or STOP_MS,
-    ended = task.event(), logged = {}, offset = { stdout = 0, stderr = 0 }, unread = "", from = 1, at_end = false,
+    ended = task.event(), logged = {}, offset = { stdout = 0, stderr = 0 },
+    unread = "", from = 1, at_end = false,
   }, Process)
   for _, stream in ipairs { "stdout", "stderr" } do
     if output[stream] == "log" then
@@ -193,7 +200,7 @@ local function start(argv, o, output)
   return p
 end
 
--- Start a program: a process, or nil and the reason. stdout and stderr are logged unless o says otherwise.
+-- Start a program: a process, or nil and the reason. What it writes is logged unless o says otherwise.
 function exec.spawn(argv, o)
   o = o or {}
   check_options(o, 2)
@@ -222,8 +229,8 @@ local function feed(p, input)
   core.process_close_input(p.handle)
 end
 
--- Run a program to its end: {code or signal, stdout, stderr, timed_out, truncated}, or nil and the reason why
--- it could not be started. What it writes is captured unless o says otherwise.
+-- Run a program to its end: {code or signal, stdout, stderr, timed_out, truncated}, or nil and the reason
+-- why it could not be started. What it writes is captured unless o says otherwise.
 function exec.run(argv, o)
   o = o or {}
   check_options(o, 2)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "net/loop.h"
 
 /* ---- pipes --------------------------------------------------------------------------------------
  */
@@ -120,7 +121,7 @@ static char **environment_with(const char *const *added)
 /* ---- the new process ----------------------------------------------------------------------------
  */
 
-enum step { STEP_NONE, STEP_REGISTER, STEP_DIRECTORY, STEP_PROGRAM };
+enum step { STEP_NONE, STEP_REGISTER, STEP_LEASE, STEP_DIRECTORY, STEP_PROGRAM };
 
 /* Shared with the new process until it has become its program (vfork). What that writes is
  * volatile: a compiler sees that no code which could read it follows in there. */
@@ -173,6 +174,11 @@ static void become(struct birth *b)
         b->slot = slot;
         b->has_slot = true;
     }
+    /* Entered, it is killed when the lease ends. It may have ended before. */
+    struct clock_port clock = loop_clock();
+    if (clock_now_us(&clock) >= b->spec->lease_until_us) {
+        fail_at(b, STEP_LEASE);
+    }
     for (int i = 0; i < ENDS_PIPES; i++) {
         dup2(b->theirs[i], i);
     }
@@ -189,6 +195,8 @@ static void become(struct birth *b)
  * analyzer would have no call but exec after it; become() makes only those that are safe. */
 static __attribute__((noinline)) pid_t give_birth(struct birth *b)
 {
+    /* posix_spawn() knows neither PR_SET_PDEATHSIG nor our registry, and fork() would copy the page
+     * tables of a node that may be large, and stop its loop for that long. */
     pid_t pid = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork) */
     if (pid == 0) {
         become(b); /* NOLINT(clang-analyzer-unix.Vfork) */
@@ -204,6 +212,9 @@ static enum err stillborn(const struct birth *b, struct why *why)
     if (b->failed == STEP_REGISTER) {
         return err_why(why, b->err, "cannot run %s: the guardian has no room for more processes",
                        program);
+    }
+    if (b->failed == STEP_LEASE) {
+        return err_why(why, ERR_NOT_LEADER, "cannot run %s: the lease is over", program);
     }
     if (b->failed == STEP_DIRECTORY) {
         return err_why(why, b->number == ENOENT ? ERR_NOT_FOUND : ERR_IO,

@@ -108,6 +108,18 @@ struct target_disk {
     uint64_t offset;  /* flip */
 };
 
+/* A program that scripts may run with mk.exec, as the scenario has it. */
+struct target_program {
+    const char *name; /* what argv[0] calls it; replaces an earlier one */
+    bool for_ever;    /* it does not end by itself */
+    uint64_t run_min_us, run_max_us;
+    int code; /* its exit code then */
+    struct bytes output, errors;
+    bool exits_when_asked; /* to stop, after stop_us; else it dies of the signal at once */
+    uint64_t stop_us;
+    bool ignores_stop;
+};
+
 /* ---- a cluster ------------------------------------------------------------------------------- */
 
 struct target_crash {
@@ -208,6 +220,10 @@ struct target_vtable {
                      struct why *why);
     enum err (*disk)(struct target *t, uint32_t node, const struct target_disk *fault,
                      struct why *why);
+    void (*program)(struct target *t, const struct target_program *program);
+    /* Append an array of the runs there were, in the order of their beginnings: {node, name,
+     * arguments, pid, token?, began_ms, ended_ms?, code?, signal?}; times on the stage's clock. */
+    void (*programs)(struct target *t, struct buffer *out);
 };
 
 struct target {

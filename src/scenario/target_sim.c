@@ -209,6 +209,8 @@ static const struct target_vtable sim_vtable = {
     .trace_hash = sim_trace_hash,
     .skew = target_sim_skew,
     .disk = target_sim_disk,
+    .program = target_sim_program,
+    .programs = target_sim_programs,
 };
 
 static struct cluster_options cluster_options_of(struct target_sim *t, uint64_t seed)

@@ -89,4 +89,9 @@ enum err target_sim_skew(struct target *t, uint32_t node, int64_t offset_ms, int
 enum err target_sim_disk(struct target *t, uint32_t node, const struct target_disk *fault,
                          struct why *why);
 
+/* ---- target_sim_programs.c ---- */
+
+void target_sim_program(struct target *t, const struct target_program *program);
+void target_sim_programs(struct target *t, struct buffer *out);
+
 #endif

@@ -31,6 +31,11 @@ void verb_rpcs(struct ask *a);
 void verb_skew(struct ask *a);
 void verb_disk(struct ask *a);
 
+/* ---- verbs_programs.c ---- */
+
+void verb_program(struct ask *a);
+void verb_programs(struct ask *a);
+
 /* ---- verbs_nodes.c ---- */
 
 void verb_leader(struct ask *a);

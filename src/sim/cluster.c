@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "script/embed.h"
 #include "sim/linearizability.h"
+#include "sim/sim_programs.h"
 #include "wire/writer.h"
 
 enum {
@@ -27,6 +28,7 @@ struct cluster {
     struct sim_net *net;
     struct safety *safety;
     struct events *events;
+    struct sim_programs *programs;
     struct sim_clients *clients;
     struct membership members; /* initial */
     raft_id ids[SIM_NET_HOSTS_MAX];
@@ -142,6 +144,7 @@ static void make_host(struct cluster *c, uint32_t i, const struct membership *me
         .events = c->events,
         .scripts = o->scripts,
         .scripts_count = o->scripts_count,
+        .programs = c->programs,
         .zones = o->zones,
         .evals = o->evals,
         .script_limits = o->script_limits,
@@ -196,6 +199,7 @@ struct cluster *cluster_new(const struct cluster_options *options)
                                .told_ctx = options->told_ctx,
                            });
     c->events = events_new(c->world);
+    c->programs = sim_programs_new();
     name_hosts(c, &c->members);
     for (uint32_t i = 0; i < hosts; i++) {
         make_host(c, i, &c->members);
@@ -215,6 +219,7 @@ void cluster_free(struct cluster *c)
     sim_clients_free(c->clients);
     safety_free(c->safety);
     events_free(c->events);
+    sim_programs_free(c->programs);
     sim_net_free(c->net);
     timeline_free(c->timeline);
     world_free(c->world);
@@ -520,6 +525,11 @@ struct sim_net *cluster_net(struct cluster *c)
 struct safety *cluster_safety(struct cluster *c)
 {
     return c->safety;
+}
+
+struct sim_programs *cluster_programs(const struct cluster *c)
+{
+    return c->programs;
 }
 
 const struct events *cluster_events(const struct cluster *c)

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/queue.h"
+#include "sim/sim_exec.h"
 #include "sim/sim_process_internal.h"
 
 /* Beyond what the host may have unanswered; how long a thread takes to wake up. */
@@ -18,6 +19,7 @@ struct sim_scripts {
     struct entropy_port entropy;
     struct log log;
     struct script_host *host;
+    struct sim_exec *exec;
     struct queue requests; /* of struct script_request */
     bool started;
     uint64_t due_us; /* on the host's clock: when it wants to run again */
@@ -106,6 +108,7 @@ void sim_scripts_clock_changed(struct sim_scripts *s)
 {
     if (s != NULL) {
         run_when_due(s);
+        sim_exec_clock_changed(s->exec);
     }
 }
 
@@ -223,6 +226,7 @@ static struct script_host *new_host(struct sim_scripts *s)
         .clock = sim_clock_port(&s->process->clock),
         .entropy = &s->entropy,
         .zones = o->zones,
+        .processes = sim_exec_port(s->exec),
         .log = &s->log,
         .simulated = true,
         .node = {.id = o->node.name,
@@ -250,7 +254,8 @@ enum err sim_scripts_open(struct sim_process *p, struct sim_scripts **out, struc
     s->process = p;
     s->incarnation = p->incarnations;
     s->due_us = s->run_us = NEVER;
-    rng_seed(&s->rng, rng_next(&p->rng));
+    uint64_t seed = rng_next(&p->rng);
+    rng_seed(&s->rng, seed);
     s->entropy = (struct entropy_port){.ctx = s, .fill = fill_entropy};
     s->log = (struct log){.level = LOG_LEVEL_INFO,
                           .format = LOG_CONSOLE,
@@ -259,7 +264,9 @@ enum err sim_scripts_open(struct sim_process *p, struct sim_scripts **out, struc
                           .write = log_line,
                           .sink = s};
     queue_init(&s->requests, REQUESTS_QUEUED_MAX, requests_came, s);
+    s->exec = sim_exec_new(p, ~seed);
     s->host = new_host(s);
+    sim_exec_answer_to(s->exec, s->host);
     enum err e = ERR_OK;
     for (uint32_t i = 0; i < p->options.scripts_count && e == ERR_OK; i++) {
         e = script_host_load(s->host, &p->options.scripts[i], why);
@@ -277,17 +284,24 @@ void sim_scripts_close(struct sim_scripts *s, bool planned)
     if (s == NULL) {
         return;
     }
+    sim_exec_kill_all(s->exec);
     if (planned) {
         script_host_free(s->host);
     } else {
         script_host_kill(s->host);
     }
+    sim_exec_free(s->exec);
     struct script_request *left;
     while ((left = queue_pop(&s->requests)) != NULL) {
         script_request_free(left);
     }
     queue_close(&s->requests);
     free(s);
+}
+
+struct sim_exec *sim_scripts_exec(struct sim_scripts *s)
+{
+    return s != NULL ? s->exec : NULL;
 }
 
 struct script_host *sim_scripts_host(struct sim_scripts *s)

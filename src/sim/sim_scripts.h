@@ -21,6 +21,8 @@ enum err sim_scripts_open(struct sim_process *p, struct sim_scripts **out, struc
 /* After the node is freed. planned: the process ended in good order, and <close> variables are
  * closed; otherwise nothing of the scripts runs any more. */
 void sim_scripts_close(struct sim_scripts *s, bool planned);
+/* The programs that they run. */
+struct sim_exec *sim_scripts_exec(struct sim_scripts *s);
 /* Not NULL. */
 struct script_host *sim_scripts_host(struct sim_scripts *s);
 

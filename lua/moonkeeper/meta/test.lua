@@ -198,6 +198,36 @@ function Cluster:skew(id, offset_ms, ppm) end
 ---@param opts { ms: number?, bytes: integer?, file: string?, offset: integer? }?
 function Cluster:disk(id, kind, opts) end
 
+---@class t.ProgramOptions
+---@field run_ms number|number[]|nil how long it runs, or { least, most }; for ever
+---@field code integer? its exit code then; 0
+---@field stdout string? what it writes as it begins
+---@field stderr string?
+---@field stop_ms number? it exits with 0 so long after it was asked to stop; else it dies of that at once
+---@field ignores_stop boolean? only SIGKILL ends it
+
+---@class t.Run
+---@field node integer
+---@field name string
+---@field arguments string with spaces in between
+---@field pid integer
+---@field token integer? of the leadership that it worked for
+---@field began_ms number
+---@field ended_ms number? it runs
+---@field code integer?
+---@field signal string?
+
+---What mk.exec runs under this name, from now on (simulation).
+---@async
+---@param name string
+---@param opts t.ProgramOptions?
+function Cluster:program(name, opts) end
+---The runs of programs, as the world has counted them, in the order of their beginnings (simulation).
+---@async
+---@param name string?
+---@return t.Run[]
+function Cluster:programs(name) end
+
 ---@return integer
 function Cluster:now_ms() end
 ---@async

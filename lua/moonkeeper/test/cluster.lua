@@ -192,6 +192,19 @@ function Cluster:disk(id, kind, opts)
   must("cluster_disk", self.number, self:node(id).id, kind, opts or {})
 end
 
+-- What mk.exec runs under this name, from now on (simulation). opts: run_ms (a number or { least, most }; for
+-- ever), code, stdout, stderr, stop_ms (it exits so long after it was asked to stop), ignores_stop
+function Cluster:program(name, opts) ask("cluster_program", self.number, name, opts or {}) end
+
+-- The runs of programs, of one name or all, in the order of their beginnings (simulation).
+function Cluster:programs(name)
+  local runs = {}
+  for _, run in ipairs(ask("cluster_programs", self.number)) do
+    if not name or run.name == name then runs[#runs + 1] = run end
+  end
+  return runs
+end
+
 -- Time --------------------------------------------------------------------------------------------
 
 function Cluster:now_ms() return core.now_ms() end -- luacheck: ignore self
