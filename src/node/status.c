@@ -217,7 +217,8 @@ void node_status(struct node *n, struct buffer *out)
 
     write_map(out, 23);
     put_text(out, "id", n->name);
-    put_text(out, "addr", members_address(n, n->id));
+    const char *address = members_address(n, n->id);
+    put_text(out, "addr", address[0] != 0 ? address : n->peer_address); /* it waits to be added */
     put_text(out, "client", n->client_address);
     put_text(out, "cluster", n->cluster);
     put_text(out, "version", MK_VERSION);

@@ -334,7 +334,7 @@ static enum err open_pieces(struct target_real *t, struct why *why)
 static const char *not_for_real(const struct target_options *o)
 {
     if (o->spares > 0) {
-        return "spare nodes are not part of this version";
+        return "spares are there in simulation only: t.requires \"sim\"";
     }
     return NULL;
 }

@@ -218,6 +218,7 @@ static struct cluster_options cluster_options_of(struct target_sim *t, uint64_t 
     const struct target_options *o = t->options;
     struct cluster_options c = cluster_defaults(seed);
     c.nodes = o->nodes;
+    c.spares = o->spares;
     c.raft.election_min_us = o->election_min_ms * MS;
     c.raft.election_max_us = o->election_max_ms * MS;
     c.raft.heartbeat_us = o->heartbeat_ms * MS;
@@ -307,9 +308,6 @@ static enum err sim_open(struct stage *stage, const struct target_options *optio
                          struct target **out, struct why *why)
 {
     struct stage_sim *s = (struct stage_sim *)stage;
-    if (options->spares > 0) {
-        return err_why(why, ERR_INVALID, "spares are not part of this version");
-    }
     struct target_sim *t = NEW(struct target_sim);
     t->target.vtable = &sim_vtable;
     t->stage = s;

@@ -84,7 +84,7 @@ function t.fail(message) end
 
 ---@class t.ClusterOptions
 ---@field n integer? nodes; 3
----@field spares integer? further hosts, which are no members yet; 0
+---@field spares integer? further hosts, which c:add() makes members; 0 (simulation)
 ---@field mode t.Mode? the mode of the test
 ---@field seed integer? the seed of the test
 ---@field election_ms integer[]? { 150, 300 }
@@ -101,7 +101,7 @@ function t.fail(message) end
 ---@field snapshot { entries: integer?, bytes: integer?, keep_entries: integer? }?
 ---@field scripts (string|t.Script)[]? of every node
 ---@field config table? what mk.config is to them
----@field logs table<integer, integer[]>? by node, the terms of the entries it finds on its disk (simulation)
+---@field logs table<integer, integer[]>? by node, the terms of the entries that it finds on its disk
 
 ---@class t.Cluster
 ---@field n integer members at first
@@ -280,14 +280,17 @@ function Cluster:submit(bytes, opts) end
 ---@return integer, string?
 function Cluster:committed(index) end
 
+---Starts the spare, adds it as a learner, and has it vote once it has caught up. Simulation only.
 ---@async
 ---@param id integer
----@return any, mk.Error?
-function Cluster:add(id) end
+---@param opts { timeout_ms: number?, voter: boolean? }? 5000 for each change; voter = false: it stays a learner
+---@return table[]? members, mk.Error?
+function Cluster:add(id, opts) end
 ---@async
 ---@param id integer
----@return any, mk.Error?
-function Cluster:remove(id) end
+---@param opts { timeout_ms: number? }?
+---@return table[]? members, mk.Error?
+function Cluster:remove(id, opts) end
 ---@async
 ---@param id integer? nil: whoever is best prepared
 ---@param opts { timeout_ms: number? }?

@@ -313,9 +313,35 @@ end
 
 -- Members -----------------------------------------------------------------------------------------
 
-function Cluster:add(id) return ask("cluster_member", self.number, "add", self:node(id).id) end
+-- Asks the leader: the members then, or nil and why not.
+local function change_members(c, method, opts, ...)
+  local timeout_ms = opts and opts.timeout_ms or PROPOSE_TIMEOUT_MS
+  local leader = c:leader()
+  if not leader then return nil, core.error("not_leader", "there is no leader") end
+  local params = core.array { ... }
+  params[#params + 1] = timeout_ms
+  return ask("node_call", c.number, leader.id, method, params)
+end
 
-function Cluster:remove(id) return ask("cluster_member", self.number, "remove", self:node(id).id) end
+-- Starts the spare if it does not run, adds it as a learner, and has it vote once it has caught up.
+-- opts: timeout_ms (of each of the two changes), voter (false: it stays a learner)
+function Cluster:add(id, opts)
+  local node = self:node(id)
+  if not node:alive() then
+    local started, err = self:start(id)
+    if not started then return nil, err end
+  end
+  local status, err = node:status()
+  if not status then return nil, err end
+  local members
+  members, err = change_members(self, "members_add", opts, tostring(node), status.addr)
+  if not members or opts and opts.voter == false then return members, err end
+  return change_members(self, "members_promote", opts, tostring(node))
+end
+
+function Cluster:remove(id, opts)
+  return change_members(self, "members_remove", opts, tostring(self:node(id)))
+end
 
 -- Leadership goes to this node, or to whoever is best prepared.
 function Cluster:transfer(id, opts)
