@@ -87,7 +87,7 @@ static void draw_snapshots(struct rng *rng, struct node_snapshot_options *snapsh
     snapshot->bytes = PICK(rng, 0, 0, 3000, 20 << 10);
     snapshot->keep_entries = PICK(rng, 0, 0, 3, 20);
     snapshot->hold_bytes = PICK(rng, 0, 0, 2000, 64 << 10);
-    snapshot->chunk_bytes = (uint32_t)PICK(rng, 40, 300, 300, 2000, 0);
+    snapshot->chunk_bytes = (uint32_t)PICK(rng, 500, 2000, 2000, 8000, 0);
 }
 
 static void draw_members(struct rng *rng, struct cluster_options *o)
