@@ -79,7 +79,7 @@ return {
 
   -- Bounds on what a node takes in, with their defaults.
   limits = {
-    proposal_bytes = 1024 * 1024, -- of one command
+    proposal_bytes = 1024 * 1024, -- of one command; at most 8 MiB
     pending = 65536, -- commands and reads that wait for an answer
     cache_bytes = 16 * 1024 * 1024, -- of the log, kept in memory for followers
     segment_bytes = 8 * 1024 * 1024, -- of one file of the log

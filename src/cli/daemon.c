@@ -424,8 +424,12 @@ static enum err open_links(struct daemon *d, struct why *why)
 
 static enum err open_rpc(struct daemon *d, struct why *why)
 {
+    /* A command that is allowed gets in, with its names and options around it. */
+    enum { FRAME_BYTES_MIN = 4 << 20, ENVELOPE_BYTES = 64 << 10 };
+    uint64_t frame = d->config->limits.proposal_bytes + ENVELOPE_BYTES;
     const struct rpc_server_options options = {
         .listen = d->addresses.client,
+        .frame_bytes_max = (uint32_t)(frame < FRAME_BYTES_MIN ? FRAME_BYTES_MIN : frame),
         .connections_max = (uint32_t)d->config->limits.clients,
     };
     const struct rpc_server_callbacks callbacks = {

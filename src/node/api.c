@@ -394,6 +394,10 @@ static void call_status(const struct call *c, struct params *p)
         fail(c, ERR_UNREACHABLE, "there is no link to that node");
         return;
     }
+    if (relay_is_full(n)) {
+        fail(c, ERR_BUSY, NULL);
+        return;
+    }
     relay_request(n, member, "status", (struct bytes){0}, STATUS_TIMEOUT_US, c->caller->reply,
                   c->caller->ctx);
 }
@@ -424,6 +428,10 @@ static void call_transfer(const struct call *c, struct params *p)
     const struct outlet *o = sender_outlet(n, raft_leader(n->raft));
     if (o == NULL || !o->up) {
         fail(c, ERR_NOT_LEADER, "there is no leader to ask");
+        return;
+    }
+    if (relay_is_full(n)) {
+        fail(c, ERR_BUSY, NULL);
         return;
     }
     struct buffer params = {0};

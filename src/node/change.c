@@ -186,6 +186,10 @@ static void ask_leader(struct node *n, const struct change_request *q)
         refuse(n, q, ERR_NOT_LEADER, "there is no leader to ask");
         return;
     }
+    if (relay_is_full(n)) {
+        refuse(n, q, ERR_BUSY, NULL);
+        return;
+    }
     struct buffer params = {0};
     write_array(&params, q->kind == CHANGE_ADD ? 3 : 2);
     write_text(&params, q->name);

@@ -24,7 +24,12 @@
 #include "base/log.h"
 #include "wire/membership.h"
 
-enum { CONFIG_MEMBERS_MAX = RAFT_MEMBERS_MAX, CONFIG_APPS_MAX = 64 };
+enum {
+    CONFIG_MEMBERS_MAX = RAFT_MEMBERS_MAX,
+    CONFIG_APPS_MAX = 64,
+    /* Not more: an entry goes to the other nodes in one frame, beside others. */
+    CONFIG_PROPOSAL_BYTES_MAX = 8 << 20,
+};
 
 struct config_member {
     char *id;

@@ -111,7 +111,7 @@ static const struct field log_fields[] = {
 };
 
 static const struct field limits_fields[] = {
-    WHOLE(struct config_limits, "proposal_bytes", proposal_bytes, 1024, 64 << 20),
+    WHOLE(struct config_limits, "proposal_bytes", proposal_bytes, 1024, CONFIG_PROPOSAL_BYTES_MAX),
     WHOLE(struct config_limits, "pending", pending, 16, 1 << 24),
     WHOLE(struct config_limits, "cache_bytes", cache_bytes, 64 << 10, INT64_C(1) << 36),
     WHOLE(struct config_limits, "segment_bytes", segment_bytes, 64 << 10, 1 << 30),

@@ -201,6 +201,7 @@ struct relayed {
 
 struct relay {
     TAILQ_HEAD(, relayed) waiting;
+    uint32_t count;
     uint32_t next_msgid;
 };
 
@@ -542,6 +543,8 @@ uint64_t reads_deadline(const struct node *n);
 /* relay.c */
 void relay_init(struct node *n);
 void relay_close(struct node *n);
+/* Do so many wait for answers of other nodes that a client's question is one too many? */
+bool relay_is_full(const struct node *n);
 /* Ask another node; the reply comes from its node_call(), or TIMEOUT, or UNREACHABLE. */
 void relay_request(struct node *n, raft_id to, const char *method, struct bytes params,
                    uint64_t timeout_us, node_reply_fn reply, void *ctx);

@@ -16,7 +16,10 @@
 #include "wire/rpc.h"
 #include "wire/writer.h"
 
-enum { ENTRY_BYTES_MAX = 64 << 20 };
+enum {
+    ENTRY_BYTES_MAX = 64 << 20,
+    WAITING_MAX = 1024, /* each round looks at all of them */
+};
 
 void relay_init(struct node *n)
 {
@@ -29,6 +32,7 @@ void relay_init(struct node *n)
 static void finish(struct node *n, struct relayed *r, const struct node_reply *reply)
 {
     TAILQ_REMOVE(&n->relay.waiting, r, link);
+    n->relay.count--;
     node_answer_later(n, r->reply, r->ctx, reply);
     free(r);
 }
@@ -46,6 +50,11 @@ void relay_close(struct node *n)
     }
 }
 
+bool relay_is_full(const struct node *n)
+{
+    return n->relay.count >= WAITING_MAX;
+}
+
 void relay_request(struct node *n, raft_id to, const char *method, struct bytes params,
                    uint64_t timeout_us, node_reply_fn reply, void *ctx)
 {
@@ -56,6 +65,7 @@ void relay_request(struct node *n, raft_id to, const char *method, struct bytes 
                           .reply = reply,
                           .ctx = ctx};
     TAILQ_INSERT_TAIL(&n->relay.waiting, r, link);
+    n->relay.count++;
     buffer_clear(&n->scratch);
     rpc_write_request(&n->scratch, r->msgid, bytes_of_string(method), params);
     sender_send_frame(n, to, buffer_bytes(&n->scratch));

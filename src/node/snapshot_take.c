@@ -13,6 +13,7 @@ enum {
     REST_TIMES = 4,
     RETRY_MIN_US = 1000000,
     RETRY_MAX_US = 60000000,
+    WAITERS_MAX = 1024, /* each that comes, and each round, looks at all of them */
 };
 
 void snapshot_take_init(struct node *n)
@@ -28,6 +29,7 @@ static void answer_waiters(struct node *n, raft_index upto, const struct node_re
         struct snapshot_waiter *next = STAILQ_NEXT(w, link);
         if (w->wanted <= upto) {
             STAILQ_REMOVE(&t->waiters, w, snapshot_waiter, link);
+            t->waiters_count--;
             node_answer_later(n, w->reply, w->ctx, reply);
             free(w);
         }
@@ -178,6 +180,9 @@ void snapshot_take_ask(struct node *n, uint64_t timeout_us, node_reply_fn reply,
     } else if (snapshot_install_busy(n)) {
         err = ERR_BUSY;
         message = "this node is installing a snapshot of its leader's";
+    } else if (t->waiters_count >= WAITERS_MAX) {
+        err = ERR_BUSY;
+        message = "too many wait for a snapshot already";
     } else if (n->apply.last_applied == 0) {
         err = ERR_NOT_FOUND;
         message = "nothing has been applied yet: there is nothing to save";
@@ -192,6 +197,7 @@ void snapshot_take_ask(struct node *n, uint64_t timeout_us, node_reply_fn reply,
                                   .reply = reply,
                                   .ctx = ctx};
     STAILQ_INSERT_TAIL(&t->waiters, w, link);
+    t->waiters_count++;
     answer_with_snapshot(n);
     node_want_round(n);
 }
@@ -204,6 +210,7 @@ void snapshot_take_tick(struct node *n, uint64_t now_us)
         struct snapshot_waiter *next = STAILQ_NEXT(w, link);
         if (now_us >= w->deadline_us) {
             STAILQ_REMOVE(&t->waiters, w, snapshot_waiter, link);
+            t->waiters_count--;
             node_answer_later(n, w->reply, w->ctx,
                               &(struct node_reply){.err = ERR_TIMEOUT,
                                                    .message = "the snapshot is still being saved"});

@@ -58,6 +58,7 @@ struct snapshot_take {
     uint64_t retry_us;       /* after a failure: look again then; 0: none */
     uint32_t failures;       /* in a row */
     STAILQ_HEAD(, snapshot_waiter) waiters;
+    uint32_t waiters_count;
 };
 
 void snapshot_take_init(struct node *n);

@@ -169,6 +169,47 @@ static void what_waits_costs_nothing_until_its_time_is_over(void **ctx)
     rig_end(c);
 }
 
+/* What another node, or the disk, is asked for by clients is looked at in each round: that stays
+ * little, however many ask. */
+static void what_waits_for_others_is_1024_at_most(const char *method, const char *params,
+                                                  struct cluster *c, uint32_t host)
+{
+    enum { ASKED = 1500, FIT = 1024 };
+    static struct answer a[ASKED];
+    for (int times = 0; times < 2; times++) { /* what was answered takes no room any more */
+        rig_ask(c, host, "propose", "[\"kv\",\"set\",{\"key\":\"k\",\"value\":1}]", &a[0]);
+        assert_true(cluster_run(c, SECOND)); /* something that no snapshot holds */
+        assert_int_equal(a[0].err, ERR_OK);
+        for (int i = 0; i < ASKED; i++) {
+            rig_ask(c, host, method, params, &a[i]);
+        }
+        assert_true(cluster_run(c, 10 * SECOND));
+        for (int i = 0; i < ASKED; i++) {
+            assert_int_equal(a[i].count, 1);
+            assert_int_equal(a[i].err == ERR_BUSY, i >= FIT);
+        }
+    }
+}
+
+static void questions_to_another_node_are_1024_at_most(void **ctx)
+{
+    (void)ctx;
+    struct cluster *c = rig_start(3);
+    uint32_t leader = cluster_leader(c), asked = (leader + 1) % 3;
+    char params[32];
+    snprintf(params, sizeof params, "[\"n%u\"]", leader + 1);
+    what_waits_for_others_is_1024_at_most("status", params, c, asked);
+    rig_end(c);
+}
+
+static void those_who_wait_for_a_snapshot_are_1024_at_most(void **ctx)
+{
+    (void)ctx;
+    struct cluster *c = rig_start(1);
+    what_waits_for_others_is_1024_at_most("snapshot", "[]", c, 0);
+    rig_end(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,6 +217,8 @@ int main(void)
         cmocka_unit_test(queries_that_wait_take_64_mib_at_most),
         cmocka_unit_test(commands_forwarded_to_a_leader_take_32_mib_at_most),
         cmocka_unit_test(commands_forwarded_to_a_leader_are_65536_at_most),
+        cmocka_unit_test(questions_to_another_node_are_1024_at_most),
+        cmocka_unit_test(those_who_wait_for_a_snapshot_are_1024_at_most),
         cmocka_unit_test(what_waits_costs_nothing_until_its_time_is_over),
     };
     return cmocka_run_group_tests_name("node/bounds", tests, NULL, NULL);

@@ -145,6 +145,8 @@ static void a_wrong_type_says_what_is_expected(void **state)
             "node.lua: heartbeat_ms is 2.5, but must be a whole number");
     refused("return {" MINIMUM ", heartbeat_ms=0}",
             "node.lua: heartbeat_ms is 0, but must be between 1 and 60000");
+    refused("return {" MINIMUM ", limits={proposal_bytes=8388609}}",
+            "node.lua: limits.proposal_bytes is 8388609, but must be between 1024 and 8388608");
     refused("return {" MINIMUM ", prevote=1}",
             "node.lua: prevote must be true or false, not a number");
     refused("return {" MINIMUM ", client=7117}", "node.lua: client must be text, not a number");
