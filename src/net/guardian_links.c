@@ -17,12 +17,13 @@
 enum {
     CERTIFICATE_BYTES = 16,
     HANDSHAKE_TIMEOUT_US = 2000000,
+    LOOK_UP_TIMEOUT_US = LOOK_UP_S * 1000000,
     PING_US = 1000000, /* the other side closes a link after three seconds of silence */
     BACKOFF_MIN_US = 10000,
     BACKOFF_MAX_US = 1000000,
 };
 
-enum state { WAITING, CONNECTING, GREETING, READY };
+enum state { WAITING, LOOKING_UP, CONNECTING, GREETING, READY };
 
 /* A connection to one peer. */
 struct line {
@@ -30,8 +31,8 @@ struct line {
     char name[HANDSHAKE_NAME_MAX + 1];
     char address[ADDRESS_TEXT_MAX];
     enum state state;
-    int fd;          /* -1: none */
-    uint64_t due_us; /* dial, give up on a handshake, or ping */
+    int fd;          /* of the look-up, then of the connection; -1: none */
+    uint64_t due_us; /* dial, give up on a look-up or a handshake, or ping */
     uint32_t backoff_us;
     bool pinged;    /* and no answer yet */
     bool certified; /* has the certificate that is being handed out */
@@ -58,6 +59,9 @@ struct guardian_links *guardian_links_new(const struct guardian_links_options *o
     ASSERT(options->self.role == HANDSHAKE_GUARDIAN);
     struct guardian_links *g = NEW(struct guardian_links);
     g->options = *options;
+    if (g->options.look_up == NULL) {
+        g->options.look_up = address_resolve;
+    }
     g->log = log;
     rng_seed(&g->rng, options->seed);
     return g;
@@ -174,28 +178,60 @@ static void complain(struct guardian_links *g, struct line *l, enum err e, const
 
 /* ---- the life of a line ---- */
 
+static void fail(struct guardian_links *g, struct line *l, enum err e, const char *reason)
+{
+    complain(g, l, e, reason);
+    retry_later(g, l);
+}
+
+static void connect_to(struct guardian_links *g, struct line *l, const struct socket_address *to)
+{
+    l->fd = socket_connect(to);
+    if (l->fd < 0) {
+        fail(g, l, ERR_UNREACHABLE, strerror(errno));
+        return;
+    }
+    l->state = CONNECTING;
+    l->due_us = g->now_us + HANDSHAKE_TIMEOUT_US;
+}
+
+/* Nothing here may wait for a name server, which is out of reach just when the network is cut and
+ * the children of a leader that was have to be killed in time. */
 static void dial(struct guardian_links *g, struct line *l)
 {
     struct address address;
     struct socket_address to;
     struct why why = {0};
     enum err e = address_parse(l->address, 0, &address, &why);
-    if (e == ERR_OK) {
-        e = address_resolve(&address, &to, &why);
-    }
-    if (e == ERR_OK) {
-        l->fd = socket_connect(&to);
-        if (l->fd < 0) {
-            e = err_why(&why, ERR_UNREACHABLE, "%s", strerror(errno));
-        }
-    }
     if (e != ERR_OK) {
-        complain(g, l, e, why.text);
-        retry_later(g, l);
+        fail(g, l, e, why.text);
         return;
     }
-    l->state = CONNECTING;
-    l->due_us = g->now_us + HANDSHAKE_TIMEOUT_US;
+    if (address_resolve_numeric(&address, &to) == ERR_OK) {
+        connect_to(g, l, &to);
+        return;
+    }
+    l->fd = look_up_start(&address, g->options.look_up);
+    if (l->fd < 0) {
+        fail(g, l, ERR_UNREACHABLE, strerror(errno));
+        return;
+    }
+    l->state = LOOKING_UP;
+    l->due_us = g->now_us + LOOK_UP_TIMEOUT_US;
+}
+
+static void looked_up(struct guardian_links *g, struct line *l)
+{
+    struct socket_address to;
+    struct why why = {0};
+    enum err e = look_up_take(l->fd, &to, &why);
+    close(l->fd);
+    l->fd = -1;
+    if (e != ERR_OK) {
+        fail(g, l, e, why.text);
+    } else {
+        connect_to(g, l, &to);
+    }
 }
 
 static void write_queue(struct guardian_links *g, struct line *l)
@@ -277,8 +313,7 @@ static bool take_frame(void *ctx, struct slice frame)
     struct why why = {0};
     enum err e = judge(t->g, t->line, frame, &why);
     if (e != ERR_OK) {
-        complain(t->g, t->line, e, why.text);
-        retry_later(t->g, t->line);
+        fail(t->g, t->line, e, why.text);
         return false;
     }
     become_ready(t->g, t->line);
@@ -287,6 +322,10 @@ static bool take_frame(void *ctx, struct slice frame)
 
 static void handle(struct guardian_links *g, struct line *l, short revents)
 {
+    if (l->state == LOOKING_UP) {
+        looked_up(g, l);
+        return;
+    }
     if (l->state == CONNECTING) {
         greet(g, l);
         return;

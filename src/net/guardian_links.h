@@ -17,6 +17,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "net/dial_map.h"
+#include "net/look_up.h"
 #include "port/transport.h"
 #include "raft/raft.h"
 #include "wire/handshake.h"
@@ -27,6 +28,7 @@ struct guardian_links_options {
     struct handshake self; /* role HANDSHAKE_GUARDIAN, node_id of its node */
     uint64_t seed;
     const struct dial_map *dial; /* NULL: peers are dialled where they say */
+    look_up_fn *look_up;         /* how a host's name is looked up; NULL: address_resolve */
 };
 
 struct guardian_links *guardian_links_new(const struct guardian_links_options *options,
@@ -34,8 +36,8 @@ struct guardian_links *guardian_links_new(const struct guardian_links_options *o
 /* Accepts NULL. */
 void guardian_links_free(struct guardian_links *g);
 
-/* Replaces the previous set; RAFT_MEMBERS_MAX at most. Addresses should be numeric: a name is
- * looked up on the spot, once per attempt. */
+/* Replaces the previous set; RAFT_MEMBERS_MAX at most. A host's name is looked up at each attempt,
+ * in a child process (look_up.h) that the caller reaps. */
 void guardian_links_set_peers(struct guardian_links *g, const struct transport_peer *peers,
                               uint32_t peers_count);
 

@@ -1,6 +1,8 @@
 /* Links between nodes, over real sockets on loopback. All nodes of a test share one loop. */
 #include "check.h"
 
+#include <sys/wait.h>
+
 #include "net/guardian_links.h"
 #include "net/links.h"
 
@@ -752,6 +754,58 @@ static void a_peer_that_returns_in_time_gets_the_certificate_again(void **state)
     guardian_links_free(g);
 }
 
+static uint16_t looked_up_port;
+
+static enum err find_itself(const struct address *a, struct socket_address *out, struct why *why)
+{
+    (void)a;
+    struct address self = loopback(looked_up_port);
+    return address_resolve(&self, out, why);
+}
+
+static enum err never_answer(const struct address *a, struct socket_address *out, struct why *why)
+{
+    (void)a, (void)out, (void)why;
+    pause();
+    return ERR_TIMEOUT;
+}
+
+static void a_guardian_looks_up_the_names_of_hosts(void **state)
+{
+    (void)state;
+    open_node(1);
+    looked_up_port = port_of(1);
+    struct guardian_links_options o = {.self = options_of(2).self, .look_up = find_itself};
+    o.self.role = HANDSHAKE_GUARDIAN;
+    struct guardian_links *g = guardian_links_new(&o, NULL);
+    struct transport_peer peer = {.id = 1, .name = "n", .address = "node1.example:1"};
+    guardian_links_set_peers(g, &peer, 1);
+    run_until(loop, (guardian_round(g), guardian_links_ready(g) == 1));
+    guardian_links_free(g);
+    assert_true(wait(NULL) > 0);
+}
+
+/* It was looked up on the spot: until the name server's time was over, the guardian killed no child
+ * at its deadline, and told nobody of a death. */
+static void a_guardian_does_not_wait_for_a_name_server(void **state)
+{
+    (void)state;
+    open_node(1);
+    struct guardian_links_options o = {.self = options_of(2).self, .look_up = never_answer};
+    o.self.role = HANDSHAKE_GUARDIAN;
+    struct guardian_links *g = guardian_links_new(&o, NULL);
+    char address[32];
+    snprintf(address, sizeof address, "127.0.0.1:%u", port_of(1));
+    struct transport_peer peers[] = {{.id = 3, .name = "n3", .address = "node3.example:1"},
+                                     {.id = 1, .name = "n", .address = address}};
+    guardian_links_set_peers(g, peers, 2);
+    run_until(loop, (guardian_round(g), guardian_links_ready(g) == 1));
+    assert_int_equal(guardian_links_certify(g, (const uint8_t *)"0123456789abcdef", now_us(), 0),
+                     1);
+    run_until(loop, nodes[1].certificates == 1);
+    guardian_links_free(g);
+}
+
 static void an_old_certificate_is_not_handed_out(void **state)
 {
     (void)state;
@@ -845,6 +899,8 @@ int main(void)
         TEST(a_certificate_reaches_the_peers),
         TEST(a_certificate_is_kept_for_a_peer_that_comes_later),
         TEST(a_peer_that_returns_in_time_gets_the_certificate_again),
+        TEST(a_guardian_looks_up_the_names_of_hosts),
+        TEST(a_guardian_does_not_wait_for_a_name_server),
         TEST(an_old_certificate_is_not_handed_out),
         TEST(a_guardian_keeps_its_link_alive_and_finds_its_peer_again),
         TEST(what_a_guardian_says_must_be_a_certificate),
