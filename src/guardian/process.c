@@ -103,6 +103,23 @@ unsigned process_kill_children(pid_t spare)
     return search.found;
 }
 
+/* An environment has no size that one could count on; the kernel allows a few megabytes. */
+static void read_environment(pid_t pid, struct buffer *out)
+{
+    enum { PIECE_BYTES = 16384 };
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? 0 : 1;
+    while (got > 0) {
+        got = read(fd, buffer_reserve(out, PIECE_BYTES), PIECE_BYTES);
+        out->size += got > 0 ? (size_t)got : 0;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 struct variable_search {
     pid_t group;
     const char *name;
@@ -116,13 +133,15 @@ static bool look_for_variable(pid_t pid, void *ctx)
     if (!read_stat(pid, &line) || line.group != search->group) {
         return true;
     }
-    char path[64], text[16384];
-    snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
-    size_t size = read_file(path, text, sizeof text), name_size = strlen(search->name);
-    for (size_t at = 0; at < size && !search->found; at += strlen(text + at) + 1) {
+    struct buffer environment = {0};
+    read_environment(pid, &environment);
+    const char *text = buffer_text(&environment);
+    size_t name_size = strlen(search->name);
+    for (size_t at = 0; at < environment.size && !search->found; at += strlen(text + at) + 1) {
         search->found =
             strncmp(text + at, search->name, name_size) == 0 && text[at + name_size] == '=';
     }
+    buffer_close(&environment);
     return !search->found;
 }
 

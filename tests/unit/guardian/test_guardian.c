@@ -135,8 +135,8 @@ static void wait_for_ever(void)
     }
 }
 
-/* A child with a child, both in a group of their own, in the guardian's table. */
-/* A child and a grandchild that may live for so long from when both do; UINT64_MAX: no deadline. */
+/* A child with a child, both in a group of their own, in the guardian's table. They may live for so
+ * long from when both do; UINT64_MAX: no deadline. */
 static void spawn_family(const struct guardian_host *host, uint64_t lives_us)
 {
     children_open(host->page, host->wake_fd, scene->data_dir, &scene->table, NULL);
@@ -373,6 +373,29 @@ static void a_new_guardian_clears_what_the_old_one_left(void **state)
     assert_true(is_dead(scene->grandchild));
 }
 
+/* A container may be given thousands of variables. Only the first 16 KiB were looked at, and ours
+ * comes last: what a dead node's scripts had left was taken for a stranger's, and lived on. */
+static void what_is_ours_is_known_in_a_large_environment(void **state)
+{
+    (void)state;
+    static char many[100000];
+    memset(many, 'x', sizeof many - 1);
+    memcpy(many, "MANY=", 5);
+    pid_t child = fork();
+    if (child == 0) {
+        setpgid(0, 0);
+        char *environment[] = {many, CHILDREN_VARIABLE "=n1", NULL};
+        execle("/bin/sleep", "sleep", "60", (char *)NULL, environment);
+        _exit(1);
+    }
+    scene->child = child; /* tear_down() sees to it */
+    EVENTUALLY(process_group_has_variable(child, CHILDREN_VARIABLE));
+    assert_false(process_group_has_variable(child, "MOONKEEPER"));
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    scene->child = 0;
+}
+
 static void another_guardian_leaves_the_children_of_a_living_node_alone(void **state)
 {
     (void)state;
@@ -456,6 +479,7 @@ int main(void)
         TEST(a_deadline_holds_while_the_node_is_stopped),
         TEST(a_node_does_not_outlive_its_guardian),
         TEST(a_new_guardian_clears_what_the_old_one_left),
+        TEST(what_is_ours_is_known_in_a_large_environment),
         TEST(another_guardian_leaves_the_children_of_a_living_node_alone),
         TEST(a_stranger_with_an_old_number_is_left_alone),
         TEST(the_first_term_is_a_planned_stop),
