@@ -231,9 +231,8 @@ static void on_birth(void *ctx, uint64_t key)
     }
 }
 
-static void free_child(struct child *c)
+static void child_free(struct child *c)
 {
-    LIST_REMOVE(c, link);
     for (size_t i = 0; c->argv[i] != NULL; i++) {
         free(c->argv[i]);
     }
@@ -375,7 +374,8 @@ static void port_release(void *ctx, uint64_t id)
     while ((call = take_waiter(c)) != 0) {
         answer_error(ctx, call, ERR_CANCELLED, NULL);
     }
-    free_child(c);
+    LIST_REMOVE(c, link);
+    child_free(c);
 }
 
 static void port_lease(void *ctx, uint64_t token, uint64_t until_us)
@@ -438,9 +438,9 @@ void sim_exec_kill_all(struct sim_exec *exec)
 
 void sim_exec_free(struct sim_exec *exec)
 {
-    struct child *c;
-    while ((c = LIST_FIRST(&exec->children)) != NULL) {
-        free_child(c);
+    for (struct child *c = LIST_FIRST(&exec->children), *next; c != NULL; c = next) {
+        next = LIST_NEXT(c, link);
+        child_free(c);
     }
     free(exec);
 }

@@ -30,7 +30,6 @@ struct sim_programs *sim_programs_new(void)
 
 static void definition_free(struct definition *d)
 {
-    LIST_REMOVE(d, link);
     free((void *)(uintptr_t)d->program.name);
     slice_close(&d->output);
     slice_close(&d->errors);
@@ -42,8 +41,8 @@ void sim_programs_free(struct sim_programs *all)
     if (all == NULL) {
         return;
     }
-    struct definition *d;
-    while ((d = LIST_FIRST(&all->definitions)) != NULL) {
+    for (struct definition *d = LIST_FIRST(&all->definitions), *next; d != NULL; d = next) {
+        next = LIST_NEXT(d, link);
         definition_free(d);
     }
     for (uint64_t i = 0; i < all->count; i++) {
@@ -77,6 +76,7 @@ void sim_programs_define(struct sim_programs *all, const struct sim_program *pro
     d->program.errors = slice_bytes(d->errors);
     LIST_INSERT_HEAD(&all->definitions, d, link);
     if (old != NULL) {
+        LIST_REMOVE(old, link);
         definition_free(old);
     }
 }
