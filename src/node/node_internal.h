@@ -267,7 +267,9 @@ struct change {
 /* When machines want to be woken; kept by the leader, from what they said last. */
 struct wake {
     char machine[MACHINE_NAME_BYTES_MAX + 1];
+    uint64_t version;
     uint64_t due_us;
+    bool failed; /* it could not say: it is not asked again before that */
 };
 
 struct wakes {

@@ -12,6 +12,7 @@
 enum {
     RETRY_US = 1000000,        /* a wake that was proposed and has not been applied */
     WAIT_MAX_MS = 3600 * 1000, /* then it is woken early */
+    FAILED_US = 10000000,      /* then a machine that could not answer is asked again */
 };
 
 void wakes_init(struct node *n)
@@ -43,8 +44,46 @@ static struct wake *add(struct wakes *w, const char *machine)
     return wake;
 }
 
+static void due_at(struct wakes *w, struct wake *wake, uint64_t due_us)
+{
+    wake->due_us = due_us;
+    if (due_us < w->earliest_us) {
+        w->earliest_us = due_us;
+    }
+}
+
+/* An answer is good until the next entry; that there was none, for longer. To fail may take a
+ * machine all the instructions that it is allowed, each time: with every entry, the leader would
+ * have no time for heartbeats. */
+static void forget_answers(struct wakes *w, uint64_t now_us)
+{
+    size_t count = w->count;
+    forget(w);
+    for (size_t i = 0; i < count; i++) {
+        if (w->list[i].failed && now_us < w->list[i].due_us) {
+            w->list[w->count] = w->list[i];
+            due_at(w, &w->list[w->count], w->list[i].due_us);
+            w->count++;
+        }
+    }
+}
+
+/* Not so if it was replaced since. */
+static bool has_failed(const struct wakes *w, const struct machine_info *info)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        const struct wake *wake = &w->list[i];
+        if (wake->failed && wake->version == info->version &&
+            strcmp(wake->machine, info->name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void ask(struct node *n, size_t i, const struct machine_info *info)
 {
+    struct wakes *w = &n->wakes;
     struct why why;
     const struct machine_at now = {
         .index = n->apply.last_applied, .term = n->wakes.term, .time_ms = node_entry_time(n)};
@@ -53,16 +92,16 @@ static void ask(struct node *n, size_t i, const struct machine_info *info)
     if (why.text[0] != '\0') {
         log_warn(n->ports.log, "a state machine could not say when to wake it",
                  log_text("machine", info->name), log_text("why", why.text));
+        struct wake *failed = add(w, info->name);
+        failed->version = info->version;
+        failed->failed = true;
+        due_at(w, failed, node_now(n) + FAILED_US);
     }
     if (!wanted) {
         return;
     }
-    struct wake *wake = add(&n->wakes, info->name);
     in_ms = in_ms < WAIT_MAX_MS ? in_ms : WAIT_MAX_MS;
-    wake->due_us = node_now(n) + (uint64_t)in_ms * 1000;
-    if (wake->due_us < n->wakes.earliest_us) {
-        n->wakes.earliest_us = wake->due_us;
-    }
+    due_at(w, add(w, info->name), node_now(n) + (uint64_t)in_ms * 1000);
 }
 
 void wakes_round(struct node *n)
@@ -77,12 +116,18 @@ void wakes_round(struct node *n)
     if (w->term == term && w->asked_at == n->apply.last_applied) {
         return;
     }
-    forget(w);
+    if (w->term == term) {
+        forget_answers(w, node_now(n));
+    } else {
+        forget(w);
+    }
     w->term = term;
     w->asked_at = n->apply.last_applied;
     struct machine_info info;
     for (size_t i = 0; machines_list(n->machines, i, &info); i++) {
-        ask(n, i, &info);
+        if (!has_failed(w, &info)) {
+            ask(n, i, &info);
+        }
     }
 }
 
@@ -111,6 +156,7 @@ void wakes_tick(struct node *n, uint64_t now_us)
     for (size_t i = 0; i < w->count; i++) {
         if (now_us >= w->list[i].due_us) {
             propose(n, w->list[i].machine);
+            w->list[i].failed = false; /* it is asked again with the entry */
             w->list[i].due_us = now_us + RETRY_US;
         }
         if (w->list[i].due_us < w->earliest_us) {
