@@ -53,8 +53,7 @@ static void fail_calls(struct running *r, struct waiting_calls *calls, enum err 
     }
 }
 
-/* ---- what it writes -----------------------------------------------------------------------------
- */
+/* ---- what it writes ------------------------------------------------------------------------- */
 
 static void close_stream(struct stream *s)
 {
@@ -136,8 +135,7 @@ void running_read(struct running *r, uint64_t call, struct process_read what)
     serve(r, s);
 }
 
-/* ---- what it reads ------------------------------------------------------------------------------
- */
+/* ---- what it reads -------------------------------------------------------------------------- */
 
 static void close_input(struct running *r)
 {
@@ -204,8 +202,7 @@ void running_close_input(struct running *r)
     }
 }
 
-/* ---- its end ------------------------------------------------------------------------------------
- */
+/* ---- its end -------------------------------------------------------------------------------- */
 
 static void answer_end(struct running *r, uint64_t call)
 {
@@ -311,8 +308,7 @@ void running_end(struct running *r)
     free_running(r);
 }
 
-/* ---- its beginning ------------------------------------------------------------------------------
- */
+/* ---- its beginning -------------------------------------------------------------------------- */
 
 struct running *running_find(struct processes *all, uint64_t id)
 {

@@ -7,8 +7,7 @@
 #include "base/alloc.h"
 #include "net/processes_internal.h"
 
-/* ---- commands -----------------------------------------------------------------------------------
- */
+/* ---- commands ------------------------------------------------------------------------------- */
 
 enum command_kind {
     COMMAND_START,
@@ -174,8 +173,7 @@ void processes_answer(struct processes *all, uint64_t call, enum err err, const 
     all->options.answer(all->options.ctx, call, err, message, result_take);
 }
 
-/* ---- leases -------------------------------------------------------------------------------------
- */
+/* ---- leases --------------------------------------------------------------------------------- */
 
 void processes_lease_add(struct processes *all, const struct process_spec *spec, uint32_t slot)
 {
@@ -222,8 +220,7 @@ static void port_lease(void *ctx, uint64_t token, uint64_t until_us)
     pthread_mutex_unlock(&all->lock);
 }
 
-/* ---- life ---------------------------------------------------------------------------------------
- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 static void *run(void *ctx)
 {

@@ -76,8 +76,7 @@ struct processes {
     } leased[GUARDIAN_CHILDREN_MAX];
 };
 
-/* ---- a process (process_running.c); on the thread
- * ------------------------------------------------ */
+/* ---- a process (process_running.c); on the thread ------------------------------------------- */
 
 /* Start it, and answer. */
 void running_start(struct processes *all, uint64_t call, uint64_t id,
@@ -93,8 +92,7 @@ void running_release(struct running *r);
 /* Kill it, wait for its end, forget it. No answers. */
 void running_end(struct running *r);
 
-/* ---- the rest (processes.c)
- * ---------------------------------------------------------------------- */
+/* ---- the rest (processes.c) ----------------------------------------------------------------- */
 
 void processes_answer(struct processes *all, uint64_t call, enum err err, const char *message,
                       struct slice result_take);

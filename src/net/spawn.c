@@ -14,8 +14,7 @@
 #include "base/alloc.h"
 #include "net/loop.h"
 
-/* ---- pipes --------------------------------------------------------------------------------------
- */
+/* ---- pipes ---------------------------------------------------------------------------------- */
 
 enum { INPUT = 0, OUTPUT = 1, ENDS_PIPES = 3 };
 
@@ -74,8 +73,7 @@ static bool open_ends(const struct process_spec *spec, struct ends *ends)
            open_end(ends, 2, spec->read[PROCESS_STDERR]);
 }
 
-/* ---- the environment ----------------------------------------------------------------------------
- */
+/* ---- the environment ------------------------------------------------------------------------ */
 
 static bool has_name(const char *variable, const char *other)
 {
@@ -118,8 +116,7 @@ static char **environment_with(const char *const *added)
     return all;
 }
 
-/* ---- the new process ----------------------------------------------------------------------------
- */
+/* ---- the new process ------------------------------------------------------------------------ */
 
 enum step { STEP_NONE, STEP_REGISTER, STEP_LEASE, STEP_DIRECTORY, STEP_PROGRAM };
 

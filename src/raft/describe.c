@@ -3,8 +3,7 @@
 
 #include <inttypes.h>
 
-/* ---- names
- * ------------------------------------------------------------------------------------------ */
+/* ---- names ---------------------------------------------------------------------------------- */
 
 const char *raft_role_name(enum raft_role role)
 {
@@ -61,8 +60,7 @@ static const char *event_name(enum raft_event_type type)
     return names[type];
 }
 
-/* ---- messages
- * ---------------------------------------------------------------------------------------- */
+/* ---- messages ------------------------------------------------------------------------------- */
 
 static void add_pos(struct buffer *out, const char *name, struct raft_pos pos)
 {
@@ -165,8 +163,7 @@ void raft_describe_message(const struct raft_message *m, struct buffer *out)
     }
 }
 
-/* ---- events
- * ------------------------------------------------------------------------------------------ */
+/* ---- events --------------------------------------------------------------------------------- */
 
 static void describe_members(const struct raft_members *m, struct buffer *out)
 {
@@ -249,8 +246,7 @@ void raft_describe_event(const struct raft_event *e, struct buffer *out)
     }
 }
 
-/* ---- effects
- * ----------------------------------------------------------------------------------------- */
+/* ---- effects -------------------------------------------------------------------------------- */
 
 static const char *note_name(enum raft_note_type type)
 {

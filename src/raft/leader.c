@@ -251,8 +251,7 @@ enum err leader_propose(struct raft *r, const struct raft_event *event)
     return ERR_OK;
 }
 
-/* ---- time
- * ---------------------------------------------------------------------------------------- */
+/* ---- time ----------------------------------------------------------------------------------- */
 
 /* Since when a majority, this node included, has been silent. */
 static uint64_t majority_heard_us(const struct raft *r)
@@ -356,8 +355,7 @@ uint64_t leader_deadline(const struct raft *r)
     return due_us;
 }
 
-/* ---- start and end
- * -------------------------------------------------------------------------------- */
+/* ---- start and end -------------------------------------------------------------------------- */
 
 void leader_start(struct raft *r)
 {

@@ -6,8 +6,7 @@
 
 enum { CAPACITY_MIN = 4 };
 
-/* ---- sets of members
- * ----------------------------------------------------------------------------- */
+/* ---- sets of members ------------------------------------------------------------------------ */
 
 static const struct raft_member *find(const struct raft_members *m, raft_id id)
 {
@@ -60,8 +59,7 @@ uint32_t membership_voters(const struct raft *r)
     return count_voters(raft_members_now(r));
 }
 
-/* ---- the configuration in effect
- * ------------------------------------------------------------------ */
+/* ---- the configuration in effect ------------------------------------------------------------ */
 
 bool membership_may_stand(const struct raft *r)
 {
@@ -164,8 +162,7 @@ void membership_committed(struct raft *r)
     rest(r);
 }
 
-/* ---- the leader's rules
- * ---------------------------------------------------------------------------- */
+/* ---- the leader's rules --------------------------------------------------------------------- */
 
 /* A learner that is promoted far behind would hold up commits. */
 static bool promotes_laggard(const struct raft *r, const struct raft_members *to)

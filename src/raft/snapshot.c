@@ -18,8 +18,7 @@ void snapshot_taken(struct raft *r, struct raft_pos last)
     }
 }
 
-/* ---- leader
- * ---------------------------------------------------------------------------------------- */
+/* ---- leader --------------------------------------------------------------------------------- */
 
 void snapshot_need(struct raft *r, struct peer *peer)
 {
@@ -83,8 +82,7 @@ void snapshot_receive_reply(struct raft *r, const struct raft_message *m)
     }
 }
 
-/* ---- follower
- * --------------------------------------------------------------------------------------- */
+/* ---- follower ------------------------------------------------------------------------------- */
 
 static void reply_to(struct raft *r, struct raft_install_snapshot_reply reply)
 {
