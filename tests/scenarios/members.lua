@@ -30,10 +30,10 @@ t.describe("members", function()
     c:check()
   end, SEEDS)
 
-  -- C = {1,2,3,4}. S1 leads and makes S5 a voter, which only S5 hears of. S2 leads the next term and would
-  -- remove S1, with S3 alone. Were that possible, S1 could still win by 1, 4 and 5 of its own configuration, and
-  -- forget it. It is not: S2 changes nothing before an entry of its own term is committed, which takes three of
-  -- the four.
+  -- C = {1,2,3,4}. S1 leads and makes S5 a voter, which only S5 hears of. S2 leads the next term and
+  -- would remove S1, with S3 alone. Were that possible, S1 could still win by 1, 4 and 5 of its own
+  -- configuration, and forget it. It is not: S2 changes nothing before an entry of its own term is
+  -- committed, which takes three of the four.
   t.it("nothing is changed before the new leader has committed an entry of its own", function(mode)
     local c <close> = t.cluster { n = 4, spares = 1, mode = mode, prevote = false, check_quorum = false }
     local function only_candidate(id)
