@@ -198,6 +198,7 @@ enum err daemon_scripts_start(struct daemon_scripts *s, struct node *node, struc
     e = e != ERR_OK ? e : worker_start(&job, s->clock, "scripts", &worker, why);
     if (e == ERR_OK) {
         atomic_store(&s->worker, worker);
+        worker_wake(worker); /* whatever came while there was nobody to wake */
     }
     return e;
 }

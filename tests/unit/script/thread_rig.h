@@ -4,6 +4,7 @@
 #define MK_TESTS_THREAD_RIG_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 
 #include "base/queue.h"
@@ -19,6 +20,7 @@ struct rig {
     struct log log;
     struct script_timer *timer;
     struct worker *worker;
+    struct worker *_Atomic woken; /* the same, once it may be woken */
     struct script_host *host;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -44,9 +46,9 @@ static inline void rig_request(void *ctx, struct script_request *request)
 
 static inline void rig_wake(void *ctx)
 {
-    struct rig *rig = ctx;
-    if (rig->worker != NULL) {
-        worker_wake(rig->worker);
+    struct worker *worker = atomic_load(&((struct rig *)ctx)->woken);
+    if (worker != NULL) {
+        worker_wake(worker);
     }
 }
 
@@ -108,6 +110,8 @@ static inline void rig_open(struct rig *rig, const char *source)
     }
     struct worker_job job = {.ctx = rig, .run = rig_run};
     assert_int_equal(worker_start(&job, &rig->clock, "scripts", &rig->worker, &why), ERR_OK);
+    atomic_store(&rig->woken, rig->worker);
+    worker_wake(rig->worker); /* for what came before */
 }
 
 static inline void rig_close(struct rig *rig)
