@@ -8,10 +8,10 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/quiet.h"
 #include "base/rng.h"
 #include "net/address.h"
 #include "net/frames.h"
-#include "net/quiet.h"
 #include "net/socket.h"
 
 enum {

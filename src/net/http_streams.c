@@ -11,7 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "net/quiet.h"
+#include "base/quiet.h"
 
 enum { SWEEP_US = 1000000 };
 

@@ -7,11 +7,11 @@
 
 #include <event2/event.h>
 
+#include "base/quiet.h"
 #include "base/rng.h"
 #include "net/frames.h"
 #include "net/links.h"
 #include "net/listener.h"
-#include "net/quiet.h"
 #include "net/resolver.h"
 
 /* ---- a connection that we dialled: frames go out on it ---- */

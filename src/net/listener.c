@@ -10,7 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "net/quiet.h"
+#include "base/quiet.h"
 #include "net/socket.h"
 
 enum { ACCEPTS_PER_EVENT = 32, PAUSE_US = 100000 };

@@ -10,8 +10,8 @@
 
 #include <event2/event.h>
 
+#include "base/quiet.h"
 #include "net/listener.h"
-#include "net/quiet.h"
 #include "net/rpc_server.h"
 #include "wire/rpc.h"
 

@@ -215,13 +215,21 @@ void node_certificate(struct node *n, raft_id dead, const uint8_t revealed[16])
     node_turn(n, &event);
 }
 
+void node_dropped(struct node *n, raft_id peer, const char *what, enum err e)
+{
+    if (quiet_allows(&n->quiet, node_now(n))) {
+        log_warn(n->ports.log, "dropped a frame of a peer", log_text("what", what),
+                 log_text("peer", members_name(n, peer)), log_text("err", err_name(e)),
+                 log_u64("not_logged", n->quiet.mentioned));
+    }
+}
+
 static void receive_raft(struct node *n, raft_id peer, const uint8_t incarnation[32],
                          struct slice frame)
 {
     enum err e = raft_message_decode(frame, &n->decoded);
     if (e != ERR_OK) {
-        log_warn(n->ports.log, "dropped a malformed Raft message",
-                 log_text("peer", members_name(n, peer)), log_text("err", err_name(e)));
+        node_dropped(n, peer, "malformed Raft message", e);
         return;
     }
     struct raft_message *m = &n->decoded.message;
@@ -254,8 +262,7 @@ void node_receive(struct node *n, raft_id peer, const uint8_t incarnation[32], s
         relay_receive(n, peer, frame);
         break;
     case PEER_FRAME_UNKNOWN:
-        log_warn(n->ports.log, "dropped a frame of unknown type",
-                 log_text("peer", members_name(n, peer)));
+        node_dropped(n, peer, "frame of unknown type", ERR_INVALID);
         break;
     }
 }

@@ -27,6 +27,7 @@
 
 #include <sys/queue.h>
 
+#include "base/quiet.h"
 #include "base/rng.h"
 #include "base/wheel.h"
 #include "node/log_cache.h"
@@ -403,6 +404,7 @@ struct node {
     struct recovery *recovery; /* open.c, while opening */
     bool round_wanted;
     bool view_stale;
+    struct quiet quiet;          /* lines about frames that were dropped */
     struct raft_decoded decoded; /* scratch */
     struct buffer scratch;
     struct buffer bodies; /* scratch: encoded entries of one batch */
@@ -420,6 +422,8 @@ void node_answer_later(struct node *n, node_reply_fn reply, void *ctx, const str
 /* Answer now: not from inside node_call(). Fills in what is missing. */
 void node_answer(struct node *n, node_reply_fn reply, void *ctx, const struct node_reply *r);
 void node_give_ready_answers(struct node *n);
+/* Say that a peer sent this, now and then: a broken one may send nothing else. */
+void node_dropped(struct node *n, raft_id peer, const char *what, enum err e);
 /* The time that the next entry of this leader bears. */
 int64_t node_entry_time(struct node *n);
 /* Callbacks of the store. */

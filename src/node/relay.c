@@ -223,9 +223,9 @@ static void receive_response(struct node *n, raft_id from, const struct rpc_mess
 void relay_receive(struct node *n, raft_id from, struct slice frame)
 {
     struct rpc_message m;
-    if (rpc_decode(slice_bytes(frame), &m) != ERR_OK) {
-        log_warn(n->ports.log, "dropped a malformed request",
-                 log_text("peer", members_name(n, from)));
+    enum err e = rpc_decode(slice_bytes(frame), &m);
+    if (e != ERR_OK) {
+        node_dropped(n, from, "malformed request", e);
         return;
     }
     switch (m.type) {

@@ -1,6 +1,8 @@
 /* What clients and peers say wrongly: one clear error each, and the node goes on. */
 #include "rig.h"
 
+#include "node/node_internal.h"
+
 static void parameters_are_held_against_their_method(void **ctx)
 {
     (void)ctx;
@@ -92,6 +94,55 @@ static void frames_of_a_broken_peer_change_nothing(void **ctx)
     rig_end(c);
 }
 
+static unsigned lines;
+static char last_line[512];
+
+static void take_line(void *sink, const char *line, size_t size_bytes)
+{
+    (void)sink;
+    lines++;
+    snprintf(last_line, sizeof last_line, "%.*s", (int)size_bytes, line);
+}
+
+static int64_t no_time(void *clock)
+{
+    (void)clock;
+    return 0;
+}
+
+static void receive_bytes(struct node *n, raft_id from, const char *bytes, size_t size)
+{
+    static const uint8_t incarnation[32] = {1};
+    struct slice frame = slice_copy(bytes_of(bytes, size));
+    node_receive(n, from, incarnation, frame);
+    slice_close(&frame);
+}
+
+static void a_broken_peer_does_not_fill_the_log(void **ctx)
+{
+    (void)ctx;
+    struct cluster *c = rig_start(3);
+    uint32_t leader = cluster_leader(c);
+    struct node *n = sim_process_node(cluster_host(c, leader));
+    raft_id peer = node_id(n) == 1 ? 2 : 1;
+    const struct log log = {
+        .format = LOG_LOGFMT, .level = LOG_LEVEL_WARN, .wall_ms = no_time, .write = take_line};
+    n->ports.log = &log;
+    lines = 0;
+    for (int i = 0; i < 1000; i++) {
+        receive_bytes(n, peer, "\x93\x10", 2); /* Raft, cut short */
+        receive_bytes(n, peer, "\x93\x00", 2); /* a request, cut short */
+        receive_bytes(n, peer, "\xc1", 1);     /* neither */
+    }
+    assert_int_equal(lines, 1);
+    assert_non_null(strstr(last_line, members_name(n, peer)));
+    assert_true(cluster_run(c, 11 * SECOND));
+    receive_bytes(n, peer, "\xc1", 1); /* it still does: once in a while, that is said */
+    assert_int_equal(lines, 2);
+    assert_non_null(strstr(last_line, "not_logged=2999"));
+    rig_end(c);
+}
+
 static void no_more_calls_wait_than_were_allowed(void **ctx)
 {
     (void)ctx;
@@ -124,6 +175,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parameters_are_held_against_their_method),
         cmocka_unit_test(frames_of_a_broken_peer_change_nothing),
+        cmocka_unit_test(a_broken_peer_does_not_fill_the_log),
         cmocka_unit_test(no_more_calls_wait_than_were_allowed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* Says when a line may be logged again, so that hostile or broken peers cannot fill a disk. */
-#ifndef MK_NET_QUIET_H
-#define MK_NET_QUIET_H
+#ifndef MK_BASE_QUIET_H
+#define MK_BASE_QUIET_H
 
 #include <stdbool.h>
 #include <stdint.h>
