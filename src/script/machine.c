@@ -13,6 +13,8 @@ enum {
     /* Of the arguments of one command, in Lua; an estimate that is the same on every node. */
     ARGUMENTS_MEMORY_BYTES_MAX = 32 * 1024 * 1024,
     RESULT_BYTES_MAX = 4 * 1024 * 1024,
+    /* The leader asks each machine after each batch of entries: a millisecond or so. */
+    WAKE_INSTRUCTIONS_MAX = 100000,
 };
 
 /* A command or query on its way through Lua. */
@@ -224,8 +226,12 @@ bool machines_wake(struct machines *m, size_t i, const struct machine_at *now, i
     m->run.at = *now;
     m->run.fence = 0;
     struct waking w = {.machine = m->list[i], .meta_ref = m->meta_ref, .why = why};
-    struct machine_call call = {.body = ask_wake, .ctx = &w, .why = why};
+    struct machine_call call = {
+        .body = ask_wake, .ctx = &w, .instructions_max = WAKE_INSTRUCTIONS_MAX, .why = why};
     enum err e = machine_call(m, &call);
+    if (e == ERR_REJECTED && m->run.meter.exhausted) {
+        err_why(why, e, "wake ran over its instruction limit, which is far below a command's");
+    }
     st_end(m->L, w.machine->st, false);
     *in_ms = w.in_ms > 0 ? w.in_ms : 0;
     return e == ERR_OK && w.wanted;

@@ -127,7 +127,8 @@ enum err machines_query(struct machines *m, const struct machine_query *query,
 /* When the i-th installed machine (machines_list) wants its command "wake" proposed: what its
  * function wake(st, meta) returns, in ms from now on; now is what an entry proposed now would bear.
  * False if it has no such function or wants nothing; a function that fails or returns something
- * else has the reason in why, else why is empty. st is read-only, nothing of the call stays. */
+ * else has the reason in why, else why is empty. st is read-only, nothing of the call stays. The
+ * limit is far below a command's, for the leader asks again and again: 100,000 instructions. */
 bool machines_wake(struct machines *m, size_t i, const struct machine_at *now, int64_t *in_ms,
                    struct why *why);
 

@@ -154,7 +154,9 @@ enum err machine_call(struct machines *m, const struct machine_call *call)
     lua_State *L = m->L;
     ASSERT(lua_gettop(L) == 0);
     struct entered entered = {.call = call, .outcome = ERR_OK};
-    meter_fill(&m->run.meter, m->instructions_max);
+    bool has_own_limit =
+        call->instructions_max != 0 && call->instructions_max < m->instructions_max;
+    meter_fill(&m->run.meter, has_own_limit ? call->instructions_max : m->instructions_max);
     m->run.out_of_memory = false;
     m->run.random_is_seeded = false;
     m->memory_refused = false;

@@ -42,6 +42,7 @@ struct machines {
 struct machine_call {
     enum err (*body)(lua_State *L, void *ctx);
     void *ctx;
+    uint64_t instructions_max; /* 0: as for a command, and never more than that */
     struct buffer *result;
     struct why *why;
 };

@@ -412,6 +412,39 @@ static void a_runaway_ends_and_nothing_catches_that(void **ctx)
     (void)h;
 }
 
+/* Whether it says when; h->why has why not. */
+static bool says_when_to_wake(struct host *h)
+{
+    const struct machine_at now = {.index = 9, .term = 1, .time_ms = 1};
+    int64_t in_ms;
+    return machines_wake(h->machines, 0, &now, &in_ms, &h->why);
+}
+
+/* The leader asks it between its heartbeats, again and again. */
+static void wake_may_do_far_less_than_a_command(void **ctx)
+{
+    struct host *h = *ctx;
+    const char *source = "apply = { loop = function(st, a) for i = 1, a do end end },"
+                         "wake = function() for i = 1, %d do end return 5 end";
+    struct buffer fields = {0};
+    buffer_add_format(&fields, source, 50000);
+    install_m(h, buffer_text(&fields));
+    assert_true(says_when_to_wake(h));
+    struct host *tight = host_new_limited(20000, 0); /* no more than a command, either */
+    install_m(tight, buffer_text(&fields));
+    assert_false(says_when_to_wake(tight));
+    host_free(tight);
+    struct host *other = host_new();
+    buffer_clear(&fields);
+    buffer_add_format(&fields, source, 200000);
+    install_m(other, buffer_text(&fields));
+    assert_false(says_when_to_wake(other));
+    assert_non_null(strstr(other->why.text, "wake ran over its instruction limit"));
+    assert_int_equal(apply(other, "m", "loop", "200000"), ERR_OK);
+    host_free(other);
+    buffer_close(&fields);
+}
+
 static void the_limit_falls_on_the_same_instruction_everywhere(void **ctx)
 {
     struct host *a = *ctx;
@@ -644,6 +677,7 @@ int main(void)
         TEST(a_malformed_payload_is_refused),
         TEST(meta_says_where_in_the_log_the_command_stands),
         TEST(a_runaway_ends_and_nothing_catches_that),
+        TEST(wake_may_do_far_less_than_a_command),
         TEST(the_limit_falls_on_the_same_instruction_everywhere),
         TEST(want_of_memory_is_a_failure_of_the_node_and_no_crash),
         TEST(deep_recursion_is_rejected_alike_whoever_calls),
