@@ -51,6 +51,23 @@ static bool lock(int fd, short type)
     return fcntl(fd, F_SETLK, &whole) == 0;
 }
 
+/* The table, empty. A file of an earlier node keeps its blocks: given back, they might be taken by
+ * others, and on a full disk there would be no others for us. */
+static struct file *map_empty(int fd, int *failed)
+{
+    *failed = ftruncate(fd, sizeof(struct file)) == 0 ? 0 : errno;
+    *failed = *failed != 0 ? *failed : posix_fallocate(fd, 0, sizeof(struct file));
+    if (*failed != 0) {
+        return NULL;
+    }
+    void *memory = mmap(NULL, sizeof(struct file), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED) {
+        *failed = errno;
+        return NULL;
+    }
+    return memset(memory, 0, sizeof(struct file));
+}
+
 enum err children_open(struct guardian_page *page, int wake_fd, const char *data_dir,
                        struct children **out, struct why *why)
 {
@@ -64,14 +81,9 @@ enum err children_open(struct guardian_page *page, int wake_fd, const char *data
         close(fd);
         return err_why(why, ERR_LOCKED, "%s is in use by another process", path);
     }
-    void *memory = MAP_FAILED;
-    int failed = ftruncate(fd, 0) == 0 ? 0 : errno;
-    failed = failed != 0 ? failed : posix_fallocate(fd, 0, sizeof(struct file));
-    if (failed == 0) {
-        memory = mmap(NULL, sizeof(struct file), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        failed = errno;
-    }
-    if (memory == MAP_FAILED) {
+    int failed;
+    struct file *file = map_empty(fd, &failed);
+    if (file == NULL) {
         close(fd);
         return err_why(why, err_from_errno(failed), "cannot map %s: %s", path, strerror(failed));
     }
@@ -79,7 +91,7 @@ enum err children_open(struct guardian_page *page, int wake_fd, const char *data
     c->page = page;
     c->wake_fd = wake_fd;
     c->fd = fd;
-    c->file = memory;
+    c->file = file;
     process_boot_id(c->file->boot_id);
     memcpy(c->file->magic, magic, sizeof magic);
     *out = c;

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -421,6 +423,65 @@ static void another_guardian_leaves_the_children_of_a_living_node_alone(void **s
     EVENTUALLY(is_cleared());
 }
 
+static enum err open_table(struct guardian_page *page)
+{
+    struct children *table = NULL;
+    struct why why = {""};
+    enum err e = children_open(page, -1, scene->data_dir, &table, &why);
+    uint32_t slot;
+    if (e == ERR_OK && children_add(table, getpid(), 1, &slot) != ERR_OK) {
+        e = ERR_BUSY; /* it is not empty */
+    }
+    children_close(table);
+    *page = (struct guardian_page){0};
+    return e;
+}
+
+static off_t table_size(const char *path)
+{
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_size;
+}
+
+/* What it gave back to the file system another writer might have by now. */
+static void on_a_full_disk_a_node_finds_room_for_its_table_where_the_last_one_was(void **state)
+{
+    (void)state;
+    struct guardian_page page = {0};
+    assert_int_equal(open_table(&page), ERR_OK);
+    struct rlimit before, nothing;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    nothing = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &nothing), 0); /* no file grows any more */
+    enum err e = open_table(&page);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, SIG_DFL);
+    assert_int_equal(e, ERR_OK);
+}
+
+static void a_table_of_another_size_is_made_one_of_ours(void **state)
+{
+    (void)state;
+    char path[128];
+    snprintf(path, sizeof path, "%s/" CHILDREN_FILE, scene->data_dir);
+    struct guardian_page page = {0};
+    assert_int_equal(open_table(&page), ERR_OK);
+    off_t size = table_size(path);
+    const off_t sizes[] = {0, 1, size - 1, size + 1, 3 * size};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        FILE *f = fopen(path, "w");
+        assert_non_null(f);
+        for (off_t at = 0; at < sizes[i]; at++) {
+            fputc(0x11, f); /* every slot taken, if it were believed */
+        }
+        fclose(f);
+        assert_int_equal(open_table(&page), ERR_OK);
+        assert_int_equal(table_size(path), size);
+    }
+}
+
 static void a_stranger_with_an_old_number_is_left_alone(void **state)
 {
     (void)state;
@@ -487,6 +548,8 @@ int main(void)
         TEST(a_new_guardian_clears_what_the_old_one_left),
         TEST(what_is_ours_is_known_in_a_large_environment),
         TEST(another_guardian_leaves_the_children_of_a_living_node_alone),
+        TEST(on_a_full_disk_a_node_finds_room_for_its_table_where_the_last_one_was),
+        TEST(a_table_of_another_size_is_made_one_of_ours),
         TEST(a_stranger_with_an_old_number_is_left_alone),
         TEST(the_first_term_is_a_planned_stop),
         TEST(the_second_term_ends_at_once),
