@@ -422,14 +422,19 @@ static enum err open_links(struct daemon *d, struct why *why)
     return e;
 }
 
+/* Of one client: a command that is allowed gets in, with its names and options around it. */
+static uint32_t message_bytes_max(const struct daemon *d)
+{
+    enum { MESSAGE_BYTES_MIN = 4 << 20, ENVELOPE_BYTES = 64 << 10 };
+    uint64_t message = d->config->limits.proposal_bytes + ENVELOPE_BYTES;
+    return (uint32_t)(message < MESSAGE_BYTES_MIN ? MESSAGE_BYTES_MIN : message);
+}
+
 static enum err open_rpc(struct daemon *d, struct why *why)
 {
-    /* A command that is allowed gets in, with its names and options around it. */
-    enum { FRAME_BYTES_MIN = 4 << 20, ENVELOPE_BYTES = 64 << 10 };
-    uint64_t frame = d->config->limits.proposal_bytes + ENVELOPE_BYTES;
     const struct rpc_server_options options = {
         .listen = d->addresses.client,
-        .frame_bytes_max = (uint32_t)(frame < FRAME_BYTES_MIN ? FRAME_BYTES_MIN : frame),
+        .frame_bytes_max = message_bytes_max(d),
         .connections_max = (uint32_t)d->config->limits.clients,
     };
     const struct rpc_server_callbacks callbacks = {
@@ -476,6 +481,7 @@ static enum err open_all(struct daemon *d, struct why *why)
         const struct daemon_http_options options = {
             .loop = d->loop,
             .listen = &d->addresses.http,
+            .body_bytes_max = message_bytes_max(d),
             .node = d->node,
             .scripts = d->scripts != NULL ? daemon_scripts_host(d->scripts) : NULL,
             .fs = d->fs,

@@ -390,7 +390,8 @@ enum err daemon_http_open(const struct daemon_http_options *o, struct daemon_htt
     h->node = o->node;
     h->scripts = o->scripts;
     h->fs = o->fs;
-    const struct http_server_options options = {.listen = *o->listen};
+    const struct http_server_options options = {.listen = *o->listen,
+                                                .body_bytes_max = o->body_bytes_max};
     const struct http_server_callbacks callbacks = {.ctx = h, .on_request = on_request};
     enum err e = http_server_open(o->loop, &options, &callbacks, o->log, &h->server, why);
     if (e != ERR_OK) {

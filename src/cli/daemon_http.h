@@ -17,6 +17,7 @@ struct daemon_http;
 struct daemon_http_options {
     struct loop *loop;
     const struct address *listen;
+    uint32_t body_bytes_max; /* of a request */
     struct node *node;
     const struct script_host *scripts; /* NULL: none */
     struct posix_fs *fs;

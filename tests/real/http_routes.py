@@ -216,6 +216,25 @@ class Http(WithCluster):
         wait_until(room, 10, "room")
 
 
+class LargeCommands(unittest.TestCase):
+    """limits.proposal_bytes says what may be sent, over HTTP as well."""
+
+    def put(self, node, size):
+        connection = http.client.HTTPConnection("127.0.0.1", node.http, timeout=20)
+        try:
+            connection.request("PUT", "/kv/large", b"x" * size)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def test_a_command_as_large_as_is_allowed_gets_in(self):
+        with Cluster(BINARY, n=1, extra=f"limits = {{ proposal_bytes = {8 << 20} }},") as cluster:
+            node = cluster.wait_leader()
+            self.assertEqual(self.put(node, (8 << 20) - 1000), 200)
+            self.assertEqual(self.put(node, (8 << 20) + 1000), 413)  # read, and told what is wrong
+            self.assertEqual(self.put(node, 1), 200)
+
+
 class LiveEvents(WithCluster):
     """An election, as it happens."""
 
