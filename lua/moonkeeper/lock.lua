@@ -61,6 +61,14 @@ local function wait_turn(held, prefix, until_ms)
   return nil, core.error("fenced", "the lease of the lock ran out while waiting for it")
 end
 
+-- However an attempt ends that did not win, cancelled or with an error, its ticket goes: others wait
+-- behind it.
+local Attempt = {
+  __close = function(attempt)
+    if not attempt.won then attempt.lock:__close() end
+  end,
+}
+
 -- Wait for a lock and hold it, until it is released, the task ends, or the node loses touch with the
 -- cluster for longer than ttl_ms. timeout_ms: how long to wait; without it, for ever.
 function lock.acquire(name, opts)
@@ -72,6 +80,7 @@ function lock.acquire(name, opts)
   local its, err = lease.grant(opts.ttl_ms or TTL_MS, limits)
   if not its then return nil, err end
   local held = setmetatable({ name = name, lease = its }, Lock)
+  local attempt <close> = setmetatable({ lock = held }, Attempt)
   local ticket
   ticket, err = raft.propose("kv", "create", {
     prefix = prefix, value = core.info().id, lease = its.id,
@@ -79,10 +88,12 @@ function lock.acquire(name, opts)
   if ticket then
     held.key, held.token = ticket.key, ticket.index
     local won, why = wait_turn(held, prefix, until_ms)
-    if won then return held end
+    if won then
+      attempt.won = true
+      return held
+    end
     err = why
   end
-  held:__close()
   return nil, err
 end
 

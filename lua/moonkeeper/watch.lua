@@ -47,8 +47,8 @@ end
 -- ---- collecting ----------------------------------------------------------------------------------
 
 function Watch:found(event)
-  if event.key:sub(1, #self.prefix) ~= self.prefix or self:is_listed(event) then return end
-  if self.last - self.first >= QUEUE_MAX then
+  if self.lost or event.key:sub(1, #self.prefix) ~= self.prefix or self:is_listed(event) then return end
+  if self.last - self.first >= self.room then
     self:lose()
     return
   end
@@ -56,9 +56,11 @@ function Watch:found(event)
   self.queue[self.last] = event
 end
 
--- From here on it takes a list to know what there is.
+-- From here on it takes a list to know what there is, and the next entry may be any.
 function Watch:lose()
   self.lost = true
+  self.gap_index = self.next_index and self.next_index - 1 or self.gap_index
+  self.next_index = nil
   self.queue, self.first, self.last = {}, 1, 0
   self.ready:set()
 end
@@ -76,7 +78,6 @@ end
 function Watch:commit(ev)
   if self.lost then return end
   if self.next_index and ev.index ~= self.next_index then
-    self.next_index = ev.index + 1
     self:lose()
     return
   end
@@ -116,6 +117,7 @@ function Watch:list()
   end
   self.last = self.last + 1
   self.queue[self.last] = { type = "synced", index = pages[1].index }
+  self.room = self.last + QUEUE_MAX -- a list of any length is no reason to begin anew
   for i = first, last do
     if not self:is_listed(collected[i]) then
       self.last = self.last + 1
@@ -130,12 +132,17 @@ function Watch:next(ms)
   local until_ms = ms and core.now_ms() + ms
   while not self.closed do
     if self.lost then
-      self.lost, self.pages, self.must_list = false, nil, true
-      return { type = "gap", index = self.next_index and self.next_index - 1 or 0 }
+      self.lost, self.pages, self.must_list, self.room = false, nil, true, QUEUE_MAX
+      return { type = "gap", index = self.gap_index }
     end
     if self.must_list then
       self.must_list = not self:list()
-      if self.must_list and not self.lost then task.sleep(100) end -- a node that is still starting
+      if self.must_list and not self.lost then -- a node that is still starting
+        if until_ms and core.now_ms() >= until_ms then
+          return nil, core.error("timeout", "the state of this node cannot be read yet")
+        end
+        task.sleep(100)
+      end
     end
     if self.first <= self.last then
       local event = self.queue[self.first]
@@ -195,7 +202,8 @@ local function watch(prefix, opts)
   check(prefix, opts)
   local self = setmetatable({
     prefix = prefix,
-    queue = {}, first = 1, last = 0,
+    queue = {}, first = 1, last = 0, room = QUEUE_MAX,
+    gap_index = opts.from_index and opts.from_index - 1 or 0,
     ready = task.event(), following = task.event(),
     must_list = opts.initial and true or false,
     next_index = opts.from_index,

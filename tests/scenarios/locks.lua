@@ -67,6 +67,23 @@ t.describe("locks", function()
     t.ge(#list, before + 10, "and afterwards it goes round again")
   end, { seeds = 10, modes = { "sim" }, timeout_ms = 200000 })
 
+  t.it("who gives up waiting holds up nobody", function(mode)
+    local c <close> = t.cluster { mode = mode }
+    c:start()
+    local leader = c:wait_leader()
+    local gave_up, others_ms = table.unpack(t.ok(leader:eval [[
+      local held = assert(mk.lock.acquire("job", { ttl_ms = 60000 }))
+      local _, err = mk.task.with_timeout(500, function() mk.lock.acquire("job", { ttl_ms = 60000 }) end)
+      held:release()
+      local since_ms = mk.time.now_ms()
+      local mine = mk.lock.acquire("job", { timeout_ms = 30000 })
+      return { err.code, mine and mk.time.now_ms() - since_ms or -1 }
+    ]]))
+    t.eq(gave_up, "timeout")
+    t.ge(others_ms, 0, "the lock is given to another")
+    t.le(others_ms, 1000)
+  end, { seeds = 5, modes = { "sim" } })
+
   t.it("a lease outlives the death of a leader by what it had left", function(mode)
     local c <close> = t.cluster { mode = mode }
     c:start()
@@ -101,6 +118,45 @@ t.describe("watches", function()
     end
     return agree
   end
+
+  t.it("a slow reader of a long list is told it once", function(mode)
+    local c <close> = t.cluster { mode = mode }
+    c:start()
+    local leader = c:wait_leader()
+    for first = 0, 4224, 128 do
+      local ops = {}
+      for i = first, first + 127 do ops[#ops + 1] = { op = "set", key = "w/" .. i, value = i } end
+      t.ok(c:propose("kv", "txn", { ops = ops }))
+    end
+    local told = t.ok(leader:eval [[
+      local told = { gap = 0, set = 0 }
+      for ev in mk.kv.watch("w/", { initial = true }) do
+        if ev.type == "synced" then return told end
+        told[ev.type] = told[ev.type] + 1
+        if told.set % 100 == 1 then assert(mk.kv.set("w/0", told.set)) end
+      end
+    ]])
+    t.eq(told, { gap = 0, set = 4352 })
+  end, { modes = { "sim" } })
+
+  t.it("a reader that was left behind is told so once, and what there is", function(mode)
+    local c <close> = t.cluster { mode = mode }
+    c:start()
+    local leader = c:wait_leader()
+    local told = t.ok(leader:eval [[
+      local told = {}
+      local changes <close> = mk.kv.watch("w/")
+      local ops = {}
+      for i = 1, 128 do ops[i] = { op = "set", key = "w/" .. i, value = i } end
+      for _ = 1, 40 do assert(mk.raft.propose("kv", "txn", { ops = ops })) end
+      for ev in changes do
+        if ev.type == "gap" then assert(mk.kv.set("w/1", "new")) end
+        told[ev.type] = (told[ev.type] or 0) + 1
+        if ev.type == "synced" then return told end
+      end
+    ]])
+    t.eq(told, { gap = 1, set = 128, synced = 1 })
+  end, { modes = { "sim" } })
 
   t.it("a watch misses nothing, not even through snapshots and restarts", function(mode)
     local c <close> = t.cluster { mode = mode, scripts = { "tests/scenarios/scripts/mirror.lua" },

@@ -4,7 +4,7 @@
 --                            lease = id or nil }
 --   st.leases[id]          { ttl_ms, deadline, keys = how many }
 --   st.deadlines[text]     id: the leases in the order in which they end
---   st.attached[text]      key: what goes when a lease ends; maybe no more its own
+--   st.attached[text]      key: what goes when a lease ends
 --   st.fences[name]        the newest token shown
 --   st.clock               { ms, time_ms, term }
 --
@@ -23,6 +23,7 @@ local LIST_DEFAULT, LIST_MAX, LIST_BYTES_MAX = 100, 1000, 1 << 20
 local TXN_MAX = 128
 local TTL_MIN_MS, TTL_MAX_MS = 100, 24 * 3600 * 1000
 local LEASE_KEYS_MAX = 1024
+local ENDED_MAX = 128 -- leases that end with one command
 local NAME_BYTES_MAX = 256
 
 local function reject(message)
@@ -83,7 +84,7 @@ local function check_lease_id(id)
   end
 end
 
--- End a lease: what is still its own goes with it, into the list of deleted keys.
+-- End a lease: its keys go with it, into the list of deleted keys.
 local function end_lease(st, id, lease, deleted)
   local prefix, keys, rows = format("%016x", id), st.keys, {}
   for row, key in mk.range(st.attached, prefix) do
@@ -91,11 +92,8 @@ local function end_lease(st, id, lease, deleted)
       break
     end
     rows[#rows + 1] = row
-    local entry = keys[key]
-    if entry and entry.lease == id then
-      keys[key] = nil
-      deleted[#deleted + 1] = key
-    end
+    keys[key] = nil
+    deleted[#deleted + 1] = key
   end
   for i = 1, #rows do
     st.attached[rows[i]] = nil
@@ -112,7 +110,7 @@ local function pass_time(st, meta, deleted)
   local keys = 0
   for _, id in mk.range(st.deadlines, "") do
     local lease = st.leases[id]
-    if lease.deadline > ms or (keys > 0 and keys + lease.keys > LEASE_KEYS_MAX) or #ended == 128 then
+    if lease.deadline > ms or (keys > 0 and keys + lease.keys > LEASE_KEYS_MAX) or #ended == ENDED_MAX then
       break
     end
     keys = keys + lease.keys
@@ -140,6 +138,16 @@ local function attach(st, id, key)
     lease.keys = lease.keys + 1
   end
   return id
+end
+
+-- A key that goes, or that another or no lease has from now on, is not counted any more.
+local function detach(st, entry, key)
+  local id = entry.lease
+  if id then
+    local lease = st.leases[id]
+    st.attached[attached_key(id, key)] = nil
+    lease.keys = lease.keys - 1
+  end
 end
 
 -- { ttl_ms = }: a lease that ends when it is not kept alive for so long.
@@ -249,7 +257,10 @@ local function put(st, key, args, meta)
   if args.fence ~= nil then
     check_fence(st, args.fence)
   end
-  local lease = args.lease
+  local entry, lease = st.keys[key], args.lease
+  if entry and entry.lease ~= lease then
+    detach(st, entry, key)
+  end
   if lease ~= nil then
     attach(st, lease, key)
   end
@@ -291,6 +302,7 @@ local function delete(st, args, meta)
   local entry = keys[args.key]
   check_version(entry, args)
   if entry then
+    detach(st, entry, args.key)
     keys[args.key] = nil
   end
   return { deleted = entry ~= nil, index = meta.index }

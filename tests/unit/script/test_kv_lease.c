@@ -90,6 +90,27 @@ static void a_key_set_anew_without_the_lease_stays(void **ctx)
     assert_answers(h, "kv", "get", "{key='a'}", "{value=2,version=4}");
 }
 
+static void keys_that_are_gone_do_not_count_for_their_lease(void **ctx)
+{
+    struct host *h = *ctx;
+    assert_int_equal(apply(h, "kv", "lease_grant", "{ttl_ms=60000}"), ERR_OK);
+    for (int i = 0; i < 1100; i++) { /* more than a lease may hold at a time */
+        char arguments[64];
+        snprintf(arguments, sizeof arguments, "{key='%d', value=1, lease=2}", i);
+        assert_int_equal(apply(h, "kv", "set", arguments), ERR_OK);
+        snprintf(arguments, sizeof arguments, "{key='%d'}", i);
+        assert_int_equal(apply(h, "kv", "delete", arguments), ERR_OK);
+    }
+    assert_int_equal(apply(h, "kv", "set", "{key='a', value=1, lease=2}"), ERR_OK);
+    assert_int_equal(apply(h, "kv", "set", "{key='b', value=1, lease=2}"), ERR_OK);
+    assert_int_equal(apply(h, "kv", "set", "{key='b', value=2, lease=2}"), ERR_OK);
+    assert_int_equal(apply(h, "kv", "set", "{key='a', value=2}"), ERR_OK);
+    pass(h, -(int64_t)h->index); /* no time has gone by */
+    assert_answers(h, "kv", "lease", "{id=2}", "{id=2,keys=1,remaining_ms=60000,ttl_ms=60000}");
+    assert_applies(h, "kv", "lease_revoke", "{id=2}", "{deleted=[\"b\"],ended=true,index=2207}");
+    assert_answers(h, "kv", "get", "{key='a'}", "{value=2,version=2206}");
+}
+
 static void a_lease_leaves_no_trace_when_it_is_over(void **ctx)
 {
     struct host *h = *ctx;
@@ -211,6 +232,7 @@ int main(void)
         TEST(a_lease_ends_when_it_is_not_kept_and_takes_its_keys_along),
         TEST(a_lease_outlives_a_failover_by_what_it_had_left),
         TEST(a_key_set_anew_without_the_lease_stays),
+        TEST(keys_that_are_gone_do_not_count_for_their_lease),
         TEST(a_lease_leaves_no_trace_when_it_is_over),
         TEST(leases_end_in_the_order_of_their_deadlines_some_at_a_time),
         TEST(a_lease_holds_so_many_keys_and_no_more),
