@@ -7,10 +7,11 @@
 
 #include "base/alloc.h"
 
-enum { RECORDS = 128, MESSAGES_MAX = 8 };
+enum { RECORDS = 128, MESSAGES_MAX = 8, HOSTS_MAX = 64 };
 
 struct record {
     struct timeline_at at;
+    uint32_t quiet_before; /* steps between the record before this one and this */
     bool is_step;
     char note[TIMELINE_NOTE_MAX];
     /* A step. Pointers in event and effects lead into this record, or are NULL. */
@@ -23,11 +24,14 @@ struct record {
     enum raft_role role;
     raft_term term;
     raft_index last, commit;
+    bool has_notes; /* which are not kept */
 };
 
 struct timeline {
-    struct record records[RECORDS];
+    struct record records[RECORDS]; /* one is the next: what is written there may not stay */
     uint64_t count;
+    uint32_t quiet; /* steps since the last record */
+    raft_index commits[HOSTS_MAX];
     void (*live)(void *ctx, const char *line);
     void *live_ctx;
     struct buffer line;
@@ -97,14 +101,46 @@ static void print_record(const struct record *r, struct buffer *out)
     buffer_add_u8(out, '\n');
 }
 
-static void recorded(struct timeline *t, const struct record *r)
+static void tell(struct timeline *t, const struct record *r)
 {
-    t->count++;
     if (t->live != NULL) {
         buffer_clear(&t->line);
         print_record(r, &t->line);
         t->live(t->live_ctx, buffer_text(&t->line));
     }
+}
+
+static void keep(struct timeline *t, struct record *r)
+{
+    r->quiet_before = t->quiet;
+    t->quiet = 0;
+    t->count++;
+}
+
+static bool is_heartbeat(const struct raft_message *m)
+{
+    return (m->type == RAFT_MESSAGE_APPEND && m->append.count == 0) ||
+           m->type == RAFT_MESSAGE_APPEND_REPLY;
+}
+
+/* A heartbeat, an answer to one, or what comes of either, and all is as it was. An idle cluster
+ * makes a hundred such steps a second: before them, nobody would see what went wrong. */
+static bool is_quiet(const struct timeline *t, const struct record *r)
+{
+    const struct raft_effects *e = &r->effects;
+    bool is_event_quiet =
+        r->event.type == RAFT_EVENT_TIMEOUT ||
+        (r->event.type == RAFT_EVENT_RECEIVE && is_heartbeat(r->event.receive.message));
+    if (!is_event_quiet || e->persist.write_seq != 0 || e->snapshot_needed_by != 0 ||
+        r->has_notes || r->at.host >= HOSTS_MAX || t->commits[r->at.host] != r->commit) {
+        return false;
+    }
+    for (uint32_t i = 0; i < e->messages_count; i++) {
+        if (!is_heartbeat(&e->messages[i])) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* What points outside of the event is left out: the record outlives it. */
@@ -154,11 +190,20 @@ void timeline_step(struct timeline *t, struct timeline_at at, const struct raft_
     r->is_step = true;
     copy_event(r, event);
     copy_effects(r, effects);
+    r->has_notes = effects->notes_count > 0;
     r->role = raft_role(core);
     r->term = raft_current_term(core);
     r->last = raft_last_index(core);
     r->commit = raft_commit_index(core);
-    recorded(t, r);
+    tell(t, r);
+    if (is_quiet(t, r)) {
+        t->quiet++;
+    } else {
+        keep(t, r);
+    }
+    if (at.host < HOSTS_MAX) {
+        t->commits[at.host] = r->commit;
+    }
 }
 
 void timeline_note(struct timeline *t, struct timeline_at at, const char *format, ...)
@@ -170,14 +215,26 @@ void timeline_note(struct timeline *t, struct timeline_at at, const char *format
     va_start(arguments, format);
     vsnprintf(r->note, sizeof r->note, format, arguments);
     va_end(arguments);
-    recorded(t, r);
+    tell(t, r);
+    keep(t, r);
+}
+
+static void print_quiet(uint32_t steps, struct buffer *out)
+{
+    if (steps > 0) {
+        buffer_add_format(out, "       ...  *  %u step%s of heartbeats, nothing new\n", steps,
+                          steps == 1 ? "" : "s");
+    }
 }
 
 void timeline_print(const struct timeline *t, uint32_t lines_max, struct buffer *out)
 {
-    uint64_t kept = t->count < RECORDS ? t->count : RECORDS;
+    uint64_t kept = t->count < RECORDS - 1 ? t->count : RECORDS - 1;
     uint64_t shown = lines_max < kept ? lines_max : kept;
     for (uint64_t i = t->count - shown; i < t->count; i++) {
-        print_record(&t->records[i % RECORDS], out);
+        const struct record *r = &t->records[i % RECORDS];
+        print_quiet(r->quiet_before, out);
+        print_record(r, out);
     }
+    print_quiet(t->quiet, out);
 }

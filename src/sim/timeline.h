@@ -35,7 +35,8 @@ void timeline_note(struct timeline *t, struct timeline_at at, const char *format
 /* As in timeline_new(), from now on. */
 void timeline_set_live(struct timeline *t, void (*live)(void *ctx, const char *line), void *ctx);
 
-/* Append the last lines_max lines, oldest first. */
+/* Append the last lines_max lines, oldest first. Heartbeats that changed nothing are not among
+ * them: between the lines it says how many there were. */
 void timeline_print(const struct timeline *t, uint32_t lines_max, struct buffer *out);
 
 #endif

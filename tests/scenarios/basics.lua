@@ -286,6 +286,32 @@ t.describe("five nodes", function()
   end, BOTH)
 end)
 
+t.describe("a partition", function()
+  t.it("may leave a node that hears both sides", function(mode)
+    local c <close> = t.cluster { n = 3, mode = mode }
+    c:start()
+    local leader = c:wait_leader()
+    local middle, other = leader.id % 3 + 1, (leader.id + 1) % 3 + 1
+    local here, there = { leader.id, middle }, { middle, other }
+    for _, groups in ipairs { { here, there }, { there, here } } do
+      c:partition(table.unpack(groups))
+      c:run_for(1000)
+      t.ok(c:node(middle):propose("kv", "set", { key = "x", value = 1 }))
+      t.eq(c:leader(), leader)
+      t.lt(c:node(other):last_applied(), leader:last_applied())
+    end
+  end, { modes = { "sim" }, seeds = 10 })
+end)
+
+t.describe("a cluster", function()
+  t.it("that cannot start ends the test with the reason", function(mode)
+    local c <close> = t.cluster { n = 1, mode = mode, scripts = { "tests/scenarios/scripts/nowhere.lua" } }
+    local started, why = pcall(c.start, c)
+    t.eq(started, false)
+    t.match(tostring(why), "nowhere.lua")
+  end, { modes = { "real" } })
+end)
+
 t.describe("a node", function()
   t.it("runs a piece of Lua for a test, and says what went wrong in it", function(mode)
     local c <close> = t.cluster { n = 3, mode = mode }

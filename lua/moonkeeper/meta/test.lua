@@ -121,7 +121,7 @@ function Cluster:node(id) end
 ---@return t.Node[]
 function Cluster:nodes() end
 
----All that do not run, or one.
+---All that do not run: raises when one does not start. With an id that one, which may be expected not to.
 ---@async
 ---@param id integer?
 ---@return true?, mk.Error?
@@ -166,6 +166,7 @@ function Cluster:connect(id) end
 ---@param id integer
 ---@return boolean
 function Cluster:is_isolated(id) end
+---The nodes of one group hear each other, and nobody else of another group. Who is in two hears both.
 ---@async
 ---@param ... integer[] groups
 function Cluster:partition(...) end
