@@ -76,15 +76,15 @@ function lock.acquire(name, opts)
   check(name, opts, 2)
   local until_ms = opts.timeout_ms and core.now_ms() + opts.timeout_ms
   local prefix = "lock/" .. name .. "/"
-  local limits = { timeout_ms = opts.timeout_ms }
-  local its, err = lease.grant(opts.ttl_ms or TTL_MS, limits)
+  local function limits() return { timeout_ms = until_ms and math.max(0, until_ms - core.now_ms()) } end
+  local its, err = lease.grant(opts.ttl_ms or TTL_MS, limits())
   if not its then return nil, err end
   local held = setmetatable({ name = name, lease = its }, Lock)
   local attempt <close> = setmetatable({ lock = held }, Attempt)
   local ticket
   ticket, err = raft.propose("kv", "create", {
     prefix = prefix, value = core.info().id, lease = its.id,
-  }, limits)
+  }, limits())
   if ticket then
     held.key, held.token = ticket.key, ticket.index
     local won, why = wait_turn(held, prefix, until_ms)

@@ -84,6 +84,21 @@ t.describe("locks", function()
     t.le(others_ms, 1000)
   end, { seeds = 5, modes = { "sim" } })
 
+  t.it("waiting for a lock takes no longer than it may", function(mode)
+    local c <close> = t.cluster { mode = mode, latency_ms = { 200, 200 }, election_ms = { 3000, 6000 },
+      heartbeat_ms = 1000 }
+    c:start()
+    local took_ms, code = table.unpack(t.ok(c:wait_leader(30000):eval [[
+      assert(mk.kv.set("warm", 1))
+      local since_ms = mk.time.now_ms()
+      local held, err = mk.lock.acquire("job", { timeout_ms = 600 })
+      return { mk.time.now_ms() - since_ms, held and "held" or err.code }
+    ]]))
+    t.ge(took_ms, 600)
+    t.le(took_ms, 620)
+    t.eq(code, "outcome_unknown", "one round trip was enough for the lease, not for the ticket")
+  end, { seeds = 5, modes = { "sim" } })
+
   t.it("a lease outlives the death of a leader by what it had left", function(mode)
     local c <close> = t.cluster { mode = mode }
     c:start()
