@@ -116,7 +116,7 @@ void store_receive(struct store *s, struct store_receive *chunk);
 /* What came in whole and sound and waits to be loaded and installed. NULL: nothing. Valid until
  * it is installed or dropped. */
 const struct store_snapshot *store_incoming(const struct store *s);
-/* It will not be installed (its state could not be loaded, say). No receive is under way. */
+/* It, which is not NULL, will not be installed (its state could not be loaded, say). */
 void store_drop_incoming(struct store *s);
 
 /* ---- loading -------------------------------------------------------------------------------- */

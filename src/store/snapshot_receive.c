@@ -109,6 +109,15 @@ static void chunk_run(struct executor_job *job)
     }
 }
 
+void snapshot_drop_overtaken(struct store *s, struct store_pos saved)
+{
+    struct receiver *r = &s->snapshots.receiver;
+    /* Once whole its file is closed, and it is the loop that says what becomes of it. */
+    if (r->file != NULL && r->last.index <= saved.index) {
+        drop(r);
+    }
+}
+
 /* ---- verifying ------------------------------------------------------------------------------ */
 
 static enum err verify_some(struct receiver *r)
@@ -231,13 +240,9 @@ void store_drop_incoming(struct store *s)
 {
     struct receiver *r = &s->snapshots.receiver;
     ASSERT(s->snapshots.install == NULL);
-    ASSERT(r->chunks_running == 0 && r->request == NULL);
-    if (r->whole != NULL) {
-        snapshots_release(s, take_whole(r));
-    }
+    ASSERT(r->whole != NULL);
     /* The file goes when the next comes in, or at the next start. */
-    r->last = (struct store_pos){0};
-    close_file(r);
+    snapshots_release(s, take_whole(r));
 }
 
 /* ---- installing ----------------------------------------------------------------------------- */

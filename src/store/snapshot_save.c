@@ -20,6 +20,9 @@ static void publish(struct save_job *j)
     ASSERT(wal_index_term(w, last.index) == last.term);
     j->outcome.err = snapshot_writer_publish(&j->writer, &j->outcome.why);
     j->published = j->outcome.err == ERR_OK;
+    if (j->published) {
+        snapshot_drop_overtaken(j->store, last);
+    }
 }
 
 static void save_run(struct executor_job *job)

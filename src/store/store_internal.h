@@ -104,8 +104,8 @@ struct receiver {
     uint32_t chunks_running;
     bool cancelled;
 
-    /* The disk thread's while a chunk is on its way. */
-    struct fs_file *file;
+    /* The disk thread's. */
+    struct fs_file *file; /* NULL: nothing has come in, or all of it */
     struct store_pos last;
     uint64_t bytes;
     uint64_t unsynced;
@@ -201,6 +201,9 @@ void snapshot_receive_close(struct store *s);
 /* On the disk thread: the whole that came in gets its name, durably. */
 enum err snapshot_publish_incoming(const struct fs_port *fs, struct store_pos last,
                                    struct why *why);
+/* On the disk thread: one was saved here, so what came in so far of one that is not newer is of no
+ * use any more. */
+void snapshot_drop_overtaken(struct store *s, struct store_pos saved);
 /* On the loop: the log was restarted after it, or err: the disk failed. */
 void snapshot_install_done(struct store *s, enum err err, const struct why *why);
 

@@ -191,6 +191,59 @@ static void what_the_log_holds_by_now_is_not_kept(void **unused)
     state_free(state);
 }
 
+/* The log caught up by itself: the transfer never ends, and its file would take up the disk. */
+static void what_a_save_has_overtaken_goes_at_once(void **unused)
+{
+    (void)unused;
+    struct state *state = some_state();
+    struct slice file = saved_file(state);
+    struct rig r;
+    begin(&r, 10);
+    assert_int_equal(rig_receive_part(&r, at_90, slice_bytes(file), 0, file.size / 2, CHUNK),
+                     ERR_OK);
+    for (uint64_t i = ENTRIES + 1; i <= at_90.index + 10; i += 10) {
+        rig_write(&r, i + 1, i, 10, 2, 100);
+    }
+    rig_run(&r);
+    const struct store_pos before = {.index = 89, .term = 2};
+    assert_int_equal(rig_save(&r, state, before), ERR_OK);
+    assert_true(rig_has_file(&r, INCOMING)); /* newer than what was saved: it may be wanted */
+    assert_int_equal(rig_save(&r, state, at_90), ERR_OK);
+    assert_false(rig_has_file(&r, INCOMING));
+    /* A later one comes in as ever, also while one is saved that is older, and is kept. */
+    const struct store_pos later = {.index = 300, .term = 2};
+    assert_int_equal(rig_receive_part(&r, later, slice_bytes(file), 0, CHUNK, CHUNK), ERR_OK);
+    const struct store_pos last = {.index = 100, .term = 2};
+    assert_int_equal(rig_save(&r, state, last), ERR_OK);
+    assert_int_equal(rig_receive_part(&r, later, slice_bytes(file), CHUNK, 2 * CHUNK, CHUNK),
+                     ERR_OK);
+    rig_close(&r);
+    slice_close(&file);
+    state_free(state);
+}
+
+/* Whole, it is the node that decides: it may be loading it. */
+static void what_came_in_whole_survives_a_save(void **unused)
+{
+    (void)unused;
+    struct state *state = some_state();
+    struct slice file = saved_file(state);
+    struct rig r;
+    begin(&r, 11);
+    assert_int_equal(rig_receive(&r, at_90, slice_bytes(file), CHUNK), ERR_OK);
+    for (uint64_t i = ENTRIES + 1; i <= at_90.index; i += 10) {
+        rig_write(&r, i + 1, i, 10, 2, 100);
+    }
+    rig_run(&r);
+    assert_int_equal(rig_save(&r, state, at_90), ERR_OK);
+    assert_non_null(store_incoming(r.store));
+    assert_true(rig_has_file(&r, INCOMING));
+    store_drop_incoming(r.store);
+    rig_close(&r);
+    slice_close(&file);
+    state_free(state);
+}
+
 static void another_one_may_come_in_instead(void **unused)
 {
     (void)unused;
@@ -225,6 +278,8 @@ int main(void)
         cmocka_unit_test(one_that_was_whole_comes_to_its_end_again),
         cmocka_unit_test(what_a_failed_sync_left_is_not_trusted),
         cmocka_unit_test(what_the_log_holds_by_now_is_not_kept),
+        cmocka_unit_test(what_a_save_has_overtaken_goes_at_once),
+        cmocka_unit_test(what_came_in_whole_survives_a_save),
         cmocka_unit_test(another_one_may_come_in_instead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
