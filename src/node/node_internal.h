@@ -114,6 +114,7 @@ struct keyed_pending; /* a uthash element, proposals.c */
 /* An entry that another node asked this leader to append. */
 struct forwarded {
     STAILQ_ENTRY(forwarded) link;
+    raft_id from;      /* who is told if it is refused */
     struct slice body; /* encoded; its time is set anew */
 };
 
@@ -478,8 +479,9 @@ struct proposal {
 void proposals_init(struct node *n);
 void proposals_close(struct node *n);
 void proposals_add(struct node *n, const struct proposal *p);
-/* Entries of others, given to this leader; body is an encoded entry. */
-void proposals_add_forwarded(struct node *n, struct bytes body);
+/* Entries of others, given to this leader; body is an encoded entry. from: who forwarded it, or
+ * this node itself, which is not told what becomes of it. */
+void proposals_add_forwarded(struct node *n, raft_id from, struct bytes body);
 /* The leader would not take this command of ours. */
 void proposals_refused(struct node *n, const uint8_t *session, uint64_t seq, enum err err);
 /* The entry with this session and number was applied, with this outcome. */

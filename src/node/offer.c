@@ -182,14 +182,15 @@ static void batch_accepted(struct node *n)
     mark_sent(n, p->batch.pending_count);
 }
 
-/* Tell the node that forwarded it that this leader will not take a command. */
+/* Tell the nodes that forwarded them that this leader will not take their commands. */
 static void refuse_forwarded(struct node *n, enum err err)
 {
     struct proposals *p = &n->proposals;
     struct forwarded *f;
     STAILQ_FOREACH (f, &p->forwarded, link) {
         struct entry e;
-        if (entry_decode(slice_bytes(f->body), &e) != ERR_OK || e.kind == ENTRY_SESSION) {
+        if (sender_outlet(n, f->from) == NULL || entry_decode(slice_bytes(f->body), &e) != ERR_OK ||
+            e.kind == ENTRY_SESSION) {
             continue;
         }
         struct buffer params = {0};
@@ -197,9 +198,7 @@ static void refuse_forwarded(struct node *n, enum err err)
         write_bin(&params, bytes_of(e.session, sizeof e.session));
         write_u64(&params, e.seq);
         write_text(&params, err_name(err));
-        for (uint32_t i = 0; i < n->sender.outlets_count; i++) {
-            relay_notify(n, n->sender.outlets[i]->id, "refused", buffer_bytes(&params));
-        }
+        relay_notify(n, f->from, "refused", buffer_bytes(&params));
         buffer_close(&params);
     }
     offer_drop_forwarded(p, p->forwarded_count);

@@ -51,7 +51,7 @@ enum err node_submit(struct node *n, struct bytes command, struct raft_pos *at)
     }
     struct buffer body = {0};
     node_opaque_body(command, 0, &body);
-    proposals_add_forwarded(n, buffer_bytes(&body));
+    proposals_add_forwarded(n, n->id, buffer_bytes(&body));
     buffer_close(&body);
     offer_round(n);
     if (n->proposals.forwarded_count > 0) {

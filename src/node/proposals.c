@@ -115,7 +115,7 @@ void proposals_add(struct node *n, const struct proposal *q)
     node_want_round(n);
 }
 
-void proposals_add_forwarded(struct node *n, struct bytes body)
+void proposals_add_forwarded(struct node *n, raft_id from, struct bytes body)
 {
     struct proposals *p = &n->proposals;
     struct entry e;
@@ -125,6 +125,7 @@ void proposals_add_forwarded(struct node *n, struct bytes body)
         return; /* The sender sends it again. */
     }
     struct forwarded *f = NEW(struct forwarded);
+    f->from = from;
     f->body = slice_copy(body);
     STAILQ_INSERT_TAIL(&p->forwarded, f, link);
     p->forwarded_count++;

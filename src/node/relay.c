@@ -119,7 +119,7 @@ static void learn_about(struct node *n, raft_id from, struct bytes params)
     }
 }
 
-static void take_entries(struct node *n, struct bytes params)
+static void take_entries(struct node *n, raft_id from, struct bytes params)
 {
     struct reader r = reader_of(params);
     uint32_t count = read_array(&r);
@@ -128,7 +128,7 @@ static void take_entries(struct node *n, struct bytes params)
         if (r.err != ERR_OK) {
             return;
         }
-        proposals_add_forwarded(n, body);
+        proposals_add_forwarded(n, from, body);
     }
 }
 
@@ -239,7 +239,7 @@ void relay_receive(struct node *n, raft_id from, struct slice frame)
         if (bytes_is(m.method, "about")) {
             learn_about(n, from, m.params);
         } else if (bytes_is(m.method, "append")) {
-            take_entries(n, m.params);
+            take_entries(n, from, m.params);
         } else if (bytes_is(m.method, "refused")) {
             learn_refusal(n, m.params);
         }

@@ -62,6 +62,29 @@ static void a_full_disk_refuses_commands_in_so_many_words_and_nothing_else(void 
     rig_end(c);
 }
 
+static uint64_t requests_sent(struct cluster *c, uint32_t from, uint32_t to)
+{
+    return sim_net_sent(cluster_net(c), from, to, SIM_FRAME_RPC).frames;
+}
+
+static void a_refusal_goes_to_the_node_that_forwarded_and_to_no_other(void **ctx)
+{
+    (void)ctx;
+    uint32_t leader;
+    struct cluster *c = start(&leader);
+    uint32_t asked = (leader + 1) % 3, other = (leader + 2) % 3;
+    hurt(c, leader, SIM_DISK_FULL);
+    first_refusal(c, leader);
+    assert_true(cluster_run(c, 5 * SECOND));
+    uint64_t to_asked = requests_sent(c, leader, asked), to_other = requests_sent(c, leader, other);
+    for (uint64_t i = 1; i <= 10; i++) {
+        assert_refused(rig_call(c, asked, "propose", set), ERR_NO_SPACE);
+        assert_int_equal(requests_sent(c, leader, asked), to_asked + i);
+    }
+    assert_int_equal(requests_sent(c, leader, other), to_other);
+    rig_end(c);
+}
+
 static void a_full_disk_of_one_follower_holds_up_nobody(void **ctx)
 {
     (void)ctx;
@@ -149,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_full_disk_refuses_commands_in_so_many_words_and_nothing_else),
+        cmocka_unit_test(a_refusal_goes_to_the_node_that_forwarded_and_to_no_other),
         cmocka_unit_test(a_full_disk_of_one_follower_holds_up_nobody),
         cmocka_unit_test(a_node_whose_disk_failed_answers_what_waits_and_ends),
         cmocka_unit_test(between_failure_and_end_a_node_takes_nothing_on),
