@@ -5,6 +5,7 @@
 local core = require "moonkeeper.core"
 local lease = require "moonkeeper.lease"
 local raft = require "moonkeeper.raft"
+local task = require "moonkeeper.task"
 local watch = require "moonkeeper.watch"
 
 local TTL_MS = 10000
@@ -61,11 +62,11 @@ local function wait_turn(held, prefix, until_ms)
   return nil, core.error("fenced", "the lease of the lock ran out while waiting for it")
 end
 
--- However an attempt ends that did not win, cancelled or with an error, its ticket goes: others wait
--- behind it.
+-- Closes a lock, unless it has been passed on by then: an attempt that is cancelled or fails must not
+-- leave its ticket, for others wait behind it.
 local Attempt = {
   __close = function(attempt)
-    if not attempt.won then attempt.lock:__close() end
+    if not attempt.passed_on then attempt.lock:__close() end
   end,
 }
 
@@ -89,7 +90,7 @@ function lock.acquire(name, opts)
     held.key, held.token = ticket.key, ticket.index
     local won, why = wait_turn(held, prefix, until_ms)
     if won then
-      attempt.won = true
+      attempt.passed_on = true
       return held
     end
     err = why
@@ -98,13 +99,23 @@ function lock.acquire(name, opts)
 end
 
 -- Run fn(lock) while holding it: what fn returns; nil and an error when there was no lock to have, or it was
--- lost, in which case fn has been cancelled.
+-- lost, in which case fn has been cancelled. However fn ends, the lock is given back when the processes that
+-- it ran have ended.
 function lock.with(name, opts, fn)
   if fn == nil then opts, fn = {}, opts end
   check(name, opts or {}, 2)
-  local held <close>, err = lock.acquire(name, opts)
+  local held, err = lock.acquire(name, opts)
   if not held then return nil, err end
-  local work = core.spawn(fn, held)
+  local attempt <close> = setmetatable({ lock = held }, Attempt)
+  local lost
+  local work = core.spawn(function()
+    attempt.passed_on = true
+    task.defer(function()
+      lost = not held:valid()
+      held:__close()
+    end)
+    return fn(held)
+  end)
   local guard = core.spawn(function()
     held.lease:wait_end()
     work:cancel("the lock is lost")
@@ -112,7 +123,7 @@ function lock.with(name, opts, fn)
   local results = table.pack(work:join())
   guard:cancel("the work is done")
   if core.failed(work) then
-    if not held:valid() then return nil, core.error("fenced", "the lock " .. name .. " was lost") end
+    if lost then return nil, core.error("fenced", "the lock " .. name .. " was lost") end
     error(results[2], 0)
   end
   return table.unpack(results, 1, results.n)

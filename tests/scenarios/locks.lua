@@ -84,6 +84,22 @@ t.describe("locks", function()
     t.le(others_ms, 1000)
   end, { seeds = 5, modes = { "sim" } })
 
+  t.it("a lock goes to the next when what ran under it has ended", function(mode)
+    local c <close> = t.cluster { mode = mode }
+    c:program("job", { stop_ms = 3000 })
+    c:start()
+    t.ok(c:wait_leader():eval [[
+      mk.task.with_timeout(500, function()
+        mk.lock.with("job", {}, function() mk.exec.run({ "job" }, { stop_ms = 5000 }) end)
+      end)
+      return mk.lock.acquire("job", { timeout_ms = 20000 }) and true
+    ]])
+    local job = c:programs("job")[1]
+    t.ok(job.ended_ms, "the job has ended by the time another has the lock")
+    t.ge(job.ended_ms - job.began_ms, 3000)
+    t.le(c:now_ms() - job.ended_ms, 100, "and no later")
+  end, { seeds = 5, modes = { "sim" } })
+
   t.it("waiting for a lock takes no longer than it may", function(mode)
     local c <close> = t.cluster { mode = mode, latency_ms = { 200, 200 }, election_ms = { 3000, 6000 },
       heartbeat_ms = 1000 }
