@@ -48,12 +48,14 @@ enum err segment_header_decode(const uint8_t in[SEGMENT_HEADER_BYTES], struct se
     if (memcmp(in, magic, sizeof magic) != 0) {
         return ERR_CORRUPT;
     }
-    if (in[HEADER_VERSION_AT] != FORMAT_VERSION) {
-        return ERR_VERSION;
-    }
     uint64_t check;
     get_u64(in + HEADER_CHECK_AT, &check);
-    if (check != XXH3_64bits(in + HEADER_FIELDS_AT, HEADER_END - HEADER_FIELDS_AT)) {
+    bool sound = check == XXH3_64bits(in + HEADER_FIELDS_AT, HEADER_END - HEADER_FIELDS_AT);
+    if (in[HEADER_VERSION_AT] != FORMAT_VERSION) {
+        return sound ? ERR_CORRUPT
+                     : ERR_VERSION; /* our layout: only the byte of the version is wrong */
+    }
+    if (!sound) {
         return ERR_CORRUPT;
     }
     const uint8_t *from = in + HEADER_FIELDS_AT;

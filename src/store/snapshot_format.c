@@ -53,12 +53,14 @@ enum err snapshot_header_decode(const uint8_t in[SNAPSHOT_HEADER_BYTES],
     if (memcmp(in, header_magic, sizeof header_magic) != 0) {
         return ERR_CORRUPT;
     }
-    if (in[VERSION_AT] != FORMAT_VERSION) {
-        return ERR_VERSION;
-    }
     uint64_t check, about_bytes;
     get_u64(in + CHECK_AT, &check);
-    if (check != header_check(in)) {
+    bool sound = check == header_check(in);
+    if (in[VERSION_AT] != FORMAT_VERSION) {
+        return sound ? ERR_CORRUPT
+                     : ERR_VERSION; /* our layout: only the byte of the version is wrong */
+    }
+    if (!sound) {
         return ERR_CORRUPT;
     }
     const uint8_t *from = get_u64(in + FIELDS_AT, &out->cluster_id);
