@@ -254,13 +254,19 @@ static bool send_append_from_cache(struct node *n, const struct raft_message *m)
 
 static void read_for(struct node *n, struct outlet *o);
 
+/* This node leads in the term of the message: its log has not been cut since. */
+static bool still_leads(const struct node *n, const struct held_append *held)
+{
+    return node_is_leader(n) && raft_current_term(n->raft) == held->message.term;
+}
+
 /* What was read is sent if it is still what the message meant: this node leads in the same term, so
  * its log has not been cut, and the terms agree. A read ends with its segment: true if there is a
  * rest, which held then stands for. */
 static bool send_held(struct node *n, struct outlet *o, struct held_append *held)
 {
     struct raft_message *m = &held->message;
-    if (!node_is_leader(n) || raft_current_term(n->raft) != m->term || !o->up) {
+    if (!still_leads(n, held) || !o->up) {
         return false;
     }
     uint32_t count = o->read.count < m->append.count ? o->read.count : m->append.count;
@@ -285,18 +291,29 @@ static bool send_held(struct node *n, struct outlet *o, struct held_append *held
     return rest > 0;
 }
 
+/* Damage stays: what is behind it would reach nobody and never be committed, while heartbeats keep
+ * all others from leading. So the leader ends, as it does when it cannot apply an entry, and will
+ * not start on this disk. Other errors may pass: the core repeats the append. */
+static void read_failed(struct node *n, const struct outlet *o, const struct held_append *held)
+{
+    const struct store_read *read = &o->read;
+    log_warn(n->ports.log, "could not read entries for a follower",
+             log_text("peer", members_name(n, o->id)), log_text("err", read->why.text));
+    if (read->err == ERR_CORRUPT && still_leads(n, held)) {
+        node_disk_failed(n, read->err, &read->why);
+    }
+}
+
 static void read_done(struct store_read *read)
 {
     struct outlet *o = (struct outlet *)((char *)read - offsetof(struct outlet, read));
     struct node *n = read->ctx;
-    o->reading = false;
     struct held_append *held = STAILQ_FIRST(&o->held);
     bool rest = false;
     if (held != NULL && read->err == ERR_OK) {
         rest = send_held(n, o, held);
     } else if (held != NULL) {
-        log_warn(n->ports.log, "could not read entries for a follower",
-                 log_text("peer", members_name(n, o->id)), log_text("err", read->why.text));
+        read_failed(n, o, held);
     }
     if (held != NULL && !rest) {
         STAILQ_REMOVE_HEAD(&o->held, link);
@@ -304,6 +321,7 @@ static void read_done(struct store_read *read)
         free(held);
     }
     store_read_close(read);
+    o->reading = false; /* until here the outlet stays, whatever becomes of its peer */
     read_for(n, o);
 }
 
@@ -311,7 +329,7 @@ static void read_done(struct store_read *read)
 static void read_for(struct node *n, struct outlet *o)
 {
     struct held_append *held = STAILQ_FIRST(&o->held);
-    if (held == NULL || o->reading) {
+    if (held == NULL || o->reading || n->failed) {
         return;
     }
     o->reading = true;

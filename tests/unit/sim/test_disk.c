@@ -180,6 +180,56 @@ static void a_flipped_bit_in_the_log_is_found_at_the_start(void **state)
     }
 }
 
+static uint64_t log_bytes(struct cluster *c, uint32_t host, char name[SIM_DISK_NAME_BYTES])
+{
+    struct sim_fs *fs = sim_process_disk(cluster_host(c, host));
+    sim_disk_find(fs, "log", name);
+    return sim_fs_written_bytes(fs, name);
+}
+
+/* Damages at least one whole entry of those that the leader appends from now on. */
+static void damage_what_follows(struct cluster *c, uint32_t leader)
+{
+    enum { SKIP_BYTES = 2048, RANGE_BYTES = 512 };
+    char name[SIM_DISK_NAME_BYTES], now[SIM_DISK_NAME_BYTES];
+    uint64_t from = log_bytes(c, leader, name) + SKIP_BYTES;
+    for (int i = 0; i < 20 && log_bytes(c, leader, now) < from + RANGE_BYTES + SKIP_BYTES; i++) {
+        assert_true(cluster_run(c, SECOND));
+    }
+    assert_string_equal(now, name);
+    for (uint64_t i = 0; i < RANGE_BYTES; i++) {
+        assert_true(sim_fs_flip(sim_process_disk(cluster_host(c, leader)), name, from + i, 1));
+    }
+}
+
+/* Or it would lead for ever, and what it cannot read would never get to who lacks it. */
+static void a_leader_that_finds_its_log_damaged_makes_way(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct cluster_options o = cluster_defaults(seed);
+        o.cache_bytes_max = 1; /* what followers lack is read from the disk */
+        struct cluster *c = start_with(&o);
+        uint32_t leader = cluster_leader(c), behind = (leader + 1) % 3, other = (leader + 2) % 3;
+        cluster_isolate(c, behind);
+        damage_what_follows(c, leader);
+        assert_int_equal(cluster_leader(c), leader);
+        /* Without the other one, all that is new waits for the one that is behind. */
+        sim_process_end(cluster_host(c, other), SIM_END_HOST);
+        cluster_heal(c);
+        assert_true(cluster_run(c, SECOND));
+        assert_true(sim_process_down(cluster_host(c, leader)));
+        cluster_boot_all(c);
+        assert_true(cluster_run(c, SECOND));
+        assert_true(sim_process_down(cluster_host(c, leader))); /* it refuses */
+        assert_true(sets_in_a_second(c) > 5);
+        sim_clients_stop(cluster_clients(c));
+        assert_true(cluster_await_agreement(c, 10 * SECOND));
+        assert_sound(c);
+        cluster_free(c);
+    }
+}
+
 static void faults_have_names(void **state)
 {
     (void)state;
@@ -197,6 +247,7 @@ int main(void)
         cmocka_unit_test(names_that_were_not_synced_are_lost_and_missed_by_nobody),
         cmocka_unit_test(a_full_disk_refuses_commands_and_recovers_by_itself),
         cmocka_unit_test(a_flipped_bit_in_the_log_is_found_at_the_start),
+        cmocka_unit_test(a_leader_that_finds_its_log_damaged_makes_way),
         cmocka_unit_test(faults_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
