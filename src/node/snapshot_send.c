@@ -224,7 +224,7 @@ void snapshot_send_heard(struct node *n, const struct raft_message *m)
     }
     struct outlet *o = sender_outlet(n, m->from);
     const struct raft_install_snapshot_reply *reply = &m->install_snapshot_reply;
-    if (o == NULL || !o->stream.active || o->stream.held == NULL ||
+    if (o == NULL || !o->stream.active || o->stream.held == NULL || o->stream.letting_go ||
         reply->last.index != o->stream.held->last.index ||
         reply->last.term != o->stream.held->last.term) {
         return;

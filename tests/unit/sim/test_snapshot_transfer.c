@@ -196,6 +196,32 @@ static void a_newer_snapshot_taken_meanwhile_does_no_harm(void **state)
     }
 }
 
+/* Answers that are late make the leader read a part again, and the answer that all is installed may
+ * come while it does. The log was cut beyond that meanwhile: the newer one follows. */
+static void one_installed_while_a_part_is_read_again_is_followed_by_the_newer_one(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        struct cluster_options o = options(seed);
+        o.snapshot.chunk_bytes = 1500;
+        o.snapshot.entries = 3;
+        struct cluster *c = start(&o);
+        uint32_t leader = cluster_leader(c);
+        uint32_t victim = reconnect_late(c);
+        const struct sim_span late = {.min_us = 100 * MS, .max_us = (100 + 30 * seed) * MS};
+        sim_net_delay(cluster_net(c), leader, victim, late);
+        sim_net_delay(cluster_net(c), victim, leader, late);
+        struct sim_disk_rule *disk = &sim_process_executor(cluster_host(c, leader))->rule;
+        const struct sim_span sound = disk->job;
+        disk->job = (struct sim_span){.min_us = 5 * MS, .max_us = 40 * MS};
+        uint64_t installed = installs(c);
+        assert_true(until(c, more_are_installed, &installed, 20 * SECOND));
+        assert_true(cluster_run(c, SECOND));
+        disk->job = sound;
+        end(c);
+    }
+}
+
 struct cut_short {
     uint32_t leader, victim;
     uint64_t frames;
@@ -382,6 +408,7 @@ int main(void)
         cmocka_unit_test(a_transfer_begins_anew_where_the_next_leader_has_another_snapshot),
         cmocka_unit_test(a_long_path_is_filled),
         cmocka_unit_test(a_newer_snapshot_taken_meanwhile_does_no_harm),
+        cmocka_unit_test(one_installed_while_a_part_is_read_again_is_followed_by_the_newer_one),
         cmocka_unit_test(a_leader_that_changes_in_the_middle_does_no_harm),
         cmocka_unit_test(what_comes_twice_and_late_changes_nothing),
         cmocka_unit_test(a_twin_restored_at_any_index_is_the_same),
