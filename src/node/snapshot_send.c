@@ -71,6 +71,7 @@ static void send_piece(struct node *n, struct snapshot_stream *s)
         s->due_us = now_us + patience_us(n);
     }
     s->next_bytes += s->piece.bytes.size;
+    s->whole = s->whole || s->piece.end;
     n->sender.chunk = slice_bytes(s->piece.bytes);
     node_turn(n, &event);
     n->sender.chunk = (struct bytes){0};
@@ -144,6 +145,7 @@ static void begin(struct node *n, struct snapshot_stream *s)
         return;
     }
     s->began_us = node_now(n);
+    s->whole = false;
     log_info(n->ports.log, "sending a snapshot",
              log_text("peer", members_name(n, outlet_of(s)->id)),
              log_u64("index", s->held->last.index), log_u64("bytes", s->held->bytes));
@@ -210,10 +212,22 @@ static void go_back(struct node *n, struct snapshot_stream *s, uint64_t offset_b
         s->due_us = s->moved_us + wait_us;
     }
     s->restarts++;
-    if (offset_bytes == 0 && s->held != store_snapshot(n->store)) {
-        let_go(n,
-               s); /* the one in place by now will do as well, or better if this one is damaged */
+    if (offset_bytes != 0) {
+        return;
     }
+    bool in_place = s->held == store_snapshot(n->store);
+    if (in_place && s->whole && s->resting && !n->snapshot_take.renew) {
+        log_warn(n->ports.log, "a follower gave up the whole snapshot again: taking a new one",
+                 log_text("peer", members_name(n, outlet_of(s)->id)),
+                 log_u64("index", s->held->last.index));
+        snapshot_take_renew(n);
+    }
+    if (!in_place || s->resting) {
+        /* The one in place by then will do as well, or better if this one is damaged. */
+        let_go(n, s);
+        s->due_us = s->moved_us + wait_us;
+    }
+    s->whole = false;
 }
 
 void snapshot_send_heard(struct node *n, const struct raft_message *m)

@@ -107,6 +107,7 @@ static void save_done(struct store_save *save)
     struct node *n = save->ctx;
     struct snapshot_take *t = &n->snapshot_take;
     t->saving = false;
+    t->renew = false;
     state_snapshot_release(n->state, t->root);
     t->root = NULL;
     node_want_round(n);
@@ -156,7 +157,7 @@ static void take(struct node *n)
 void snapshot_take_round(struct node *n)
 {
     struct snapshot_take *t = &n->snapshot_take;
-    bool asked = !STAILQ_EMPTY(&t->waiters);
+    bool asked = !STAILQ_EMPTY(&t->waiters) || t->renew;
     if ((!asked && !is_due(n)) || !may_take(n)) {
         return;
     }
@@ -199,6 +200,12 @@ void snapshot_take_ask(struct node *n, uint64_t timeout_us, node_reply_fn reply,
     STAILQ_INSERT_TAIL(&t->waiters, w, link);
     t->waiters_count++;
     answer_with_snapshot(n);
+    node_want_round(n);
+}
+
+void snapshot_take_renew(struct node *n)
+{
+    n->snapshot_take.renew = true;
     node_want_round(n);
 }
 

@@ -57,6 +57,7 @@ struct snapshot_take {
     uint64_t not_before_us;  /* by policy the next one begins no earlier */
     uint64_t retry_us;       /* after a failure: look again then; 0: none */
     uint32_t failures;       /* in a row */
+    bool renew;              /* the one in place seems to be damaged */
     STAILQ_HEAD(, snapshot_waiter) waiters;
     uint32_t waiters_count;
 };
@@ -68,6 +69,8 @@ void snapshot_take_round(struct node *n);
 /* On demand: answered with {index, term, bytes} once one is in place that holds all that is applied
  * now. */
 void snapshot_take_ask(struct node *n, uint64_t timeout_us, node_reply_fn reply, void *ctx);
+/* Nobody takes the one in place: as soon as there is more to hold, another is to replace it. */
+void snapshot_take_renew(struct node *n);
 void snapshot_take_tick(struct node *n, uint64_t now_us);
 uint64_t snapshot_take_deadline(const struct node *n);
 
@@ -87,6 +90,7 @@ struct snapshot_stream {
     const struct store_snapshot *held;
     uint64_t stored_bytes; /* the peer has stored [0, stored), it says */
     uint64_t next_bytes;   /* [stored, next) is on its way */
+    bool whole;            /* the last chunk was sent */
     bool probing;          /* one chunk at a time, until an answer says where to go on */
     bool resting;          /* nothing is sent before due_us */
     bool reading;

@@ -267,6 +267,33 @@ static void a_damaged_snapshot_is_not_installed(void **state)
     }
 }
 
+/* The same, and then nobody writes any more: no policy asks for the next one. */
+static void a_damaged_snapshot_that_nobody_takes_is_replaced(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        struct cluster_options o = options(seed);
+        struct cluster *c = start(&o);
+        uint32_t leader = cluster_leader(c);
+        uint32_t victim = follower_of(leader);
+        sim_process_end(cluster_host(c, victim), SIM_END_KILLED);
+        commit_more(c, 60);
+        sim_clients_stop(cluster_clients(c));
+        assert_true(cluster_run(c, SECOND));
+        take_snapshot(c, leader);
+        assert_int_equal(set(c, leader, "k", bytes_of("v", 1), NULL), ERR_OK);
+        struct sim_fs *disk = sim_process_disk(cluster_host(c, leader));
+        struct newest newest;
+        const char *name = snapshot_of(c, leader, &newest);
+        uint64_t bytes = sim_fs_written_bytes(disk, name);
+        assert_true(sim_fs_flip(disk, name, bytes * seed / 13, (uint8_t)(1u << seed % 8)));
+        sim_process_restart(cluster_host(c, victim));
+        assert_true(cluster_await_agreement(c, 20 * SECOND));
+        sim_clients_start(cluster_clients(c));
+        end(c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +308,7 @@ int main(void)
         cmocka_unit_test(a_snapshot_waits_for_room_on_a_full_disk),
         cmocka_unit_test(a_node_with_a_flipped_bit_in_its_snapshot_never_wins),
         cmocka_unit_test(a_damaged_snapshot_is_not_installed),
+        cmocka_unit_test(a_damaged_snapshot_that_nobody_takes_is_replaced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
