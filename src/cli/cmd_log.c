@@ -83,10 +83,9 @@ static const char *verdict(const struct survey *s)
     return s->damaged_count > 0 ? "damaged" : s->found->torn ? "torn" : "sound";
 }
 
-static const char *kind_name(enum entry_kind kind)
+static const char *shown_kind(enum entry_kind kind)
 {
-    static const char *const names[] = {"no-op", "command", "config", "machine", "session"};
-    return kind < ENTRY_KIND_COUNT ? names[kind] : "unreadable";
+    return kind == ENTRY_KIND_COUNT ? "unreadable" : entry_kind_name(kind);
 }
 
 static void put_text(struct buffer *out, const char *key, const char *value)
@@ -156,7 +155,7 @@ static void take_entry(void *ctx, const struct inspected_entry *given)
         write_map(out, 8);
         put_u64(out, "index", given->index);
         put_u64(out, "term", given->term);
-        put_text(out, "kind", kind_name(e.kind));
+        put_text(out, "kind", shown_kind(e.kind));
         put_text_or_nil(out, "machine", machine[0] != 0 ? machine : NULL);
         put_u64(out, "bytes", given->body.size);
         put_u64(out, "time_ms", (uint64_t)e.time_ms);
@@ -172,7 +171,7 @@ static void take_entry(void *ctx, const struct inspected_entry *given)
     table_cell(s->table, TABLE_PLAIN, "%" PRIu64, given->index);
     table_cell(s->table, TABLE_PLAIN, "%" PRIu64, given->term);
     table_cell(s->table, e.kind == ENTRY_KIND_COUNT ? TABLE_BAD : TABLE_PLAIN, "%s",
-               kind_name(e.kind));
+               shown_kind(e.kind));
     table_cell(s->table, TABLE_PLAIN, "%s", machine);
     table_cell(s->table, TABLE_PLAIN, "%zu", given->body.size);
     table_cell(s->table, TABLE_PLAIN, "%s", e.time_ms > 0 ? time_text : "-");

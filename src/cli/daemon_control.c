@@ -87,12 +87,6 @@ static enum err ask_vote(struct asked *a)
     return ERR_OK;
 }
 
-static const char *kind_name(const struct entry *e)
-{
-    static const char *const names[] = {"noop", "command", "config", "machine", "session"};
-    return node_opaque_command(e).data != NULL ? "opaque" : names[e->kind];
-}
-
 static enum err ask_log(struct asked *a)
 {
     raft_index index = read_u64(&a->params);
@@ -110,7 +104,7 @@ static enum err ask_log(struct asked *a)
     put_u64(a, "term", term);
     if (known) {
         write_text(&a->out, "kind");
-        write_text(&a->out, kind_name(&e));
+        write_text(&a->out, node_entry_kind_name(&e));
     }
     if (command.data != NULL) {
         write_text(&a->out, "bytes");

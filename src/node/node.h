@@ -194,6 +194,8 @@ enum err node_submit(struct node *n, struct bytes command, struct raft_pos *at);
 void node_opaque_body(struct bytes command, int64_t time_ms, struct buffer *out);
 /* The command in an opaque entry; data is NULL if it is another. */
 struct bytes node_opaque_command(const struct entry *e);
+/* As entry_kind_name(), and "opaque" for such an entry. */
+const char *node_entry_kind_name(const struct entry *e);
 
 /* ---- looking ---- */
 

@@ -62,3 +62,8 @@ enum err node_submit(struct node *n, struct bytes command, struct raft_pos *at)
     at->term = raft_current_term(n->raft);
     return ERR_OK;
 }
+
+const char *node_entry_kind_name(const struct entry *e)
+{
+    return node_opaque_command(e).data != NULL ? "opaque" : entry_kind_name(e->kind);
+}

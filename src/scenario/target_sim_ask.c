@@ -89,12 +89,6 @@ static enum err ask_state(struct asked *a)
     return ERR_OK;
 }
 
-static const char *kind_name(const struct entry *e)
-{
-    static const char *const names[] = {"noop", "command", "config", "machine", "session"};
-    return node_opaque_command(e).data != NULL ? "opaque" : names[e->kind];
-}
-
 static enum err ask_log(struct asked *a)
 {
     raft_index index = read_u64(a->params);
@@ -117,7 +111,7 @@ static enum err ask_log(struct asked *a)
     write_text(a->out, "term");
     write_u64(a->out, term);
     write_text(a->out, "kind");
-    write_text(a->out, kind_name(&e));
+    write_text(a->out, node_entry_kind_name(&e));
     if (command.data != NULL) {
         write_text(a->out, "bytes");
         write_bin(a->out, command);

@@ -48,25 +48,6 @@ static void push_event(lua_State *L, const struct script_event *event)
     set_u64(L, "term", event->term);
 }
 
-static const char *kind_name(enum entry_kind kind)
-{
-    switch (kind) {
-    case ENTRY_NOOP:
-        return "noop";
-    case ENTRY_COMMAND:
-        return "command";
-    case ENTRY_CONFIG:
-        return "config";
-    case ENTRY_MACHINE:
-        return "machine";
-    case ENTRY_SESSION:
-        return "session";
-    case ENTRY_KIND_COUNT:
-        break;
-    }
-    return "unknown";
-}
-
 /* What a command entry holds: MessagePack [cmd, args]. */
 static void set_command(lua_State *L, const struct entry *entry)
 {
@@ -122,7 +103,7 @@ static void push_commit(lua_State *L, const struct script_host *host,
         return;
     }
     set_u64(L, "time_ms", (uint64_t)entry.time_ms);
-    set_text(L, "kind", kind_name(entry.kind));
+    set_text(L, "kind", entry_kind_name(entry.kind));
     if (entry.machine.size > 0) {
         lua_pushlstring(L, (const char *)entry.machine.data, entry.machine.size);
         lua_setfield(L, -2, "sm");

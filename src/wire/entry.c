@@ -55,3 +55,22 @@ enum entry_kind entry_kind_of(struct bytes body)
     }
     return (enum entry_kind)body.data[1];
 }
+
+const char *entry_kind_name(enum entry_kind kind)
+{
+    switch (kind) {
+    case ENTRY_NOOP:
+        return "noop";
+    case ENTRY_COMMAND:
+        return "command";
+    case ENTRY_CONFIG:
+        return "config";
+    case ENTRY_MACHINE:
+        return "machine";
+    case ENTRY_SESSION:
+        return "session";
+    case ENTRY_KIND_COUNT:
+        break;
+    }
+    return "unknown";
+}

@@ -45,5 +45,7 @@ enum err entry_decode(struct bytes body, struct entry *out);
 /* The kind alone, at the cost of two comparisons; ENTRY_KIND_COUNT if body does not begin like an
  * entry. Says nothing on whether the rest is well formed. */
 enum entry_kind entry_kind_of(struct bytes body);
+/* "noop"; of what is no kind, "unknown". The word that hooks, tests and the CLI have for it. */
+const char *entry_kind_name(enum entry_kind kind);
 
 #endif

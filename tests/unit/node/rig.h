@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "../sim/sound.h"
 #include "script/json.h"
 #include "sim/cluster.h"
 
@@ -57,13 +58,7 @@ static inline struct cluster *rig_start(uint32_t nodes)
 
 static inline void rig_end(struct cluster *c)
 {
-    struct buffer text = {0};
-    cluster_report(c, &text);
-    if (text.size > 0) {
-        fprintf(stderr, "%s", buffer_text(&text));
-    }
-    assert_int_equal(text.size, 0);
-    buffer_close(&text);
+    assert_sound(c);
     cluster_free(c);
 }
 

@@ -11,6 +11,7 @@
 
 #include "sim/cluster.h"
 #include "sim/sim_disk.h"
+#include "sound.h"
 
 enum { SEEDS = 5, MS = 1000, SECOND = 1000 * MS };
 
@@ -37,17 +38,6 @@ static void hurt(struct cluster *c, uint32_t host, const struct sim_disk_fault *
     if (e != ERR_OK) {
         fail_msg("%s: %s", err_name(e), why.text);
     }
-}
-
-static void assert_sound(struct cluster *c)
-{
-    struct buffer text = {0};
-    cluster_report(c, &text);
-    if (text.size > 0) {
-        fprintf(stderr, "%s", buffer_text(&text));
-    }
-    assert_int_equal(text.size, 0);
-    buffer_close(&text);
 }
 
 /* All is well again, within this. */

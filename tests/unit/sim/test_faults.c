@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "sim/cluster.h"
+#include "sound.h"
 
 enum { SEEDS = 5, MS = 1000, SECOND = 1000 * MS, ET = 150 * MS };
 
@@ -28,17 +29,6 @@ static struct cluster *start(uint64_t seed, uint32_t nodes)
     struct cluster_options o = cluster_defaults(seed);
     o.nodes = nodes;
     return start_with(&o);
-}
-
-static void assert_sound(struct cluster *c)
-{
-    struct buffer text = {0};
-    cluster_report(c, &text);
-    if (text.size > 0) {
-        fprintf(stderr, "%s", buffer_text(&text));
-    }
-    assert_int_equal(text.size, 0);
-    buffer_close(&text);
 }
 
 static void end(struct cluster *c)

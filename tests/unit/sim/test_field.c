@@ -10,6 +10,7 @@
 
 #include "sim/cluster.h"
 #include "sim/sim_disk.h"
+#include "sound.h"
 
 enum { SEEDS = 3, MS = 1000, SECOND = 1000 * MS };
 
@@ -31,13 +32,7 @@ static void end(struct cluster *c)
     bool progress = cluster_await_progress(c, 20 * SECOND);
     sim_clients_stop(cluster_clients(c));
     bool agreement = progress && cluster_await_agreement(c, 20 * SECOND);
-    struct buffer text = {0};
-    cluster_report(c, &text);
-    if (text.size > 0) {
-        fprintf(stderr, "%s", buffer_text(&text));
-    }
-    assert_int_equal(text.size, 0);
-    buffer_close(&text);
+    assert_sound(c);
     assert_true(progress);
     assert_true(agreement);
     assert_true(cluster_check_history(c));

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "sim/cluster.h"
+#include "sound.h"
 
 enum { SEEDS = 5, MS = 1000, SECOND = 1000 * MS, ET = 150 * MS, N4 = 3, N5 = 4 };
 
@@ -37,13 +38,7 @@ static void end(struct cluster *c)
     bool progress = cluster_await_progress(c, 10 * SECOND);
     sim_clients_stop(cluster_clients(c));
     bool agreement = progress && cluster_await_agreement(c, 10 * SECOND);
-    struct buffer text = {0};
-    cluster_report(c, &text);
-    if (text.size > 0) {
-        fprintf(stderr, "%s", buffer_text(&text));
-    }
-    assert_int_equal(text.size, 0);
-    buffer_close(&text);
+    assert_sound(c);
     assert_true(progress);
     assert_true(agreement);
     cluster_free(c);

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "sim/cluster.h"
+#include "sound.h"
 #include "wire/reader.h"
 
 enum { MS = 1000, SECOND = 1000 * MS };
@@ -34,17 +35,6 @@ static struct cluster *start_source(uint64_t seed, const char *source)
     static struct script_app app; /* outlives the cluster */
     app = (struct script_app){.name = "app", .path = "app.lua", .source = source};
     return start(&o, &app, 1);
-}
-
-static void assert_sound(struct cluster *c)
-{
-    struct buffer text = {0};
-    cluster_report(c, &text);
-    if (text.size > 0) {
-        fprintf(stderr, "%s", buffer_text(&text));
-    }
-    assert_int_equal(text.size, 0);
-    buffer_close(&text);
 }
 
 /* Events of this name, of one host or of all (CLUSTER_NOBODY), from the number on. */

@@ -68,6 +68,19 @@ static void only_a_whole_entry_is_one(void **state)
     buffer_close(&b);
 }
 
+static void each_kind_has_a_name_of_its_own(void **state)
+{
+    (void)state;
+    for (unsigned a = 0; a <= ENTRY_KIND_COUNT; a++) {
+        for (unsigned b = 0; b < a; b++) {
+            assert_string_not_equal(entry_kind_name((enum entry_kind)a),
+                                    entry_kind_name((enum entry_kind)b));
+        }
+    }
+    assert_string_equal(entry_kind_name(ENTRY_NOOP), "noop");
+    assert_string_equal(entry_kind_name(ENTRY_KIND_COUNT), "unknown");
+}
+
 static void the_kind_of_other_bytes_is_none(void **state)
 {
     (void)state;
@@ -264,6 +277,7 @@ int main(void)
         cmocka_unit_test(an_entry_comes_back_as_it_was),
         cmocka_unit_test(an_entry_without_session_is_small),
         cmocka_unit_test(only_a_whole_entry_is_one),
+        cmocka_unit_test(each_kind_has_a_name_of_its_own),
         cmocka_unit_test(the_kind_of_other_bytes_is_none),
         cmocka_unit_test(a_machine_name_or_session_of_another_size_is_refused),
         cmocka_unit_test(a_membership_comes_back_as_it_was),
