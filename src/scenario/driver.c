@@ -224,13 +224,15 @@ static void free_clusters(struct driver *d)
 
 /* ---- beginning ------------------------------------------------------------------------------- */
 
-/* "tests/scenarios/?.lua;tests/scenarios/?/init.lua" */
+/* "tests/scenarios/?.lua;tests/scenarios/?/init.lua;tests/scenarios/../?.lua": a folder of tests
+ * shares its modules with the folders in it. */
 static void write_lua_path(struct buffer *out, const char *path)
 {
     const char *slash = strrchr(path, '/');
     int size = slash == NULL ? 1 : (int)(slash - path) + (slash == path);
     const char *folder = slash == NULL ? "." : path;
-    buffer_add_format(out, "%.*s/?.lua;%.*s/?/init.lua", size, folder, size, folder);
+    buffer_add_format(out, "%.*s/?.lua;%.*s/?/init.lua;%.*s/../?.lua", size, folder, size, folder,
+                      size, folder);
 }
 
 static void write_setup(struct driver *d, const struct scenario_file *file, struct buffer *out)

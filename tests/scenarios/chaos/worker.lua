@@ -1,0 +1,26 @@
+-- A program that only the leader runs is never on two nodes at once, whatever happens. The world counts the
+-- programs, not the script.
+local t = require "moonkeeper.test"
+local chaos = require "lib.chaos"
+local alone = require "lib.alone"
+
+t.describe("a worker on the leader, in chaos", function()
+  t.it("is never on two nodes at once, and runs in the end", function(mode)
+    local c <close> = t.cluster { n = 3, mode = mode, scripts = { "tests/scenarios/scripts/worker.lua" } }
+    local stubborn = math.random(3) == 1
+    c:program("worker", { ignores_stop = stubborn, stop_ms = not stubborn and 400 or nil })
+    c:start()
+    chaos.run(c, { seconds = 60 })
+    alone.wait_for(c, "worker")
+    alone.check(c, "worker")
+  end, { modes = { "sim" }, seeds = 4, timeout_ms = 300000 })
+
+  t.it("one that goes by elections alone is caught on two nodes at once", function(mode)
+    local c <close> = t.cluster { n = 3, mode = mode,
+      scripts = { "tests/scenarios/scripts/eager_worker.lua" } }
+    c:program("worker")
+    c:start()
+    chaos.run(c, { seconds = 60, faults = { "pause", "partition", "isolate" } })
+    t.ok(alone.overlap(c:programs("worker")), "chaos finds what is wrong with it")
+  end, { modes = { "sim" }, timeout_ms = 300000 })
+end)
