@@ -17,14 +17,19 @@ void sender_init(struct sender *s)
     *s = (struct sender){0};
 }
 
+static void drop_first_held(struct outlet *o)
+{
+    struct held_append *held = STAILQ_FIRST(&o->held);
+    STAILQ_REMOVE_HEAD(&o->held, link);
+    o->held_count--;
+    free(held);
+}
+
 static void drop_held(struct outlet *o)
 {
-    struct held_append *held;
-    while ((held = STAILQ_FIRST(&o->held)) != NULL) {
-        STAILQ_REMOVE_HEAD(&o->held, link);
-        free(held);
+    while (!STAILQ_EMPTY(&o->held)) {
+        drop_first_held(o);
     }
-    o->held_count = 0;
 }
 
 static void free_outlet(struct outlet *o)
@@ -316,20 +321,26 @@ static void read_done(struct store_read *read)
         read_failed(n, o, held);
     }
     if (held != NULL && !rest) {
-        STAILQ_REMOVE_HEAD(&o->held, link);
-        o->held_count--;
-        free(held);
+        drop_first_held(o);
     }
     store_read_close(read);
     o->reading = false; /* until here the outlet stays, whatever becomes of its peer */
     read_for(n, o);
 }
 
-/* Serve the first append that waits. */
+/* Serve the first append that waits for the disk, and those before it that do not need it any more:
+ * the follower is catching up with what is in memory. */
 static void read_for(struct node *n, struct outlet *o)
 {
-    struct held_append *held = STAILQ_FIRST(&o->held);
-    if (held == NULL || o->reading || n->failed) {
+    if (o->reading || n->failed) {
+        return;
+    }
+    struct held_append *held;
+    while ((held = STAILQ_FIRST(&o->held)) != NULL &&
+           (!still_leads(n, held) || !o->up || send_append_from_cache(n, &held->message))) {
+        drop_first_held(o);
+    }
+    if (held == NULL) {
         return;
     }
     o->reading = true;
@@ -343,8 +354,25 @@ static void read_for(struct node *n, struct outlet *o)
     store_read(n->store, &o->read);
 }
 
+/* The core has gone back behind what waits: it is sent anew, from there on. What is being read now
+ * is sent all the same. */
+static void drop_what_begins_later(struct outlet *o, raft_index prev)
+{
+    struct held_append *held = STAILQ_FIRST(&o->held), *next;
+    for (held = o->reading && held != NULL ? STAILQ_NEXT(held, link) : held; held != NULL;
+         held = next) {
+        next = STAILQ_NEXT(held, link);
+        if (held->message.append.prev.index >= prev) {
+            STAILQ_REMOVE(&o->held, held, held_append, link);
+            o->held_count--;
+            free(held);
+        }
+    }
+}
+
 static void hold(struct node *n, struct outlet *o, const struct raft_message *m)
 {
+    drop_what_begins_later(o, m->append.prev.index);
     if (o->held_count >= HELD_MAX) {
         return;
     }
@@ -355,14 +383,32 @@ static void hold(struct node *n, struct outlet *o, const struct raft_message *m)
     read_for(n, o);
 }
 
+/* A heartbeat overtakes the appends that wait here, and must not say that the follower has what
+ * they bring: it would refuse, and the core would have them all sent again. */
+static void send_heartbeat(struct node *n, const struct raft_message *m)
+{
+    struct raft_message heartbeat = *m;
+    const struct outlet *o = sender_outlet(n, m->to);
+    const struct held_append *held = o != NULL ? STAILQ_FIRST(&o->held) : NULL;
+    for (; held != NULL; held = STAILQ_NEXT(held, link)) {
+        const struct raft_append *waits = &held->message.append;
+        if (held->message.term == m->term && waits->prev.index < heartbeat.append.prev.index) {
+            heartbeat.append.prev = waits->prev;
+        }
+    }
+    encode_and_send(n, &heartbeat, NULL);
+}
+
 void sender_send(struct node *n, const struct raft_message *m)
 {
-    if (m->type == RAFT_MESSAGE_APPEND && m->append.count > 0) {
+    if (m->type != RAFT_MESSAGE_APPEND) {
+        encode_and_send(n, m, NULL);
+    } else if (m->append.count == 0) {
+        send_heartbeat(n, m);
+    } else {
         struct outlet *o = sender_outlet(n, m->to);
         if (o != NULL && (o->held_count > 0 || !send_append_from_cache(n, m))) {
             hold(n, o, m);
         }
-        return;
     }
-    encode_and_send(n, m, NULL);
 }
