@@ -3,7 +3,9 @@
 
     tests/mutate/mutate.py                  all rules: builds build-mutate/, prints a table
     tests/mutate/mutate.py RULE...          these rules
-    tests/mutate/mutate.py --check          only see that each rule is where the table says
+    tests/mutate/mutate.py --check          only see that each rule is where the table says, and
+                                            that README.md has the table
+    tests/mutate/mutate.py --table          write the table into README.md
     tests/mutate/mutate.py --who RULE...    which tests notice? (tries many: takes long)
 
 Exits with 1 if a rule can be taken away and nobody notices. README.md describes the table.
@@ -17,6 +19,8 @@ import sys
 import time
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+README = os.path.join(ROOT, "tests", "mutate", "README.md")
+TABLE_HEADING = "## The table"
 COPIED = ["CMakeLists.txt", "src", "tests", "lua"]
 TIMEOUT_S = 300
 
@@ -31,8 +35,9 @@ class Edit:
 
 
 class Rule:
-    def __init__(self, name):
-        self.name, self.says, self.edits, self.test, self.case = name, "", [], "", ""
+    def __init__(self, name, file):
+        self.name, self.file = name, file
+        self.says, self.edits, self.test, self.case = "", [], "", ""
 
 
 def read_rules(folder):
@@ -51,7 +56,7 @@ def parse(text, file, rules):
         if not word or word.startswith("#"):
             side = None
         elif word == "rule":
-            rules.append(Rule(rest))
+            rules.append(Rule(rest, os.path.basename(file)))
         elif word == "says":
             rules[-1].says = rest
         elif word == "file":
@@ -62,6 +67,9 @@ def parse(text, file, rules):
             side, rules[-1].edits[-1].new = "new", rest
         elif word == "caught":
             rules[-1].test, _, rules[-1].case = rest.removeprefix("by ").partition(" ")
+            if rules[-1].test == "scenario":
+                file, _, rules[-1].case = rules[-1].case.partition(": ")
+                rules[-1].test = f"scenario/{file}"
         elif side:
             edit = rules[-1].edits[-1]
             setattr(edit, side, getattr(edit, side) + "\n" + line.strip())
@@ -87,6 +95,21 @@ def check(rules):
             wrong += 1
     print(f"{len(rules)} rules, {wrong} not in place")
     return wrong == 0
+
+
+def with_table(rules):
+    """README.md as it should be: all that is behind its last heading is made from the rules."""
+    with open(README) as text:
+        head, found, _ = text.read().partition(f"\n{TABLE_HEADING}\n")
+    assert found, f"README.md has no heading {TABLE_HEADING}"
+    lines = [head, TABLE_HEADING]
+    for file in sorted({r.file for r in rules}):
+        lines += ["", f"### {file}", "", "| rule | what it says | caught by |", "|---|---|---|"]
+        for rule in rules:
+            if rule.file == file:
+                case = f": {rule.case}" if rule.case else ""
+                lines.append(f"| `{rule.name}` | {rule.says} | {rule.test}{case} |")
+    return "\n".join(lines) + "\n"
 
 
 # ---- a copy of the source, one rule at a time taken out of it -------------------------------------
@@ -144,13 +167,17 @@ class Tree:
             with open(path, "w") as out:
                 out.write(text)
 
-    def run(self, test):
-        """(passed, output) of a test by its name in ctest, or of a range of the swarm's seeds."""
+    def run(self, test, case):
+        """(passed, output) of a test by its name in ctest, of a range of the swarm's seeds, or of a
+        test of a scenario by its name."""
         first, _, last = test.removeprefix("swarm:").partition("-")
         if test.startswith("swarm:"):
             seeds = int(last) - int(first) + 1
             command = [os.path.join(self.build_folder, "moonkeeper"), "test", "--swarm",
                        "--seed", first, "--seeds", str(seeds)]
+        elif test.startswith("scenario/"):
+            command = [os.path.join(self.build_folder, "moonkeeper"), "test",
+                       f"tests/scenarios/{test.removeprefix('scenario/')}.lua", "--filter", case]
         else:
             command = ["ctest", "--test-dir", self.build_folder, "-R", f"^{re.escape(test)}$",
                        "--output-on-failure", "--no-tests=error"]
@@ -172,7 +199,7 @@ def test_of(rule):
 
 
 def target_of(test):
-    if test.startswith("swarm:"):
+    if test.startswith(("swarm:", "scenario/")):
         return "moonkeeper"
     kind, _, rest = test.partition("/")
     return "raft_traces" if kind == "traces" else test.replace("/", "_")
@@ -183,7 +210,7 @@ def target_of(test):
 
 def names_the_case(rule, output):
     """Of a unit test, the named case must be the one that fails, or in which the program died."""
-    if not rule.case or rule.test == "swarm":
+    if not rule.case or rule.test == "swarm" or rule.test.startswith("scenario/"):
         return True
     if re.search(r"\[  FAILED  \] " + re.escape(rule.case), output):
         return True
@@ -205,7 +232,7 @@ def try_rule(tree, rule):
     before = tree.apply(rule)
     try:
         tree.build([target_of(test_of(rule))])
-        passed, output = tree.run(test_of(rule))
+        passed, output = tree.run(test_of(rule), rule.case)
     finally:
         tree.undo(before)
     if passed:
@@ -217,10 +244,10 @@ def try_rule(tree, rule):
 
 def check_whole(tree, rules):
     """With all rules in place every one of the tests passes."""
-    tests = sorted({test_of(r) for r in rules})
-    tree.build(sorted({target_of(t) for t in tests}))
-    for test in tests:
-        passed, output = tree.run(test)
+    tests = sorted({(test_of(r), r.case if r.test.startswith("scenario/") else "") for r in rules})
+    tree.build(sorted({target_of(t) for t, _ in tests}))
+    for test, case in tests:
+        passed, output = tree.run(test, case)
         if not passed:
             sys.exit(f"{test} fails with every rule in place:\n{output[-4000:]}")
 
@@ -230,7 +257,7 @@ def who(tree, rule, tests):
     try:
         tree.build(sorted({target_of(t) for t in tests}))
         for test in tests:
-            passed, output = tree.run(test)
+            passed, output = tree.run(test, "")
             if not passed:
                 cases = re.findall(r"\[  FAILED  \] (\w+)", output)
                 print(f"{rule.name}: {test} {' '.join(dict.fromkeys(cases))} {how(output)}", flush=True)
@@ -253,12 +280,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("rules", nargs="*", metavar="RULE")
     parser.add_argument("--check", action="store_true", help="only see that the table is true")
+    parser.add_argument("--table", action="store_true", help="write the table into README.md")
     parser.add_argument("--who", action="store_true", help="try many tests on each rule")
     arguments = parser.parse_args()
     rules = read_rules(os.path.join(ROOT, "tests", "mutate"))
     if not check(rules):
         return 1
+    if arguments.table:
+        text = with_table(rules)
+        with open(README, "w") as out:
+            out.write(text)
+        return 0
     if arguments.check:
+        if read(README).decode() != with_table(rules):
+            print("README.md has another table: tests/mutate/mutate.py --table writes it")
+            return 1
         return 0
     unknown = set(arguments.rules) - {r.name for r in rules}
     if unknown:

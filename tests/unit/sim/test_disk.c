@@ -13,7 +13,7 @@
 #include "sim/sim_disk.h"
 #include "sound.h"
 
-enum { SEEDS = 5, MS = 1000, SECOND = 1000 * MS };
+enum { SEEDS = 5, MS = 1000, SECOND = 1000 * MS, READ_US = 5 * MS };
 
 static struct cluster *start_with(const struct cluster_options *o)
 {
@@ -220,9 +220,9 @@ static void a_leader_that_finds_its_log_damaged_makes_way(void **state)
     }
 }
 
-/* Its heartbeats leave at once, its appends wait for the disk. Were the first to claim what the others
- * have not brought yet, the follower would refuse them, and each refusal would have the leader read
- * and send the same entries again. */
+/* Its heartbeats leave at once, its appends wait for the disk. Were the first to claim what the
+ * others have not brought yet, the follower would refuse them, and each refusal would have the
+ * leader read and send the same entries again. */
 static void what_waits_to_be_read_is_not_asked_for_again(void **state)
 {
     (void)state;
@@ -242,10 +242,10 @@ static void what_waits_to_be_read_is_not_asked_for_again(void **state)
         assert_true(entries > 200);
         sim_clients_stop(cluster_clients(c));
         sim_process_executor(cluster_host(c, leader))->rule.job =
-            (struct sim_span){.min_us = 5 * MS, .max_us = 5 * MS};
+            (struct sim_span){.min_us = READ_US, .max_us = READ_US};
         cluster_heal(c);
         assert_int_equal(cluster_leader(c), leader);
-        assert_true(cluster_await_agreement(c, entries * 8 * MS + SECOND));
+        assert_true(cluster_await_agreement(c, entries * READ_US * 13 / 10));
         assert_sound(c);
         cluster_free(c);
     }
