@@ -34,20 +34,32 @@ end
 -- Wait until it is not valid any more: true, or false when ms are over first.
 function Lease:wait_end(ms) return self.ended:wait(ms) end
 
+-- An attempt to keep it may take a third of its time; one that failed is soon made again.
+local function keep_once(self)
+  local asked_ms = core.now_ms()
+  local kept = raft.propose("kv", "lease_keep", { id = self.id },
+    { timeout_ms = math.min(self.ttl_ms // 3, self:remaining_ms()) })
+  if kept and kept.ended then
+    self:finish()
+  elseif kept then
+    self.until_ms = asked_ms + sure_ms(self.ttl_ms)
+  end
+  return kept and self.ttl_ms // 3 or math.max(10, self.ttl_ms // 30)
+end
+
+-- Nobody's child: while the owner unwinds, and stops what works under the lease, it is still kept.
 local function keep(self)
+  local pause_ms = self.ttl_ms // 3
   while true do
-    task.sleep(math.max(1, math.min(self.ttl_ms // 3, self:remaining_ms())))
-    if not self:valid() then return end
-    local asked_ms = core.now_ms()
-    local kept = raft.propose("kv", "lease_keep", { id = self.id }, { timeout_ms = self:remaining_ms() })
-    if kept and kept.ended then
-      self:finish()
-    elseif kept then
-      self.until_ms = asked_ms + sure_ms(self.ttl_ms)
-    end
+    task.sleep(math.max(1, math.min(pause_ms, self:remaining_ms())))
+    if not self:valid() or self.owner:done() then return end
+    pause_ms = keep_once(self)
     if not self:valid() then return end
   end
 end
+
+-- From now on it is kept as long as the present task runs.
+function Lease:adopt() self.owner = core.current() end
 
 -- End it now: its keys go.
 function Lease:revoke()
@@ -77,8 +89,9 @@ function lease.grant(ttl_ms, opts)
     ttl_ms = ttl_ms,
     until_ms = asked_ms + sure_ms(ttl_ms),
     ended = task.event(),
+    owner = core.current(),
   }, Lease)
-  self.keeper = core.spawn(keep, self)
+  self.keeper = core.spawn_lasting(keep, self)
   return self
 end
 

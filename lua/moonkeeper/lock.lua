@@ -107,17 +107,19 @@ function lock.with(name, opts, fn)
   local held, err = lock.acquire(name, opts)
   if not held then return nil, err end
   local attempt <close> = setmetatable({ lock = held }, Attempt)
-  local lost
+  local lost, ended = false, false -- whichever comes first
   local work = core.spawn(function()
     attempt.passed_on = true
-    task.defer(function()
-      lost = not held:valid()
-      held:__close()
-    end)
-    return fn(held)
+    held.lease:adopt()
+    task.defer(function() held:__close() end)
+    local results = table.pack(pcall(fn, held))
+    ended = true
+    if not results[1] then error(results[2], 0) end
+    return table.unpack(results, 2, results.n)
   end)
   local guard = core.spawn(function()
     held.lease:wait_end()
+    lost = not ended
     work:cancel("the lock is lost")
   end)
   local results = table.pack(work:join())

@@ -290,14 +290,25 @@ void lead_update(struct script_host *host)
     watch_lease(host);
 }
 
+static void look_again(struct script_host *host)
+{
+    inbox_view(&host->inbox, &host->view);
+    lead_update(host);
+}
+
 static void on_lease_watch(struct deadline *d)
 {
     struct leadership *l =
         (struct leadership *)((char *)d - offsetof(struct leadership, lease_watch));
-    struct script_host *host =
-        (struct script_host *)((char *)l - offsetof(struct script_host, leadership));
-    inbox_view(&host->inbox, &host->view);
-    lead_update(host);
+    look_again((struct script_host *)((char *)l - offsetof(struct script_host, leadership)));
+}
+
+void lead_look(struct script_host *host)
+{
+    if (host->view.role == SCRIPT_LEADER &&
+        !lease_outlasts(&host->view, host_now_us(host) + margin_us(host))) {
+        look_again(host);
+    }
 }
 
 void lead_init(struct script_host *host)

@@ -65,6 +65,11 @@ bool lead_is_valid(struct script_host *host, uint64_t token);
 /* µs until leader-only work is cancelled for want of a lease; 0 when it is not valid. */
 uint64_t lead_remaining_us(struct script_host *host, uint64_t token);
 
+/* The present view says that the lease is over: is there a newer one? Else the work is ended, now.
+ * Before each slice of a task that works for a leadership: the process may have been stopped since
+ * the last one. */
+void lead_look(struct script_host *host);
+
 /* A task begins, ends to work for hook (NULL: for none). */
 void lead_count(struct task *task, struct hook *hook);
 void lead_uncount(struct task *task);

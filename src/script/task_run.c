@@ -292,10 +292,24 @@ static void observe_leader_work(const struct task *task)
     }
 }
 
+/* Its time may have run out since this round of slices began: the process was stopped for a while.
+ */
+static void end_if_too_late(struct task *task)
+{
+    struct script_host *host = task->app->host;
+    if (task->lead != NULL) {
+        lead_look(host);
+    }
+    if (deadline_is_set(&task->end_by) && task->end_by.at_us <= host_now_us(host)) {
+        task_kill(task, task->end_reason);
+    }
+}
+
 void task_run(struct task *task)
 {
     struct app *app = task->app;
     ASSERT(task->state == TASK_READY);
+    end_if_too_late(task);
     if (task->kill_asked) {
         kill_now(task);
         return;

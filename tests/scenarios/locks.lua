@@ -1,4 +1,5 @@
 -- Leases, locks and watches of scripts, through crashes, partitions and lost leaders.
+local mk = require "moonkeeper"
 local t = require "moonkeeper.test"
 
 -- A lock is held from its "held" to its "left"; on a node that crashes, to the crash.
@@ -98,6 +99,58 @@ t.describe("locks", function()
     t.ok(job.ended_ms, "the job has ended by the time another has the lock")
     t.ge(job.ended_ms - job.began_ms, 3000)
     t.le(c:now_ms() - job.ended_ms, 100, "and no later")
+  end, { seeds = 5, modes = { "sim" } })
+
+  t.it("it is kept for as long as that takes, even when its holder was given up", function(mode)
+    local c <close> = t.cluster { mode = mode }
+    c:program("job", { stop_ms = 4000 })
+    c:start()
+    t.ok(c:wait_leader():eval [[
+      mk.task.with_timeout(500, function()
+        mk.lock.with("job", { ttl_ms = 1000 }, function() mk.exec.run({ "job" }, { stop_ms = 4500 }) end)
+      end)
+      return mk.lock.acquire("job", { timeout_ms = 20000 }) and true
+    ]])
+    local job = c:programs("job")[1]
+    t.ok(job.ended_ms, "the job has ended by the time another has the lock")
+    t.eq(job.code, 0, "undisturbed, four times as late as the lock would have ended")
+    t.le(c:now_ms() - job.ended_ms, 100)
+  end, { seeds = 5, modes = { "sim" } })
+
+  t.it("a lock survives a time without a leader that is shorter than its own", function(mode)
+    local c <close> = t.cluster { mode = mode }
+    c:start()
+    local holder = c:node(c:wait_leader().id % 3 + 1)
+    local work = mk.task.spawn(function()
+      return holder:eval [[
+        return mk.lock.with("job", { ttl_ms = 6000 }, function() mk.task.sleep(20000) return "done" end)
+      ]]
+    end)
+    c:run_for(1950) -- it is kept every two seconds, from the first moment on
+    c:isolate(holder.id)
+    c:run_for(2100)
+    c:heal()
+    t.eq(work:join(), "done")
+  end, { seeds = 20, modes = { "sim" } })
+
+  t.it("an error of the work is told as it is, though the lock is lost by the time all has stopped", function(mode)
+    local c <close> = t.cluster { mode = mode }
+    c:program("job", { stop_ms = 4000 })
+    c:start()
+    local holder = c:node(c:wait_leader().id % 3 + 1)
+    local work = mk.task.spawn(function()
+      return holder:eval [[
+        local ok, err = pcall(mk.lock.with, "job", { ttl_ms = 1000 }, function()
+          mk.exec.spawn({ "job" }, { stop_ms = 4500 })
+          mk.task.sleep(1000)
+          error("of its own", 0)
+        end)
+        return tostring(err)
+      ]]
+    end)
+    c:run_for(1100)
+    c:isolate(holder.id)
+    t.eq(work:join(), "of its own")
   end, { seeds = 5, modes = { "sim" } })
 
   t.it("waiting for a lock takes no longer than it may", function(mode)

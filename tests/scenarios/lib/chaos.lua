@@ -107,7 +107,9 @@ local function names_of(o, c)
   local names = {}
   for _, name in ipairs(o.faults or DEFAULTS) do
     local fault = node_faults[name]
-    if not fault and not network_faults[name] then error("chaos.run: there is no fault " .. tostring(name), 3) end
+    if not fault and not network_faults[name] then
+      error("chaos.run: there is no fault " .. tostring(name), 3)
+    end
     if c.mode == "sim" or not (fault and fault.sim_only) then names[#names + 1] = name end
   end
   if #names == 0 then error("chaos.run: none of these faults can be made here", 3) end

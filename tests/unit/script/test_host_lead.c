@@ -119,6 +119,64 @@ static void work_that_does_not_listen_is_killed_before_the_lease_ends(void **sta
     fixture_close(&f);
 }
 
+/* The process is stopped for longer than the lease while the request is sent. */
+static void stop_for_a_while(struct fixture *f, struct script_request *request)
+{
+    (void)request;
+    f->now_us += 200000;
+}
+
+static void after_a_stop_no_slice_begins_without_a_lease(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    load(&f, MK "mk.while_leader('w', function(lead)\n"
+                "  local go = task.event()\n"
+                "  lead:spawn(function() go:wait() mk.raft.step_down() log('asked') end)\n"
+                "  lead:spawn(function()\n"
+                "    local x <close> = setmetatable({}, {__close = function() log('closed') end})\n"
+                "    pcall(go.wait, go) log('worked on')\n"
+                "  end)\n"
+                "  task.sleep(50) go:set() task.sleep(1000)\n"
+                "end)");
+    lead(&f, 3, 17, 100);
+    run_for(&f, 49);
+    f.answer = stop_for_a_while;
+    run_for(&f, 2); /* both are ready, in one round; the first one's slice lasts 200 ms */
+    assert_said(&f, "closed");
+    assert_silent(&f, "worked on");
+    assert_silent(&f, "asked");
+    assert_false(script_host_has_leader_work(f.host));
+    fixture_close(&f);
+}
+
+static void stop_for_a_while_and_renew(struct fixture *f, struct script_request *request)
+{
+    stop_for_a_while(f, request);
+    f->view.lease_until_us = f->now_us + 100000;
+    set_view(f);
+}
+
+static void a_lease_that_was_renewed_meanwhile_is_found(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    load(&f, MK "mk.while_leader('w', function(lead)\n"
+                "  local go = task.event()\n"
+                "  lead:spawn(function() go:wait() mk.raft.step_down() end)\n"
+                "  lead:spawn(function() go:wait() log('worked on') end)\n"
+                "  task.sleep(50) go:set() task.sleep(1000)\n"
+                "end)");
+    lead(&f, 3, 17, 100);
+    run_for(&f, 49);
+    f.answer = stop_for_a_while_and_renew;
+    run_for(&f, 2);
+    assert_said(&f, "worked on");
+    fixture_close(&f);
+}
+
 static void losing_leadership_leaves_what_the_lease_has_left(void **state)
 {
     (void)state;
@@ -328,6 +386,8 @@ int main(void)
         cmocka_unit_test(a_run_that_returns_is_done_for_this_leadership),
         cmocka_unit_test(a_lease_that_is_not_renewed_ends_the_work_before_it_ends),
         cmocka_unit_test(work_that_does_not_listen_is_killed_before_the_lease_ends),
+        cmocka_unit_test(after_a_stop_no_slice_begins_without_a_lease),
+        cmocka_unit_test(a_lease_that_was_renewed_meanwhile_is_found),
         cmocka_unit_test(losing_leadership_leaves_what_the_lease_has_left),
         cmocka_unit_test(a_planned_hand_over_waits_for_the_grace),
         cmocka_unit_test(a_hand_over_without_work_is_idle_at_once),
