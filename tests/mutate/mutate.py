@@ -68,8 +68,8 @@ def parse(text, file, rules):
         elif word == "caught":
             rules[-1].test, _, rules[-1].case = rest.removeprefix("by ").partition(" ")
             if rules[-1].test == "scenario":
-                file, _, rules[-1].case = rules[-1].case.partition(": ")
-                rules[-1].test = f"scenario/{file}"
+                scenario, _, rules[-1].case = rules[-1].case.partition(": ")
+                rules[-1].test = f"scenario/{scenario}"
         elif side:
             edit = rules[-1].edits[-1]
             setattr(edit, side, getattr(edit, side) + "\n" + line.strip())
