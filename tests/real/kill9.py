@@ -94,7 +94,7 @@ def order_on(node):
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("binary")
-    p.add_argument("--kills", type=int, default=100)
+    p.add_argument("--kills", type=int, default=int(os.environ.get("MK_KILLS", "100")))
     p.add_argument("--seed", type=int, default=int(time.time()))
     args = p.parse_args()
     rng = random.Random(args.seed)
