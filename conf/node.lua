@@ -61,9 +61,11 @@ return {
   -- console on a terminal and logfmt otherwise.
   log = { level = "info" },
 
-  -- Scripts. Each runs in a Lua state of its own; mk.config reads its `config`.
+  -- Scripts. Each runs in a Lua state of its own; mk.config reads its `config`. script: a file, or
+  -- "bundled:NAME" for one that comes with moonkeeper (scripts/README.md). name: that of the script.
   apps = {
-    -- { name = "demo", script = "scripts/demo.lua", config = { greeting = "hello" } },
+    -- { script = "bundled:demo" },
+    -- { name = "mine", script = "my.lua", config = { greeting = "hello" } },
   },
 
   -- A snapshot is taken when the log has grown by so many entries or bytes since the last one (0: not

@@ -26,7 +26,7 @@ enum {
     ROUND_MS = 4000,
 };
 
-static char default_script[] = "scripts/demo.lua";
+static char default_script[] = "bundled:demo";
 
 struct demo {
     struct cli *cli;
@@ -393,13 +393,12 @@ int cmd_demo(struct cli *cli, int argc, char **argv)
         return cli_misuse(cli, "--port is \"%s\"; it must be from 1024 to 65400", port);
     }
     char *script = count == 1 ? argv[0] : default_script;
-    bool has_script = count == 1 || access(script, R_OK) == 0;
     struct demo d = {.cli = cli, .clock = loop_clock()};
     const struct local_options options = {
         .nodes = NODES,
         .base_port = (uint16_t)base_port,
         .scripts = &script,
-        .scripts_count = has_script,
+        .scripts_count = 1,
         .log_level = "info",
         .line = on_line,
         .ended = on_ended,

@@ -8,6 +8,7 @@
 #include "cli/local_cluster.h"
 #include "cli/log_line.h"
 #include "net/loop.h"
+#include "node/config.h"
 #include "script/script.h"
 
 enum { PUMP_MS = 200, SCRIPTS_MAX = 16 };
@@ -96,17 +97,43 @@ static void run(struct dev *d)
     }
 }
 
+/* Would the nodes take this file? Its data_dir is not theirs and may be missing. */
+static enum err check_config(const char *path, struct why *why)
+{
+    struct config config;
+    enum err e = config_load(path, &config, why);
+    e = e != ERR_OK ? e : config_set(&config, "data_dir", ".", why);
+    e = e != ERR_OK ? e : config_check(&config, why);
+    for (uint32_t i = 0; i < config.apps_count && e == ERR_OK; i++) {
+        e = script_check(config.apps[i].script, why);
+    }
+    config_close(&config);
+    return e;
+}
+
+static enum err check_files(const struct local_options *o, struct why *why)
+{
+    enum err e = o->config != NULL ? check_config(o->config, why) : ERR_OK;
+    for (unsigned i = 0; i < o->scripts_count && e == ERR_OK; i++) {
+        e = script_check(o->scripts[i], why);
+    }
+    return e;
+}
+
 int cmd_dev(struct cli *cli, int argc, char **argv)
 {
-    const char *nodes = NULL, *port = NULL, *data_dir = NULL;
+    const char *nodes = NULL, *port = NULL, *data_dir = NULL, *config = NULL;
     const struct flag flags[] = {
+        {"config", 'c', "FILE",
+         "a configuration, for its apps and all else but ids, addresses and data_dir", &config,
+         NULL},
         {"nodes", 'n', "N", "how many (3)", &nodes, NULL},
         {"port", 'p', "PORT", "of the first node's clients (7117); each node is 10 above", &port,
          NULL},
         {"data-dir", 0, "DIR", "keep the data there", &data_dir, NULL},
     };
     const struct usage usage = {
-        .synopsis = "dev [--nodes N] [SCRIPT.lua ...]",
+        .synopsis = "dev [--nodes N] [-c FILE] [SCRIPT.lua|bundled:NAME ...]",
         .about = "Run a cluster on this machine, with the scripts on every node, in this terminal.",
         .flags = flags,
         .flags_count = sizeof flags / sizeof flags[0],
@@ -131,22 +158,21 @@ int cmd_dev(struct cli *cli, int argc, char **argv)
         .nodes = nodes_count,
         .base_port = (uint16_t)base_port,
         .data_dir = data_dir,
+        .config = config,
         .scripts = argv,
         .scripts_count = (unsigned)count,
-        .log_level = cli->log_level != NULL ? cli->log_level : "info",
+        .log_level = cli->log_level,
         .line = on_line,
         .ended = on_ended,
         .ctx = &d,
     };
     struct why why = {""};
-    for (int i = 0; i < count; i++) {
-        enum err bad = script_check(argv[i], &why);
-        if (bad != ERR_OK) {
-            return cli_fail(cli, bad, why.text, NULL);
-        }
+    enum err e = check_files(&options, &why);
+    if (e != ERR_OK) {
+        return cli_fail(cli, e, why.text, NULL);
     }
     interrupt_watch();
-    enum err e = local_cluster_open(&options, &d.cluster, &why);
+    e = local_cluster_open(&options, &d.cluster, &why);
     if (e != ERR_OK) {
         return cli_fail(cli, e, why.text, "another place with --data-dir");
     }

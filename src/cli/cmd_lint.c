@@ -34,7 +34,7 @@ static enum err check_machine(const char *path, struct why *why)
 int cmd_lint(struct cli *cli, int argc, char **argv)
 {
     const struct usage usage = {
-        .synopsis = "lint FILE.lua ...",
+        .synopsis = "lint FILE.lua|bundled:NAME ...",
         .about =
             "Check scripts, and replicated machines (*.sm.lua), as a node would before it runs\n"
             "them. Names file and line of what is wrong and exits with 1. For mistyped names:\n"

@@ -19,7 +19,7 @@
 
 struct start {
     struct cli *cli;
-    const char *config_path;
+    const char *config_path, *overlay_path;
     const char *id, *client, *http, *data_dir;
     bool insecure, no_guardian, check;
     const char *dial;
@@ -69,6 +69,9 @@ static enum err read_config(struct start *s, struct why *why)
 {
     struct addresses addresses;
     enum err e = config_load(s->config_path, &s->config, why);
+    if (e == ERR_OK && s->overlay_path != NULL) {
+        e = config_overlay(s->overlay_path, &s->config, why);
+    }
     e = e != ERR_OK ? e : apply_environment(&s->config, why);
     e = e != ERR_OK ? e : apply_flags(s, why);
     e = e != ERR_OK ? e : config_check(&s->config, why);
@@ -175,6 +178,8 @@ int cmd_start(struct cli *cli, int argc, char **argv)
          &s.insecure},
         {"check", 0, NULL, "only check the configuration and the scripts", NULL, &s.check},
         {"no-guardian", 0, NULL, "run the node alone, for debuggers", NULL, &s.no_guardian},
+        /* For moonkeeper dev: settings over those of --config. */
+        {"overlay", 0, "FILE", NULL, &s.overlay_path, NULL},
         /* For the scenario tests on real processes. */
         {"test-control", 0, NULL, NULL, NULL, &s.test.control},
         {"test-dial", 0, "ID=HOST:PORT,...", NULL, &s.dial, NULL},

@@ -88,21 +88,6 @@ static void add_quoted(struct buffer *out, const char *text)
     buffer_add_u8(out, '"');
 }
 
-/* "worker" of "scripts/worker.lua". */
-static void add_app_name(struct buffer *out, const char *path, unsigned number)
-{
-    const char *slash = strrchr(path, '/'), *base = slash != NULL ? slash + 1 : path;
-    size_t size = strcspn(base, ".");
-    bool plain =
-        size > 0 && size < 50 &&
-        strspn(base, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") >= size;
-    if (plain) {
-        buffer_add_format(out, "\"%.*s\"", (int)size, base);
-    } else {
-        buffer_add_format(out, "\"script%u\"", number);
-    }
-}
-
 static void add_config(const struct local_cluster *c, const struct local_node *n,
                        struct buffer *out)
 {
@@ -120,13 +105,13 @@ static void add_config(const struct local_cluster *c, const struct local_node *n
     char data[PATH_MAX];
     snprintf(data, sizeof data, "%s/%s", c->data_dir, n->id);
     add_quoted(out, data);
-    buffer_add_format(
-        out, ",\n  stop_ms = 2000,\n  log = { level = \"%s\", format = \"json\" },\n  apps = {\n",
-        o->log_level);
+    buffer_add_format(out, ",\n  log = { format = \"json\"");
+    if (o->log_level != NULL) {
+        buffer_add_format(out, ", level = \"%s\"", o->log_level);
+    }
+    buffer_add_format(out, " },\n%s  apps = {\n", o->config == NULL ? "  stop_ms = 2000,\n" : "");
     for (unsigned i = 0; i < o->scripts_count; i++) {
-        buffer_add_format(out, "    { name = ");
-        add_app_name(out, o->scripts[i], i + 1);
-        buffer_add_format(out, ", script = ");
+        buffer_add_format(out, "    { script = ");
         add_quoted(out, o->scripts[i]);
         buffer_add_format(out, " },\n");
     }
@@ -235,7 +220,8 @@ void local_cluster_close(struct local_cluster *c)
 
 /* ---- processes ------------------------------------------------------------------------------ */
 
-static _Noreturn void become_node(const struct local_node *n, int output)
+static _Noreturn void become_node(const struct local_cluster *c, const struct local_node *n,
+                                  int output)
 {
     prctl(PR_SET_PDEATHSIG, SIGTERM); /* ours: they go too */
     setpgid(0, 0);                    /* Ctrl-C is for us; what it means for them, we say */
@@ -243,7 +229,13 @@ static _Noreturn void become_node(const struct local_node *n, int output)
     dup2(output, STDERR_FILENO);
     int nothing = open("/dev/null", O_RDONLY);
     dup2(nothing, STDIN_FILENO);
-    execl("/proc/self/exe", "moonkeeper", "start", "-c", n->config_path, (char *)NULL);
+    const char *base = c->options.config;
+    if (base != NULL) {
+        execl("/proc/self/exe", "moonkeeper", "start", "-c", base, "--overlay", n->config_path,
+              (char *)NULL);
+    } else {
+        execl("/proc/self/exe", "moonkeeper", "start", "-c", n->config_path, (char *)NULL);
+    }
     fprintf(stderr, "cannot run /proc/self/exe: %s\n", strerror(errno));
     _exit(EXIT_FAILURE);
 }
@@ -260,7 +252,7 @@ enum err local_cluster_start(struct local_cluster *c, unsigned node, struct why 
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {
-        become_node(n, ends[1]);
+        become_node(c, n, ends[1]);
     }
     close(ends[1]);
     if (child < 0) {

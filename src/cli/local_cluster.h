@@ -18,9 +18,10 @@ struct local_options {
     unsigned nodes;
     uint16_t base_port;   /* of the first node's client listener; each node is 10 above */
     const char *data_dir; /* NULL: a new directory, removed at the end */
+    const char *config;   /* a configuration for all else; NULL: none */
     char *const *scripts; /* each becomes an app, named for its file */
     unsigned scripts_count;
-    const char *log_level;
+    const char *log_level; /* NULL: that of config, or "info" */
     /* A line of output of a node, without its newline. */
     void (*line)(void *ctx, unsigned node, const char *text);
     /* A node's guardian ended: its exit status, or -1 if it was killed. */

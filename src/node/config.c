@@ -8,23 +8,32 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "script/bundled.h"
+#include "script/script.h"
 
 static const char default_client[] = "127.0.0.1:7117";
 
-void config_close(struct config *c)
+void config_close_members(struct config *c)
 {
     for (uint32_t i = 0; i < c->members_count; i++) {
         free(c->members[i].id);
         free(c->members[i].peer);
         free(c->members[i].client);
     }
+    free(c->members);
+    c->members = NULL;
+    c->members_count = 0;
+}
+
+void config_close(struct config *c)
+{
+    config_close_members(c);
     for (uint32_t i = 0; i < c->apps_count; i++) {
         free(c->apps[i].name);
         free(c->apps[i].script);
         buffer_close(&c->apps[i].config);
         buffer_close(&c->apps[i].allow);
     }
-    free(c->members);
     free(c->apps);
     free(c->path);
     free(c->cluster);
@@ -207,11 +216,37 @@ static enum err check_times(const struct config *c, struct why *why)
     return ERR_OK;
 }
 
+/* What the file system holds is looked at by those who load it. */
+static enum err check_script(const struct config *c, uint32_t i, struct why *why)
+{
+    struct bytes text;
+    struct why reason = {""};
+    if (bundled_is(c->apps[i].script) &&
+        bundled_find(c->apps[i].script, &text, &reason) != ERR_OK) {
+        return err_why(why, ERR_INVALID, "%s: apps[%u].script: %s", c->path, i + 1, reason.text);
+    }
+    return ERR_OK;
+}
+
+static void name_app(struct config_app *app)
+{
+    char name[SCRIPT_NAME_MAX];
+    if (app->name == NULL) {
+        script_default_name(app->script, name);
+        app->name = alloc_string(name);
+    }
+}
+
 static enum err check_apps(const struct config *c, struct why *why)
 {
     for (uint32_t i = 0; i < c->apps_count; i++) {
         char what[32];
         snprintf(what, sizeof what, "apps[%u].name", i + 1);
+        enum err bad = check_script(c, i, why);
+        if (bad != ERR_OK) {
+            return bad;
+        }
+        name_app(&c->apps[i]);
         enum err e = check_name(c, what, c->apps[i].name, why);
         if (e != ERR_OK) {
             return e;

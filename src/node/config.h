@@ -39,8 +39,8 @@ struct config_member {
 };
 
 struct config_app {
-    char *name;
-    char *script;         /* path */
+    char *name;           /* unless stated: that of the script, from config_check on */
+    char *script;         /* path, or "bundled:NAME" */
     struct buffer config; /* MessagePack map: the app's mk.config */
     struct buffer allow;  /* MessagePack map: what it may do beyond the sandbox */
 };
@@ -95,8 +95,14 @@ struct config {
 enum err config_load(const char *path, struct config *out, struct why *why);
 /* The same from text; path is its name in messages. */
 enum err config_load_text(const char *path, struct bytes text, struct config *out, struct why *why);
+/* Read another file over c: what it states replaces what was there, but for apps, which it adds.
+ * Everything in it is optional. */
+enum err config_overlay(const char *path, struct config *c, struct why *why);
+enum err config_overlay_text(const char *path, struct bytes text, struct config *c,
+                             struct why *why);
 /* Accepts a zeroed object, and one that a failed config_load left. */
 void config_close(struct config *c);
+void config_close_members(struct config *c);
 
 /* Override a value by text, from a flag or the environment: id, client, http ("off": none),
  * data_dir, log_level, log_format, insecure ("true", "false"). Errors: NOT_FOUND, INVALID. */

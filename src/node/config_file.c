@@ -26,6 +26,7 @@ enum {
 struct reading {
     lua_State *L;
     const char *file;
+    bool overlay; /* over what another file said */
     struct why *why;
 };
 
@@ -99,7 +100,7 @@ static const struct field member_fields[] = {
 };
 
 static const struct field app_fields[] = {
-    TEXT(struct config_app, "name", name, true),
+    TEXT(struct config_app, "name", name, false),
     TEXT(struct config_app, "script", script, true),
     CUSTOM("config", false, read_app_config),
     CUSTOM("allow", false, read_app_allow),
@@ -291,7 +292,7 @@ static enum err read_object(const struct reading *r, const struct field *fields,
         join(full, path, fields[i].key);
         if (lua_getfield(r->L, -1, fields[i].key) != LUA_TNIL) {
             e = read_field(r, &fields[i], object, full);
-        } else if (fields[i].required) {
+        } else if (fields[i].required && (*path != 0 || !r->overlay)) {
             e = err_why(r->why, ERR_INVALID, "%s: %s is missing", r->file, full);
         }
         lua_pop(r->L, 1);
@@ -333,6 +334,7 @@ static enum err read_members(const struct reading *r, void *object, const char *
     if (e != ERR_OK) {
         return e;
     }
+    config_close_members(c);
     c->members = alloc_zeroed(count, sizeof *c->members);
     c->members_count = count;
     for (uint32_t i = 0; i < count && e == ERR_OK; i++) {
@@ -353,13 +355,15 @@ static enum err read_apps(const struct reading *r, void *object, const char *pat
     if (e != ERR_OK || count == 0) {
         return e;
     }
-    c->apps = alloc_zeroed(count, sizeof *c->apps);
-    c->apps_count = count;
+    uint32_t before = c->apps_count; /* an overlay adds to them */
+    c->apps_count += count;
+    c->apps = alloc_resize(c->apps, c->apps_count, sizeof *c->apps);
+    memset(c->apps + before, 0, count * sizeof *c->apps);
     for (uint32_t i = 0; i < count && e == ERR_OK; i++) {
         char full[PATH_MAX_BYTES];
         snprintf(full, sizeof full, "%s[%u]", path, i + 1);
         lua_rawgeti(r->L, -1, (lua_Integer)i + 1);
-        e = read_object(r, app_fields, COUNT(app_fields), &c->apps[i], full);
+        e = read_object(r, app_fields, COUNT(app_fields), &c->apps[before + i], full);
         lua_pop(r->L, 1);
     }
     return e;
@@ -468,6 +472,7 @@ static void out_of_instructions(lua_State *L, lua_Debug *ar)
 struct loading {
     struct bytes text;
     const char *file;
+    bool overlay;
     struct config *config;
     struct why *why;
     enum err err;
@@ -488,7 +493,7 @@ static int load_protected(lua_State *L)
     lua_sethook(L, out_of_instructions, LUA_MASKCOUNT, INSTRUCTIONS_MAX);
     lua_call(L, 0, 1);
     lua_sethook(L, NULL, 0, 0);
-    const struct reading r = {.L = L, .file = l->file, .why = l->why};
+    const struct reading r = {.L = L, .file = l->file, .overlay = l->overlay, .why = l->why};
     if (lua_type(L, -1) != LUA_TTABLE) {
         l->err = err_why(l->why, ERR_INVALID,
                          "%s: the file must return a table (\"return { cluster = ... }\"), not a "
@@ -511,50 +516,74 @@ static enum err raised(const char *path, const char *message, struct why *why)
                    message);
 }
 
+static enum err load_text(struct loading *loading)
+{
+    size_t used = 0;
+    lua_State *L = lua_newstate(capped_alloc, &used);
+    if (L == NULL) {
+        return err_why(loading->why, ERR_IO, "%s: there is no memory to read it", loading->file);
+    }
+    lua_pushcfunction(L, load_protected);
+    lua_pushlightuserdata(L, loading);
+    enum err e = ERR_OK;
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+        e = raised(loading->file, lua_tostring(L, -1), loading->why);
+    } else {
+        e = loading->err;
+    }
+    lua_close(L);
+    return e;
+}
+
 enum err config_load_text(const char *path, struct bytes text, struct config *out, struct why *why)
 {
     *out = defaults;
     out->path = alloc_string(path);
     out->http = alloc_string(default_http);
     out->log_level = alloc_string("info");
-
-    size_t used = 0;
-    lua_State *L = lua_newstate(capped_alloc, &used);
-    if (L == NULL) {
-        return err_why(why, ERR_IO, "%s: there is no memory to read it", path);
-    }
     struct loading loading = {.text = text, .file = path, .config = out, .why = why};
-    lua_pushcfunction(L, load_protected);
-    lua_pushlightuserdata(L, &loading);
-    enum err e = ERR_OK;
-    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
-        e = raised(path, lua_tostring(L, -1), why);
-    } else {
-        e = loading.err;
+    return load_text(&loading);
+}
+
+enum err config_overlay_text(const char *path, struct bytes text, struct config *c, struct why *why)
+{
+    struct loading loading = {.text = text, .file = path, .overlay = true, .config = c, .why = why};
+    return load_text(&loading);
+}
+
+static enum err read_whole(const char *path, struct buffer *text, struct why *why)
+{
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return err_why(why, err_from_errno(errno), "cannot read the configuration %s: %s", path,
+                       strerror(errno));
     }
-    lua_close(L);
+    text->size = fread(buffer_reserve(text, FILE_MAX_BYTES + 1), 1, FILE_MAX_BYTES + 1, file);
+    enum err e = ERR_OK;
+    if (ferror(file)) {
+        e = err_why(why, ERR_IO, "cannot read the configuration %s: %s", path, strerror(errno));
+    } else if (text->size > FILE_MAX_BYTES) {
+        e = err_why(why, ERR_INVALID, "the configuration %s is larger than 1 MiB", path);
+    }
+    fclose(file);
     return e;
 }
 
 enum err config_load(const char *path, struct config *out, struct why *why)
 {
     *out = (struct config){0};
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        return err_why(why, err_from_errno(errno), "cannot read the configuration %s: %s", path,
-                       strerror(errno));
-    }
     struct buffer text = {0};
-    size_t got = fread(buffer_reserve(&text, FILE_MAX_BYTES + 1), 1, FILE_MAX_BYTES + 1, file);
-    enum err e = ERR_OK;
-    if (ferror(file)) {
-        e = err_why(why, ERR_IO, "cannot read the configuration %s: %s", path, strerror(errno));
-    } else if (got > FILE_MAX_BYTES) {
-        e = err_why(why, ERR_INVALID, "the configuration %s is larger than 1 MiB", path);
-    } else {
-        e = config_load_text(path, bytes_of(text.data, got), out, why);
-    }
-    fclose(file);
+    enum err e = read_whole(path, &text, why);
+    e = e != ERR_OK ? e : config_load_text(path, buffer_bytes(&text), out, why);
+    buffer_close(&text);
+    return e;
+}
+
+enum err config_overlay(const char *path, struct config *c, struct why *why)
+{
+    struct buffer text = {0};
+    enum err e = read_whole(path, &text, why);
+    e = e != ERR_OK ? e : config_overlay_text(path, buffer_bytes(&text), c, why);
     buffer_close(&text);
     return e;
 }

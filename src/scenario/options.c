@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/nearest.h"
+#include "script/script.h"
 #include "wire/reader.h"
 #include "wire/writer.h"
 
@@ -118,19 +119,6 @@ static char *take_text(struct reading *g, size_t bytes_max, const char *expected
     return copy;
 }
 
-/* "scripts/worker.lua": worker */
-static char *name_of_path(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    const char *base = slash != NULL ? slash + 1 : path;
-    char *name = alloc_string(base);
-    char *dot = strrchr(name, '.');
-    if (dot != NULL && dot != name) {
-        *dot = 0;
-    }
-    return name;
-}
-
 static void take_script(struct reading *g)
 {
     static const char expected[] =
@@ -156,7 +144,9 @@ static void take_script(struct reading *g)
     if (s->path == NULL) {
         fail(g, expected);
     } else if (s->name == NULL) {
-        s->name = name_of_path(s->path);
+        char name[SCRIPT_NAME_MAX];
+        script_default_name(s->path, name);
+        s->name = alloc_string(name);
     }
 }
 

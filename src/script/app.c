@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "script/api.h"
+#include "script/bundled.h"
 #include "script/hook.h"
 #include "script/report.h"
 #include "script/sandbox.h"
@@ -32,6 +33,7 @@ bool app_protect(struct app *app, lua_CFunction fn, void *arg)
 
 struct opening {
     const struct script_app *spec;
+    struct bytes text; /* of the script, where it is no file */
     enum err err;
 };
 
@@ -39,10 +41,11 @@ struct opening {
 static int compile(lua_State *L, struct opening *opening)
 {
     const struct script_app *spec = opening->spec;
+    struct bytes text = opening->text;
     int status;
-    if (spec->source != NULL) {
+    if (text.data != NULL) {
         lua_pushfstring(L, "@%s", spec->path);
-        status = luaL_loadbufferx(L, spec->source, strlen(spec->source), lua_tostring(L, -1), "t");
+        status = luaL_loadbufferx(L, (const char *)text.data, text.size, lua_tostring(L, -1), "t");
     } else {
         errno = 0;
         status = luaL_loadfilex(L, spec->path, "t");
@@ -79,6 +82,14 @@ static int open_state(lua_State *L)
 static enum err open_app(struct app *app, const struct script_app *spec, struct why *why)
 {
     struct opening opening = {.spec = spec, .err = ERR_TOO_LARGE};
+    if (spec->source != NULL) {
+        opening.text = bytes_of_string(spec->source);
+    } else if (bundled_is(spec->path)) {
+        enum err found = bundled_find(spec->path, &opening.text, why);
+        if (found != ERR_OK) {
+            return found;
+        }
+    }
     lua_State *L = lua_newstate(memory_resize, &app->memory);
     if (L == NULL) {
         return err_why(why, ERR_TOO_LARGE, "%s: not enough memory for a Lua state", spec->path);

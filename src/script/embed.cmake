@@ -1,7 +1,7 @@
 # Turns files into a C table of struct embedded_file (script/embed.h).
 #
 # Included by the top CMakeLists.txt it offers mk_embed() and adds lua/**/*.lua (the LuaLS stubs of
-# lua/moonkeeper/meta left out) to mk_script; run as a script (cmake -P, with ROOT, OUT, SYMBOL and
+# lua/moonkeeper/meta left out) and scripts/*.lua to mk_script; run as a script (cmake -P, with ROOT, OUT, SYMBOL and
 # FILES) it generates a table.
 if(CMAKE_SCRIPT_MODE_FILE)
     set(arrays "")
@@ -39,3 +39,8 @@ file(GLOB_RECURSE embedded_lua CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/lu
 list(FILTER embedded_lua EXCLUDE REGEX "/meta/")
 list(SORT embedded_lua)
 mk_embed(mk_script embedded_files ${CMAKE_SOURCE_DIR}/lua ${embedded_lua})
+
+file(GLOB bundled_scripts CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/scripts
+     ${CMAKE_SOURCE_DIR}/scripts/*.lua)
+list(SORT bundled_scripts)
+mk_embed(mk_script bundled_files ${CMAKE_SOURCE_DIR}/scripts ${bundled_scripts})

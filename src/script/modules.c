@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "script/api.h"
+#include "script/bundled.h"
 #include "script/embed.h"
 #include "script/host.h"
 #include "script/sandbox.h"
@@ -53,9 +54,13 @@ static int search_path(lua_State *L)
     return 2;
 }
 
-/* Push "DIR/?.lua;DIR/?/init.lua" with the directory of the script. */
+/* Push "DIR/?.lua;DIR/?/init.lua" with the directory of the script; a bundled one has none. */
 static void push_default_path(lua_State *L, const char *script)
 {
+    if (bundled_is(script)) {
+        lua_pushliteral(L, "");
+        return;
+    }
     const char *slash = strrchr(script, '/');
     if (slash == NULL) {
         lua_pushliteral(L, ".");

@@ -36,6 +36,8 @@
 
 struct script_host;
 
+enum { SCRIPT_NAME_MAX = 64 };
+
 /* ---- host to node -------------------------------------------------------------------------- */
 
 /* A request of a script to its node. The methods and parameters are those of the clients'
@@ -128,7 +130,7 @@ void script_host_kill(struct script_host *host);
 
 struct script_app {
     const char *name;
-    const char *path;     /* script file, relative to the working directory */
+    const char *path;     /* script file, relative to the working directory, or "bundled:NAME" */
     const char *source;   /* source text instead of the file; path is then its name in messages */
     struct bytes config;  /* MessagePack map: mk.config; empty for none */
     const char *lua_path; /* package.path for require beside the shipped modules; NULL: the script's
@@ -144,6 +146,9 @@ enum err script_host_load(struct script_host *host, const struct script_app *app
 
 /* Only read and compile it, without a host. Errors and why: as script_host_load(). */
 enum err script_check(const char *path, struct why *why);
+/* The name of an application that was given none: "worker" for "scripts/worker.lua", "cron" for
+ * "bundled:cron"; what a name may not hold becomes '_'. */
+void script_default_name(const char *path, char out[SCRIPT_NAME_MAX]);
 
 /* ---- running ------------------------------------------------------------------------------- */
 
@@ -200,7 +205,6 @@ bool script_host_wants_commits(const struct script_host *host);
 bool script_host_commit(struct script_host *host, const struct script_commit *commit);
 
 enum { SCRIPT_PEERS_MAX = 32 };
-enum { SCRIPT_NAME_MAX = 64 };
 
 enum script_role {
     SCRIPT_FOLLOWER,

@@ -102,6 +102,34 @@ class Dev(unittest.TestCase):
         self.assertLess(time.monotonic() - begin, 1.5)  # less than what a node waits for its hooks
         self.ended_quietly(3)
 
+    def test_a_configuration_says_all_but_where_the_nodes_are(self):
+        script = os.path.join(self.folder, "beside.lua")
+        with open(script, "w") as f:
+            f.write("local mk = require 'moonkeeper' mk.log.info('beside')")
+        config = os.path.join(self.folder, "node.lua")
+        with open(config, "w") as f:
+            f.write("""return { cluster = "x", id = "a", members = { { id = "a", peer = "10.0.0.1:1" } },
+                data_dir = "/nowhere", http = false, heartbeat_ms = 17, election_ms = { 150, 300 },
+                apps = { { script = "bundled:demo" } } }""")
+        self.start("-c", config, script)
+        self.data()
+        wait_until(lambda: self.status().stdout.count("follower") == 2, 20, "three nodes")
+        status = json.loads(moonkeeper("status", "-e", f"127.0.0.1:{self.port}", "-o", "json").stdout)
+        apps = [app["app"] for app in status["nodes"][0]["apps"]]
+        self.assertEqual(apps, ["demo", "beside"])
+        self.process.send_signal(signal.SIGINT)
+        self.assertEqual(self.process.wait(20), 0)
+
+    def test_a_configuration_with_a_mistake_is_told_at_once(self):
+        config = os.path.join(self.folder, "node.lua")
+        with open(config, "w") as f:
+            f.write("""return { cluster = "x", id = "a", members = { { id = "a", peer = "10.0.0.1:1" } },
+                apps = { { script = "bundled:dmeo" } } }""")
+        done = moonkeeper("dev", "-c", config)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("""apps[1].script: there is no bundled script "dmeo"; did you mean "bundled:demo"?""",
+                      done.stderr)
+
     def leaves_nothing(self, *signals):
         self.start()
         folder = self.data()
@@ -201,8 +229,7 @@ class Bench(unittest.TestCase):
 
 class Demo(unittest.TestCase):
     def test_every_step_of_the_demo_happens(self):
-        done = moonkeeper("demo", "--port", str(free_base()), "--for", "1s",
-                          os.path.join(ROOT, "scripts", "demo.lua"), timeout=120)
+        done = moonkeeper("demo", "--port", str(free_base()), "--for", "1s", timeout=120)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         for part in ("leads, and the first write is committed", "granted its vote",
                      "hook leader_elected", "$ moonkeeper status", "kill -9",

@@ -244,6 +244,70 @@ static void a_flag_or_the_environment_overrides_the_file(void **state)
     config_close(&c);
 }
 
+static void an_application_without_a_name_is_called_after_its_script(void **state)
+{
+    (void)state;
+    struct config c;
+    struct why why = {""};
+    assert_int_equal(load("return {" MINIMUM
+                          ", apps={{script='bundled:demo'}, {script='a/b c.v2.lua'},"
+                          " {name='mine', script='x.lua'}}}",
+                          &c, &why),
+                     ERR_OK);
+    assert_string_equal(c.apps[0].name, "demo");
+    assert_string_equal(c.apps[1].name, "b_c.v2");
+    assert_string_equal(c.apps[2].name, "mine");
+    config_close(&c);
+    refused_with("return {" MINIMUM ", apps={{script='a.lua'}, {script='b/a.lua'}}}",
+                 "apps[1] and apps[2] are both named \"a\"");
+}
+
+static void a_bundled_script_that_is_not_there_names_the_nearest(void **state)
+{
+    (void)state;
+    refused_with("return {" MINIMUM ", apps={{script='bundled:dmeo'}}}",
+                 "node.lua: apps[1].script: there is no bundled script \"dmeo\"; did you mean "
+                 "\"bundled:demo\"? There are: ");
+}
+
+static void an_overlay_replaces_what_it_states_and_adds_applications(void **state)
+{
+    (void)state;
+    struct config c;
+    struct why why = {""};
+    assert_int_equal(config_load_text("node.lua",
+                                      bytes_of_string("return {" MINIMUM ", heartbeat_ms=20,"
+                                                      " log={level='debug'},"
+                                                      " apps={{script='a.lua'}}}"),
+                                      &c, &why),
+                     ERR_OK);
+    const char over[] = "return {id='n2', data_dir='e', log={format='json'},"
+                        " members={{id='n1', peer='a:1'}, {id='n2', peer='a:2'}},"
+                        " apps={{script='b.lua'}}}";
+    assert_int_equal(config_overlay_text("over.lua", bytes_of_string(over), &c, &why), ERR_OK);
+    assert_int_equal(config_check(&c, &why), ERR_OK);
+    assert_string_equal(c.cluster, "demo");
+    assert_string_equal(c.id, "n2");
+    assert_string_equal(c.data_dir, "e");
+    assert_string_equal(c.log_level, "debug");
+    assert_string_equal(c.log_format, "json");
+    assert_int_equal(c.heartbeat_ms, 20);
+    assert_int_equal(c.members_count, 2);
+    assert_int_equal(c.apps_count, 2);
+    assert_string_equal(c.apps[0].name, "a");
+    assert_string_equal(c.apps[1].name, "b");
+
+    assert_int_equal(
+        config_overlay_text("over.lua", bytes_of_string("return {idd='n2'}"), &c, &why),
+        ERR_INVALID);
+    assert_string_equal(why.text, "over.lua: unknown key idd; did you mean \"id\"?");
+    assert_int_equal(
+        config_overlay_text("over.lua", bytes_of_string("return {members={{id='n'}}}"), &c, &why),
+        ERR_INVALID);
+    assert_string_equal(why.text, "over.lua: members[1].peer is missing");
+    config_close(&c);
+}
+
 static void a_missing_file_is_named(void **state)
 {
     (void)state;
@@ -267,6 +331,9 @@ int main(void)
         cmocka_unit_test(the_file_runs_in_an_empty_environment),
         cmocka_unit_test(a_file_without_end_is_stopped),
         cmocka_unit_test(a_flag_or_the_environment_overrides_the_file),
+        cmocka_unit_test(an_application_without_a_name_is_called_after_its_script),
+        cmocka_unit_test(a_bundled_script_that_is_not_there_names_the_nearest),
+        cmocka_unit_test(an_overlay_replaces_what_it_states_and_adds_applications),
         cmocka_unit_test(a_missing_file_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

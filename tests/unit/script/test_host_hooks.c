@@ -341,6 +341,24 @@ static void a_script_that_does_not_compile_is_refused(void **state)
     fixture_close(&f);
 }
 
+static void a_bundled_script_is_loaded_by_name(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    struct why why = {0};
+    struct script_app app = {.name = "demo", .path = "bundled:demo"};
+    assert_int_equal(script_host_load(f.host, &app, &why), ERR_OK);
+    run_for(&f, 10);
+    assert_silent(&f, "script error");
+    app = (struct script_app){.name = "b", .path = "bundled:dem"};
+    assert_int_equal(script_host_load(f.host, &app, &why), ERR_NOT_FOUND);
+    assert_non_null(strstr(why.text, "did you mean \"bundled:demo\"? There are: "));
+    assert_int_equal(script_check("bundled:demo", &why), ERR_OK);
+    assert_int_equal(script_check("bundled:", &why), ERR_NOT_FOUND);
+    fixture_close(&f);
+}
+
 static void shutdown_hooks_run_within_their_deadline(void **state)
 {
     (void)state;
@@ -502,6 +520,7 @@ int main(void)
         cmocka_unit_test(a_hook_can_be_disabled_and_removed),
         cmocka_unit_test(a_misspelt_event_or_option_is_an_error),
         cmocka_unit_test(a_script_that_does_not_compile_is_refused),
+        cmocka_unit_test(a_bundled_script_is_loaded_by_name),
         cmocka_unit_test(shutdown_hooks_run_within_their_deadline),
         cmocka_unit_test(shutdown_without_hooks_is_finished_at_once),
         cmocka_unit_test(hooks_are_listed_with_their_figures),

@@ -1,0 +1,56 @@
+#include "script/bundled.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/nearest.h"
+#include "script/embed.h"
+
+static const char prefix[] = "bundled:";
+static const char suffix[] = ".lua";
+enum { PREFIX_SIZE = sizeof prefix - 1, SUFFIX_SIZE = sizeof suffix - 1 };
+enum { NAMES_MAX = 32, NAME_MAX_BYTES = 64 };
+
+bool bundled_is(const char *path)
+{
+    return strncmp(path, prefix, PREFIX_SIZE) == 0;
+}
+
+static enum err unknown(const char *name, struct why *why)
+{
+    char names[NAMES_MAX][NAME_MAX_BYTES];
+    const char *known[NAMES_MAX];
+    size_t count = 0;
+    struct buffer list = {0};
+    for (; count < bundled_files_count && count < NAMES_MAX; count++) {
+        const char *file = bundled_files[count].name;
+        snprintf(names[count], NAME_MAX_BYTES, "%.*s", (int)(strlen(file) - SUFFIX_SIZE), file);
+        known[count] = names[count];
+        buffer_add_format(&list, "%s%s", count > 0 ? ", " : "", names[count]);
+    }
+    const char *nearest = nearest_name(name, known, count);
+    if (nearest != NULL) {
+        err_why(why, ERR_NOT_FOUND,
+                "there is no bundled script \"%s\"; did you mean \"bundled:%s\"? There are: %s",
+                name, nearest, buffer_text(&list));
+    } else {
+        err_why(why, ERR_NOT_FOUND, "there is no bundled script \"%s\"; there are: %s", name,
+                buffer_text(&list));
+    }
+    buffer_close(&list);
+    return ERR_NOT_FOUND;
+}
+
+enum err bundled_find(const char *path, struct bytes *out, struct why *why)
+{
+    const char *name = path + PREFIX_SIZE;
+    for (size_t i = 0; i < bundled_files_count; i++) {
+        const struct embedded_file *file = &bundled_files[i];
+        size_t size = strlen(file->name) - SUFFIX_SIZE;
+        if (strlen(name) == size && memcmp(name, file->name, size) == 0) {
+            *out = bytes_of(file->data, file->size);
+            return ERR_OK;
+        }
+    }
+    return unknown(name, why);
+}
