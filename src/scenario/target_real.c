@@ -299,9 +299,9 @@ static enum err write_logs(struct target_real *t, struct why *why)
                 .fs = posix_fs_port(fs),
                 .entropy = system_entropy(),
                 .cluster_id = node_cluster_id(TARGET_REAL_CLUSTER, &members),
-                .node_id = members.at[i].id,
+                .node_id = membership_id(t->hosts[i].name),
                 .cluster_name = TARGET_REAL_CLUSTER,
-                .node_name = members.at[i].name,
+                .node_name = t->hosts[i].name,
                 .terms = log->terms,
                 .count = log->count,
                 .term = term,
@@ -330,28 +330,15 @@ static enum err open_pieces(struct target_real *t, struct why *why)
     return e != ERR_OK ? e : write_logs(t, why);
 }
 
-/* What has no counterpart among real processes yet. */
-static const char *not_for_real(const struct target_options *o)
-{
-    if (o->spares > 0) {
-        return "spares are there in simulation only: t.requires \"sim\"";
-    }
-    return NULL;
-}
-
 static enum err real_open(struct stage *stage, const struct target_options *options,
                           struct target **out, struct why *why)
 {
     struct stage_real *s = (struct stage_real *)stage;
-    const char *objection = not_for_real(options);
-    if (objection != NULL) {
-        return err_why(why, ERR_INVALID, "%s", objection);
-    }
     struct target_real *t = NEW(struct target_real);
     t->target.vtable = &real_vtable;
     t->stage = s;
     t->options = options;
-    t->nodes = options->nodes;
+    t->nodes = options->nodes + options->spares;
     LIST_INIT(&t->calls);
     snprintf(t->directory, sizeof t->directory, "%s/moonkeeper-XXXXXX", s->directory);
     uint64_t now_us = clock_now_us(&s->clock) - s->started_us;

@@ -16,6 +16,7 @@ enum { HASH_TEXT = 33 };
 /* What a node says of itself. */
 struct standing {
     bool known;
+    bool votes[TARGET_NODES_MAX]; /* by number - 1, as this node knows the members */
     uint64_t commit_index, last_applied;
     char hash[HASH_TEXT]; /* of its machines' state */
 };
@@ -103,22 +104,26 @@ static void compare_logs(struct real_check *c, const struct disk_log *logs, uint
     }
 }
 
-/* What one node has committed is on the disks of a majority. */
+/* What one node has committed is on the disks of a majority of the voters that it knows: a change
+ * of the members comes after what it has committed, and is on a majority of them with all before
+ * it. */
 static void look_for_committed(struct real_check *c, const struct disk_log *logs, uint32_t owner)
 {
-    uint32_t nodes = c->target->nodes;
+    const bool *votes = c->standings[owner].votes;
     for (uint64_t i = 1; i <= c->standings[owner].commit_index; i++) {
         if (!disk_log_has(&logs[owner], i)) {
             continue;
         }
-        uint32_t copies = 0;
-        for (uint32_t k = 0; k < nodes; k++) {
-            copies += i <= logs[k].last && !disk_log_differ(&logs[owner], &logs[k], i);
+        uint32_t copies = 0, voters = 0;
+        for (uint32_t k = 0; k < c->target->nodes; k++) {
+            bool held = i <= logs[k].last && !disk_log_differ(&logs[owner], &logs[k], i);
+            voters += votes[k];
+            copies += votes[k] && held;
         }
-        if (copies <= nodes / 2) {
+        if (copies <= voters / 2) {
             object(c,
                    "durability: index %" PRIu64 ", which n%u has committed, is on %u of %u disks",
-                   i, owner + 1, copies, nodes);
+                   i, owner + 1, copies, voters);
             return;
         }
     }
@@ -133,7 +138,7 @@ static void check_logs(struct real_check *c)
     for (uint32_t i = 0; i < t->nodes; i++) {
         struct why why = {""};
         if (t->hosts[i].ever_up &&
-            disk_log_read(t->hosts[i].directory, TARGET_REAL_CLUSTER, &members, members.at[i].name,
+            disk_log_read(t->hosts[i].directory, TARGET_REAL_CLUSTER, &members, t->hosts[i].name,
                           &logs[i], &why) != ERR_OK) {
             object(c, "durability: the log of n%u cannot be read: %s", i + 1, why.text);
         }
@@ -212,6 +217,28 @@ static void read_state_hash(struct reader *r, char out[HASH_TEXT])
     }
 }
 
+/* {id, ..., voter} of one member. */
+static void read_voter(struct reader *r, struct standing *out)
+{
+    char id[16] = "";
+    bool voter = false;
+    uint32_t count = read_map(r);
+    for (uint32_t i = 0; i < count && r->err == ERR_OK; i++) {
+        struct bytes key = read_str(r, UINT32_MAX);
+        if (bytes_is(key, "id")) {
+            read_text(r, id, sizeof id);
+        } else if (bytes_is(key, "voter")) {
+            voter = read_bool(r);
+        } else {
+            read_skip(r);
+        }
+    }
+    unsigned node = 0;
+    if (sscanf(id, "n%u", &node) == 1 && node >= 1 && node <= TARGET_NODES_MAX) {
+        out->votes[node - 1] = voter;
+    }
+}
+
 static void read_standing(struct bytes status, struct standing *out)
 {
     struct reader r = reader_of(status);
@@ -222,6 +249,11 @@ static void read_standing(struct bytes status, struct standing *out)
             out->commit_index = read_u64(&r);
         } else if (bytes_is(key, "last_applied")) {
             out->last_applied = read_u64(&r);
+        } else if (bytes_is(key, "members")) {
+            uint32_t members = read_array(&r);
+            for (uint32_t k = 0; k < members && r.err == ERR_OK; k++) {
+                read_voter(&r, out);
+            }
         } else if (bytes_is(key, "state")) {
             read_state_hash(&r, out->hash);
         } else {

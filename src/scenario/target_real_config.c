@@ -111,21 +111,32 @@ static const char *truth(bool value)
     return value ? "true" : "false";
 }
 
-static enum err add_config(const struct host *h, struct buffer *out, struct why *why)
+/* Those that the cluster begins with; and the node itself, if it is to join them. */
+static void add_members(const struct host *h, struct buffer *out)
 {
     const struct target_real *t = h->target;
-    const struct target_options *o = t->options;
-    char text[ADDRESS_TEXT_MAX];
-    buffer_add_format(out,
-                      "return {\n  cluster = \"" TARGET_REAL_CLUSTER "\", id = \"n%u\",\n"
-                      "  members = {\n",
-                      h->node);
     for (uint32_t i = 0; i < t->nodes; i++) {
         const struct host *other = &t->hosts[i];
-        buffer_add_format(out, "    { id = \"n%u\", peer = \"%s\",", other->node,
-                          address_text(&other->peer, text));
-        buffer_add_format(out, " client = \"%s\" },\n", address_text(&other->client, text));
+        bool joins = i >= t->options->nodes;
+        if (!joins || other == h) {
+            char text[ADDRESS_TEXT_MAX];
+            buffer_add_format(out, "    { id = \"%s\", peer = \"%s\",", other->name,
+                              address_text(&other->peer, text));
+            buffer_add_format(out, " client = \"%s\", joins = %s },\n",
+                              address_text(&other->client, text), truth(joins));
+        }
     }
+}
+
+static enum err add_config(const struct host *h, struct buffer *out, struct why *why)
+{
+    const struct target_options *o = h->target->options;
+    char text[ADDRESS_TEXT_MAX];
+    buffer_add_format(out,
+                      "return {\n  cluster = \"" TARGET_REAL_CLUSTER "\", id = \"%s\",\n"
+                      "  members = {\n",
+                      h->name);
+    add_members(h, out);
     buffer_add_format(out, "  },\n  client = \"%s\", http = false,\n  data_dir = ",
                       address_text(&h->client, text));
     add_quoted(out, bytes_of_string(h->directory));
@@ -170,7 +181,7 @@ void target_real_dial_map(const struct host *h, struct buffer *out)
     for (uint32_t to = 0; to < t->nodes; to++) {
         const struct proxy *p = t->proxies[h->node - 1][to];
         if (p != NULL) {
-            buffer_add_format(out, "%sn%u=%s", out->size > 0 ? "," : "", to + 1,
+            buffer_add_format(out, "%s%s=%s", out->size > 0 ? "," : "", t->hosts[to].name,
                               address_text(proxy_address(p), text));
         }
     }
@@ -178,11 +189,11 @@ void target_real_dial_map(const struct host *h, struct buffer *out)
 
 void target_real_membership(const struct target_real *t, struct membership *out)
 {
-    *out = (struct membership){.count = t->nodes};
-    for (uint32_t i = 0; i < t->nodes; i++) {
+    *out = (struct membership){.count = t->options->nodes};
+    for (uint32_t i = 0; i < out->count; i++) {
         struct membership_member *m = &out->at[i];
         char text[ADDRESS_TEXT_MAX];
-        snprintf(m->name, sizeof m->name, "n%u", i + 1);
+        snprintf(m->name, sizeof m->name, "%s", t->hosts[i].name);
         m->id = membership_id(m->name);
         snprintf(m->address, sizeof m->address, "%s", address_text(&t->hosts[i].peer, text));
         m->voter = true;

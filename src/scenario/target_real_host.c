@@ -225,7 +225,9 @@ static void on_guardian_ended(void *ctx, int status)
     struct host *h = ctx;
     enum host_state before = h->state;
     bool killed = h->crashing;
-    bool planned = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    /* Who was removed from the cluster ends by itself, once it is told. */
+    bool removed = before != HOST_STARTING && last_error(h) == ERR_NOT_FOUND;
+    bool planned = removed || (WIFEXITED(status) && WEXITSTATUS(status) == 0);
     child_free(h->guardian);
     h->guardian = NULL;
     forget_node(h);
@@ -338,6 +340,7 @@ enum err host_open(struct host *h, struct target_real *t, uint32_t node, struct 
 {
     h->target = t;
     h->node = node;
+    snprintf(h->name, sizeof h->name, "n%u", node);
     h->reserved[0] = h->reserved[1] = -1;
     h->timer = loop_timer_new(t->stage->loop, on_timer, h);
     snprintf(h->directory, sizeof h->directory, "%s/n%u", t->directory, node);

@@ -47,6 +47,7 @@ enum host_state {
 struct host {
     struct target_real *target;
     uint32_t node; /* its number, from 1 */
+    char name[16];
     struct address peer, client;
     int reserved[2];
     char directory[PATH_MAX], config[PATH_MAX + 16], control_path[PATH_MAX + 16];
@@ -92,7 +93,7 @@ struct target_real {
     const struct target_options *options;
     LIST_ENTRY(target_real) link;
     char directory[PATH_MAX / 2 + 32];
-    uint32_t nodes;
+    uint32_t nodes; /* spares included */
     struct host hosts[TARGET_NODES_MAX];
     struct proxy *proxies[TARGET_NODES_MAX][TARGET_NODES_MAX]; /* from, to; by number - 1 */
     bool cut[TARGET_NODES_MAX][TARGET_NODES_MAX];
@@ -135,6 +136,7 @@ void target_real_reset_links(struct target_real *t, uint32_t node);
 enum err target_real_write_config(const struct host *h, struct why *why);
 /* "n2=127.0.0.1:7200,...": its proxies. */
 void target_real_dial_map(const struct host *h, struct buffer *out);
+/* The members that it begins with. */
 void target_real_membership(const struct target_real *t, struct membership *out);
 #define TARGET_REAL_CLUSTER "scenario"
 

@@ -2,9 +2,8 @@
 local t = require "moonkeeper.test"
 local lab = require "lib.lab"
 
-t.requires "sim" -- spares
-
-local SEEDS = { seeds = 20 }
+local SEEDS = { seeds = 20, modes = { "sim" } }
+local REAL_TOO = { seeds = 20, modes = { "sim", "real" } }
 
 local function names(members)
   local list = {}
@@ -28,7 +27,7 @@ t.describe("members", function()
     lab.one(c, "without", 3)
     t.err("not_found", c:remove(gone))
     c:check()
-  end, SEEDS)
+  end, REAL_TOO)
 
   -- C = {1,2,3,4}. S1 leads and makes S5 a voter, which only S5 hears of. S2 leads the next term and
   -- would remove S1, with S3 alone. Were that possible, S1 could still win by 1, 4 and 5 of its own

@@ -84,7 +84,7 @@ function t.fail(message) end
 
 ---@class t.ClusterOptions
 ---@field n integer? nodes; 3
----@field spares integer? further hosts, which c:add() makes members; 0 (simulation)
+---@field spares integer? further hosts, which c:add() makes members; 0
 ---@field mode t.Mode? the mode of the test
 ---@field seed integer? the seed of the test
 ---@field election_ms integer[]? { 150, 300 }
