@@ -154,6 +154,8 @@ struct target_vtable {
     void (*crash)(struct target *t, uint32_t node, const struct target_crash *how,
                   node_reply_fn reply, void *ctx);
     void (*pause)(struct target *t, uint32_t node, bool paused);
+    /* A new, empty disk. Errors: BUSY (it runs, or its guardian does). */
+    enum err (*wipe)(struct target *t, uint32_t node, struct why *why);
     /* There is a process, paused or not. */
     bool (*alive)(const struct target *t, uint32_t node);
     bool (*paused)(const struct target *t, uint32_t node);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -42,6 +43,18 @@ static struct host *host_of(struct target *t, uint32_t node)
     return &r->hosts[node - 1];
 }
 
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *walk)
+{
+    (void)st, (void)type, (void)walk;
+    remove(path);
+    return 0;
+}
+
+static void remove_tree(const char *directory)
+{
+    nftw(directory, remove_one, WALK_FDS, FTW_DEPTH | FTW_PHYS);
+}
+
 /* ---- processes ------------------------------------------------------------------------------ */
 
 static void real_start(struct target *t, uint32_t node, node_reply_fn reply, void *ctx)
@@ -63,6 +76,21 @@ static void real_crash(struct target *t, uint32_t node, const struct target_cras
 static void real_pause(struct target *t, uint32_t node, bool paused)
 {
     host_pause(host_of(t, node), paused);
+}
+
+static enum err real_wipe(struct target *target, uint32_t node, struct why *why)
+{
+    struct host *h = host_of(target, node);
+    if (h->state != HOST_DOWN) {
+        return err_why(why, ERR_BUSY, "it runs: crash it with { host = true } before");
+    }
+    remove_tree(h->directory);
+    if (mkdir(h->directory, S_IRWXU) != 0) {
+        return err_why(why, ERR_IO, "cannot make %s: %s", h->directory, strerror(errno));
+    }
+    h->wiped = true;
+    target_real_note(target_real_of(target), node, "its disk is wiped");
+    return ERR_OK;
 }
 
 static bool real_alive(const struct target *t, uint32_t node)
@@ -181,13 +209,6 @@ static uint64_t real_trace_hash(const struct target *t)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *walk)
-{
-    (void)st, (void)type, (void)walk;
-    remove(path);
-    return 0;
-}
-
 static void close_pieces(struct target_real *t)
 {
     for (uint32_t i = 0; i < t->nodes; i++) {
@@ -221,7 +242,7 @@ static void real_close(struct target *target)
     close_pieces(t);
     ASSERT(LIST_EMPTY(&t->calls));
     if (!t->kept) {
-        nftw(t->directory, remove_one, WALK_FDS, FTW_DEPTH | FTW_PHYS);
+        remove_tree(t->directory);
     }
     real_timeline_free(t->timeline);
     LIST_REMOVE(t, link);
@@ -235,6 +256,7 @@ static const struct target_vtable real_vtable = {
     .stop = real_stop,
     .crash = real_crash,
     .pause = real_pause,
+    .wipe = real_wipe,
     .alive = real_alive,
     .paused = real_paused,
     .cut = real_cut,

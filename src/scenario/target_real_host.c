@@ -225,9 +225,9 @@ static void on_guardian_ended(void *ctx, int status)
     struct host *h = ctx;
     enum host_state before = h->state;
     bool killed = h->crashing;
-    /* Who was removed from the cluster ends by itself, once it is told. */
-    bool removed = before != HOST_STARTING && last_error(h) == ERR_NOT_FOUND;
-    bool planned = removed || (WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    /* Who was removed from the cluster, or has lost its disk, ends by itself, once it is told. */
+    bool refused = before != HOST_STARTING && (h->wiped || last_error(h) == ERR_NOT_FOUND);
+    bool planned = refused || (WIFEXITED(status) && WEXITSTATUS(status) == 0);
     child_free(h->guardian);
     h->guardian = NULL;
     forget_node(h);

@@ -54,6 +54,7 @@ struct host {
 
     enum host_state state;
     bool ever_up;
+    bool wiped; /* it may be refused by its peers, and end */
     bool paused;
     bool off;         /* with its machine: nothing passes to it and from it */
     bool crashing;    /* SIGKILL is on its way */

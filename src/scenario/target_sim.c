@@ -79,6 +79,16 @@ static void sim_pause(struct target *target, uint32_t node, bool paused)
     }
 }
 
+static enum err sim_wipe(struct target *target, uint32_t node, struct why *why)
+{
+    struct target_sim *t = target_sim_of(target);
+    if (!sim_process_down(target_sim_process(t, node))) {
+        return err_why(why, ERR_BUSY, "it runs: crash it with { host = true } before");
+    }
+    cluster_wipe(t->cluster, node - 1);
+    return ERR_OK;
+}
+
 static bool sim_alive(const struct target *t, uint32_t node)
 {
     return sim_process_running(target_sim_process(target_sim_of_const(t), node));
@@ -192,6 +202,7 @@ static const struct target_vtable sim_vtable = {
     .stop = sim_stop,
     .crash = sim_crash,
     .pause = sim_pause,
+    .wipe = sim_wipe,
     .alive = sim_alive,
     .paused = sim_paused,
     .cut = target_sim_cut,

@@ -92,6 +92,19 @@ void verb_pause(struct ask *a)
     ask_answer_nothing(a);
 }
 
+/* cluster_wipe [cluster, node] */
+void verb_wipe(struct ask *a)
+{
+    struct target *t = a->cluster->target;
+    struct why why = {""};
+    enum err e = t->vtable->wipe(t, a->node, &why);
+    if (e != ERR_OK) {
+        ask_fail_node(a, a->node, e, why.text);
+        return;
+    }
+    ask_answer_nothing(a);
+}
+
 /* node_alive [cluster, node] -> bool */
 void verb_alive(struct ask *a)
 {

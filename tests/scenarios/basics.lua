@@ -219,6 +219,22 @@ t.describe("three nodes", function()
     c:check()
   end, BOTH)
 
+  t.it("refuse a follower whose disk was wiped, and go on", function(mode)
+    local c <close> = t.cluster { n = 3, mode = mode }
+    c:start()
+    local leader = c:wait_leader()
+    t.ok(c:propose("kv", "set", { key = "x", value = 1 }))
+    local wiped = leader.id % 3 + 1
+    t.match(tostring(select(2, pcall(c.wipe, c, wiped))), "it runs")
+    c:crash(wiped, { host = true })
+    c:wipe(wiped)
+    c:restart(wiped)
+    c:run_until(function() return not c:node(wiped):alive() end, 20000, "the end of the one that lost its disk")
+    t.eq(c:leader(), leader)
+    t.ok(c:propose("kv", "set", { key = "x", value = 2 }))
+    c:check()
+  end, BOTH)
+
   t.it("forget what a leader that was cut off could not commit", function(mode)
     local c <close> = three(mode)
     one(c, "101", 3)

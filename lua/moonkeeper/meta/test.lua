@@ -144,6 +144,10 @@ function Cluster:pause(id) end
 ---@async
 ---@param id integer
 function Cluster:resume(id) end
+---A new, empty disk. Raises if the node or its guardian runs.
+---@async
+---@param id integer
+function Cluster:wipe(id) end
 ---Stop it for good, and check it.
 ---@async
 function Cluster:close() end

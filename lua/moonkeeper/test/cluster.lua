@@ -78,6 +78,8 @@ function Cluster:pause(id) must("cluster_pause", self.number, self:node(id).id, 
 
 function Cluster:resume(id) must("cluster_pause", self.number, self:node(id).id, false) end
 
+function Cluster:wipe(id) must("cluster_wipe", self.number, self:node(id).id) end
+
 local function close(c)
   local _, err = core.request("cluster_close", c.number, true)
   if err then expect.raise(err.message) end
