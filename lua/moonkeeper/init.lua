@@ -4,6 +4,7 @@ local core = require "moonkeeper.core"
 local config = require "moonkeeper.config"
 local cron = require "moonkeeper.cron"
 local exec = require "moonkeeper.exec"
+local http = require "moonkeeper.http"
 local kv = require "moonkeeper.kv"
 local lease = require "moonkeeper.lease"
 local lock = require "moonkeeper.lock"
@@ -25,6 +26,7 @@ local mk = {
   config = config,
   cron = cron,
   exec = exec,
+  http = http,
   kv = kv,
   lease = lease,
   lock = lock,
@@ -44,7 +46,7 @@ function mk.shutdown() core.tell("shutdown") end
 
 -- What is planned says so, instead of "attempt to index a nil value".
 local planned = {}
-for _, name in ipairs { "cluster", "fs", "http", "metrics", "net", "service", "sm" } do
+for _, name in ipairs { "cluster", "fs", "metrics", "net", "service", "sm" } do
   planned[name] = true
 end
 

@@ -22,7 +22,7 @@ struct start {
     const char *config_path, *overlay_path;
     const char *id, *client, *http, *data_dir;
     bool insecure, no_guardian, check;
-    const char *dial;
+    const char *dial, *http_instead;
     struct daemon_test test;
     struct config config;
     struct clock_port clock;
@@ -183,6 +183,7 @@ int cmd_start(struct cli *cli, int argc, char **argv)
         /* For the scenario tests on real processes. */
         {"test-control", 0, NULL, NULL, NULL, &s.test.control},
         {"test-dial", 0, "ID=HOST:PORT,...", NULL, &s.dial, NULL},
+        {"test-http", 0, "HOST:PORT", NULL, &s.http_instead, NULL},
     };
     const struct usage usage = {
         .synopsis = "start -c FILE [flags]",
@@ -202,6 +203,10 @@ int cmd_start(struct cli *cli, int argc, char **argv)
     struct why why = {""};
     if (s.dial != NULL && dial_map_parse(s.dial, &s.test.dial, &why) != ERR_OK) {
         return cli_misuse(cli, "--test-dial: %s", why.text);
+    }
+    s.test.has_http = s.http_instead != NULL;
+    if (s.test.has_http && address_parse(s.http_instead, 0, &s.test.http, &why) != ERR_OK) {
+        return cli_misuse(cli, "--test-http: %s", why.text);
     }
     int status = start(&s);
     config_close(&s.config);

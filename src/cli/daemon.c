@@ -462,11 +462,13 @@ static enum err open_all(struct daemon *d, struct why *why)
     d->clock = loop_clock();
     d->loop = loop_new();
     if (e == ERR_OK && (d->config->apps_count > 0 || d->test->control)) {
-        const struct daemon_scripts_options options = {.config = d->config,
-                                                       .clock = &d->clock,
-                                                       .loop = d->loop,
-                                                       .log = d->log,
-                                                       .guardian = d->host};
+        const struct daemon_scripts_options options = {
+            .config = d->config,
+            .clock = &d->clock,
+            .loop = d->loop,
+            .log = d->log,
+            .http_instead = d->test->has_http ? &d->test->http : NULL,
+            .guardian = d->host};
         e = daemon_scripts_open(&options, &d->scripts, why);
     }
     e = e != ERR_OK ? e : posix_fs_open(d->config->data_dir, &d->fs, why);

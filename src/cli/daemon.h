@@ -12,6 +12,8 @@
 struct daemon_test {
     bool control;         /* open the control socket (daemon_control.h) */
     struct dial_map dial; /* where to dial peers */
+    struct address http;  /* where the HTTP requests of scripts go, whatever their URL */
+    bool has_http;
 };
 
 /* Runs until the node has ended: by SIGTERM, at a script's wish, or because it cannot go on.

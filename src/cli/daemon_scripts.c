@@ -7,6 +7,7 @@
 #include "base/queue.h"
 #include "guardian/children.h"
 #include "guardian/guardian.h"
+#include "net/http_calls.h"
 #include "net/processes.h"
 #include "net/script_timer.h"
 #include "net/system_entropy.h"
@@ -27,6 +28,7 @@ struct daemon_scripts {
     struct children
         *children; /* from the start on: the processes that scripts started, for the guardian */
     struct processes *processes;
+    struct http_calls *http;
     struct worker *_Atomic worker; /* NULL before the start: then nobody is to be woken */
     atomic_bool loaded;
     struct queue requests; /* of struct script_request, from the host's thread to the loop's */
@@ -110,7 +112,7 @@ static void remove_child(void *ctx, uint32_t slot)
     children_remove(s->children, slot);
 }
 
-/* On the thread of processes. */
+/* On the thread of processes, or of HTTP requests. */
 static void answer(void *ctx, uint64_t call, enum err err, const char *message,
                    struct slice result_take)
 {
@@ -151,12 +153,15 @@ enum err daemon_scripts_open(const struct daemon_scripts_options *o, struct daem
         daemon_scripts_close(s);
         return e;
     }
+    s->http = http_calls_new(&(struct http_calls_options){
+        .agent = "moonkeeper/" MK_VERSION, .instead = o->http_instead, .answer = answer, .ctx = s});
     const struct script_options options = {
         .clock = o->clock,
         .entropy = system_entropy(),
         .zones = system_zones(),
         .preempt = script_timer_port(s->timer),
         .processes = processes_port(s->processes),
+        .http = http_calls_port(s->http),
         .log = o->log,
         .node = {.id = config->id,
                  .addr = config_self(config)->peer,
@@ -220,6 +225,7 @@ void daemon_scripts_stop(struct daemon_scripts *s)
 {
     if (s != NULL) {
         processes_stop(s->processes); /* its answers wake the worker */
+        http_calls_stop(s->http);     /* likewise */
         worker_stop(atomic_exchange(&s->worker, NULL));
     }
 }
@@ -235,6 +241,7 @@ void daemon_scripts_close(struct daemon_scripts *s)
     }
     script_host_free(s->host);
     processes_close(s->processes);
+    http_calls_free(s->http);
     children_close(s->children);
     script_timer_free(s->timer);
     queue_close(&s->requests);

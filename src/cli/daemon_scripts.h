@@ -17,6 +17,7 @@ struct daemon_scripts_options {
     const struct clock_port *clock;
     struct loop *loop;
     const struct log *log;
+    const struct address *http_instead;   /* for tests: daemon_test.http; NULL: none */
     const struct guardian_host *guardian; /* it is told of the processes that scripts start */
 };
 

@@ -18,6 +18,7 @@
 #include "base/json_text.h"
 #include "net/http_streams.h"
 #include "net/wrong_port.h"
+#include "wire/writer.h"
 
 /* When the connection goes, the request goes: from then on request is NULL, and the call only waits
  * for its owner to end it. */
@@ -26,6 +27,7 @@ struct http_call {
     struct http_server *server;     /* NULL: closed */
     struct evhttp_request *request; /* NULL: the connection is gone */
     bool streaming;
+    bool broken; /* over for its owner: it goes with its connection */
     void (*on_disconnect)(void *ctx, struct http_call *call);
     void *ctx;
 };
@@ -70,6 +72,14 @@ static struct bufferevent *stream_of(struct evhttp_request *request)
     return evhttp_connection_get_bufferevent(evhttp_request_get_connection(request));
 }
 
+static void end_call(struct http_call *call)
+{
+    if (call->server != NULL) {
+        LIST_REMOVE(call, entry);
+    }
+    free(call);
+}
+
 static void on_gone(void *ctx, void *gone)
 {
     struct http_server *s = ctx;
@@ -82,6 +92,9 @@ static void on_gone(void *ctx, void *gone)
     call->request = NULL;
     if (call->streaming && call->on_disconnect != NULL) {
         call->on_disconnect(call->ctx, call);
+    }
+    if (call->broken) {
+        end_call(call);
     }
 }
 
@@ -149,15 +162,44 @@ bool http_query(const struct http_request *request, const char *key, char *out, 
     return fits;
 }
 
-/* ---- answers ---- */
-
-static void end_call(struct http_call *call)
+void http_write_headers(const struct http_call *call, struct buffer *out)
 {
-    if (call->server != NULL) {
-        LIST_REMOVE(call, entry);
+    const struct evkeyval *header;
+    uint32_t count = 0;
+    if (call->request == NULL) {
+        write_array(out, 0);
+        return;
     }
-    free(call);
+    const struct evkeyvalq *headers = evhttp_request_get_input_headers(call->request);
+    TAILQ_FOREACH (header, headers, next) {
+        count++;
+    }
+    write_array(out, 2 * count);
+    TAILQ_FOREACH (header, headers, next) {
+        write_text(out, header->key);
+        write_text(out, header->value);
+    }
 }
+
+const char *http_remote(const struct http_call *call, char out[ADDRESS_TEXT_MAX])
+{
+    struct socket_address a = {.size = sizeof a.storage};
+    out[0] = 0;
+    if (call->request != NULL && getpeername(bufferevent_getfd(stream_of(call->request)),
+                                             (struct sockaddr *)&a.storage, &a.size) == 0) {
+        socket_address_text(&a, out);
+    }
+    return out;
+}
+
+bool http_is_open(const struct http_call *call)
+{
+    char next;
+    return call->request != NULL && recv(bufferevent_getfd(stream_of(call->request)), &next, 1,
+                                         MSG_PEEK | MSG_DONTWAIT) != 0;
+}
+
+/* ---- answers ---- */
 
 /* The connection may serve another request from here on: it must not tell this call that it closes.
  */
@@ -211,6 +253,17 @@ void http_fail(struct http_call *call, int status, enum err e, const char *messa
     buffer_add_format(&body, "}}\n");
     http_reply(call, status, "application/json", buffer_bytes(&body));
     buffer_close(&body);
+}
+
+void http_break(struct http_call *call)
+{
+    ASSERT(!call->streaming);
+    if (call->request == NULL) {
+        end_call(call);
+        return;
+    }
+    call->broken = true;
+    shutdown(bufferevent_getfd(stream_of(call->request)), SHUT_RDWR); /* evhttp notices */
 }
 
 /* ---- streams ---- */

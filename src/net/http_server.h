@@ -1,7 +1,8 @@
 /* The listener for people: HTTP/1.1 by libevent's evhttp.
  *
  * A call may be answered later; it stays valid until then even if its connection is gone. Each is
- * answered exactly once, with http_reply(), or with http_stream() ... http_stream_end(). */
+ * answered exactly once, with http_reply() or http_break(), or with http_stream() ...
+ * http_stream_end(). */
 #ifndef MK_NET_HTTP_SERVER_H
 #define MK_NET_HTTP_SERVER_H
 
@@ -68,10 +69,19 @@ const char *http_header(const struct http_call *call, const char *name);
 /* Copy the decoded value of a query parameter. False if it is not there or does not fit. */
 bool http_query(const struct http_request *request, const char *key, char *out, size_t capacity);
 
+/* All of them, as a MessagePack array [name, value, name, value, ...]. */
+void http_write_headers(const struct http_call *call, struct buffer *out);
+/* "192.0.2.1:43210"; "" when the connection is gone. Returns out. */
+const char *http_remote(const struct http_call *call, char out[ADDRESS_TEXT_MAX]);
+/* Is there still anybody to answer? Who has closed one half of a connection counts as gone. */
+bool http_is_open(const struct http_call *call);
+
 /* Before the answer. */
 void http_set_header(struct http_call *call, const char *name, const char *value);
 /* Ends the call. The body of an answer to HEAD is not sent. */
 void http_reply(struct http_call *call, int status, const char *content_type, struct bytes body);
+/* Close the connection without an answer. Ends the call. For tests of those who ask. */
+void http_break(struct http_call *call);
 /* {"error":{"code":...,"message":...}}. message: NULL stands for err_message(e). Ends the call. */
 void http_fail(struct http_call *call, int status, enum err e, const char *message);
 

@@ -30,6 +30,8 @@ static const struct {
     {"cluster_disk", verb_disk, NODE},
     {"cluster_program", verb_program, CLUSTER},
     {"cluster_programs", verb_programs, CLUSTER},
+    {"cluster_http_server", verb_http_server, CLUSTER},
+    {"cluster_http_requests", verb_http_requests, CLUSTER},
     {"cluster_leader", verb_leader, CLUSTER},
     {"cluster_events", verb_events, CLUSTER},
     {"cluster_check", verb_check, CLUSTER},

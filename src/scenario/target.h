@@ -21,6 +21,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "node/node.h"
+#include "sim/http_servers.h"
 
 struct target;
 struct stage;
@@ -216,6 +217,10 @@ struct target_vtable {
     void (*set_live)(struct target *t, void (*live)(void *ctx, const char *line), void *ctx);
     /* Simulation: of all that happened; real processes: 0. */
     uint64_t (*trace_hash)(const struct target *t);
+
+    /* Servers that scripts may ask over HTTP, and what they received: http_servers_define(), from
+     * now on; times on the stage's clock. Hosts are counted from 0. */
+    struct http_servers *(*http_servers)(struct target *t);
 
     /* Simulation only; NULL elsewhere. Errors: INVALID, NOT_FOUND. */
     enum err (*skew)(struct target *t, uint32_t node, int64_t offset_ms, int32_t ppm,

@@ -223,6 +223,7 @@ static void close_pieces(struct target_real *t)
         slice_close(&t->events[i].fields);
     }
     free(t->events);
+    http_servers_free(t->http_servers);
 }
 
 static void real_keep(struct target *target)
@@ -267,6 +268,7 @@ static const struct target_vtable real_vtable = {
     .control = target_real_control,
     .events = target_real_events,
     .rpcs = real_rpcs,
+    .http_servers = target_real_http_servers,
     .check = target_real_check,
     .failure = real_failure,
     .timeline = real_timeline,
@@ -362,6 +364,9 @@ static enum err real_open(struct stage *stage, const struct target_options *opti
     t->options = options;
     t->nodes = options->nodes + options->spares;
     LIST_INIT(&t->calls);
+    LIST_INIT(&t->http_calls);
+    t->http_servers = http_servers_new();
+    rng_seed(&t->rng, ~options->seed);
     snprintf(t->directory, sizeof t->directory, "%s/moonkeeper-XXXXXX", s->directory);
     uint64_t now_us = clock_now_us(&s->clock) - s->started_us;
     t->timeline = real_timeline_new(clock_wall_ms(&s->clock) - (int64_t)(now_us / 1000));

@@ -137,8 +137,8 @@ static enum err add_config(const struct host *h, struct buffer *out, struct why 
                       "  members = {\n",
                       h->name);
     add_members(h, out);
-    buffer_add_format(out, "  },\n  client = \"%s\", http = false,\n  data_dir = ",
-                      address_text(&h->client, text));
+    buffer_add_format(out, "  },\n  client = \"%s\",", address_text(&h->client, text));
+    buffer_add_format(out, " http = \"%s\",\n  data_dir = ", address_text(&h->http, text));
     add_quoted(out, bytes_of_string(h->directory));
     buffer_add_format(out,
                       ",\n  election_ms = { %llu, %llu }, heartbeat_ms = %llu, stop_ms = 2000,\n"

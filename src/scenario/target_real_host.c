@@ -249,10 +249,18 @@ static void on_guardian_ended(void *ctx, int status)
 static enum err start_guardian(struct host *h, struct why *why)
 {
     struct buffer dial = {0};
+    char http[ADDRESS_TEXT_MAX];
     target_real_dial_map(h, &dial);
-    const char *const argv[] = {
-        h->target->stage->program, "start", "-c", h->config, "--test-control", "--test-dial",
-        buffer_text(&dial),        NULL};
+    const char *const argv[] = {h->target->stage->program,
+                                "start",
+                                "-c",
+                                h->config,
+                                "--test-control",
+                                "--test-dial",
+                                buffer_text(&dial),
+                                "--test-http",
+                                address_text(http_server_address(h->outside), http),
+                                NULL};
     const struct child_options options = {
         .argv = argv, .ctx = h, .line = on_line, .ended = on_guardian_ended};
     enum err e = child_start(h->target->stage->loop, &options, &h->guardian, why);
@@ -341,7 +349,7 @@ enum err host_open(struct host *h, struct target_real *t, uint32_t node, struct 
     h->target = t;
     h->node = node;
     snprintf(h->name, sizeof h->name, "n%u", node);
-    h->reserved[0] = h->reserved[1] = -1;
+    h->reserved[0] = h->reserved[1] = h->reserved[2] = -1;
     h->timer = loop_timer_new(t->stage->loop, on_timer, h);
     snprintf(h->directory, sizeof h->directory, "%s/n%u", t->directory, node);
     snprintf(h->config, sizeof h->config, "%s/n%u.lua", t->directory, node);
@@ -350,6 +358,8 @@ enum err host_open(struct host *h, struct target_real *t, uint32_t node, struct 
     enum err e = address_of_path(h->control_path, &socket, why);
     e = e != ERR_OK ? e : address_reserve(&h->peer, &h->reserved[0], why);
     e = e != ERR_OK ? e : address_reserve(&h->client, &h->reserved[1], why);
+    e = e != ERR_OK ? e : address_reserve(&h->http, &h->reserved[2], why);
+    e = e != ERR_OK ? e : target_real_http_open(h, why);
     if (e == ERR_OK && mkdir(h->directory, S_IRWXU) != 0) {
         e = err_why(why, ERR_IO, "cannot make %s: %s", h->directory, strerror(errno));
     }
@@ -373,7 +383,8 @@ void host_close(struct host *h)
         h->guardian = NULL;
     }
     loop_timer_free(h->timer);
-    for (int i = 0; i < 2; i++) {
+    target_real_http_close(h);
+    for (int i = 0; i < 3; i++) {
         if (h->reserved[i] >= 0) {
             close(h->reserved[i]);
         }

@@ -4,6 +4,7 @@
  *     target_real_config.c  what the nodes are started with
  *     target_real_host.c    the processes of one node: started, watched, stopped, killed
  *     target_real_ask.c     questions to nodes, and their events
+ *     target_real_http.c    the world outside, as far as it speaks HTTP
  *     target_real_check.c   the invariants, from outside
  *
  * Everything happens on the one loop of the stage. */
@@ -13,7 +14,9 @@
 #include <limits.h>
 #include <sys/queue.h>
 
+#include "base/rng.h"
 #include "net/child.h"
+#include "net/http_server.h"
 #include "net/loop.h"
 #include "net/rpc_channel.h"
 #include "scenario/proxy.h"
@@ -48,8 +51,9 @@ struct host {
     struct target_real *target;
     uint32_t node; /* its number, from 1 */
     char name[16];
-    struct address peer, client;
-    int reserved[2];
+    struct address peer, client, http;
+    int reserved[3];
+    struct http_server *outside; /* what its scripts' HTTP requests reach */
     char directory[PATH_MAX], config[PATH_MAX + 16], control_path[PATH_MAX + 16];
 
     enum host_state state;
@@ -102,6 +106,9 @@ struct target_real {
     struct real_event *events; /* in order of time */
     size_t events_count, events_capacity;
     LIST_HEAD(, real_call) calls;
+    struct http_servers *http_servers;
+    LIST_HEAD(, real_http) http_calls; /* that its nodes' scripts made, and are to be answered */
+    struct rng rng;
     struct real_check *check; /* the one under way; NULL: none */
     bool closing;
     bool kept;         /* the directory stays */
@@ -163,6 +170,13 @@ void target_real_events(struct target *t, const struct target_events_filter *fil
                         node_reply_fn reply, void *ctx);
 /* [time_us, name, term, fields], from a node's control socket. */
 void target_real_take_event(struct target_real *t, uint32_t node, struct bytes params);
+
+/* ---- target_real_http.c ---- */
+
+/* A listener for the requests of one node's scripts. Errors: IO. */
+enum err target_real_http_open(struct host *h, struct why *why);
+void target_real_http_close(struct host *h);
+struct http_servers *target_real_http_servers(struct target *t);
 
 /* ---- target_real_check.c ---- */
 

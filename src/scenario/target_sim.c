@@ -173,6 +173,11 @@ static uint64_t sim_trace_hash(const struct target *target)
     return world_trace_hash(cluster_world(target_sim_of_const(target)->cluster));
 }
 
+static struct http_servers *sim_http_servers(struct target *target)
+{
+    return cluster_http_servers(target_sim_of(target)->cluster);
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static void sim_close(struct target *target)
@@ -218,6 +223,7 @@ static const struct target_vtable sim_vtable = {
     .timeline = sim_timeline,
     .set_live = sim_set_live,
     .trace_hash = sim_trace_hash,
+    .http_servers = sim_http_servers,
     .skew = target_sim_skew,
     .disk = target_sim_disk,
     .program = target_sim_program,

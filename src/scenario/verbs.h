@@ -37,6 +37,11 @@ void verb_disk(struct ask *a);
 void verb_program(struct ask *a);
 void verb_programs(struct ask *a);
 
+/* ---- verbs_http.c ---- */
+
+void verb_http_server(struct ask *a);
+void verb_http_requests(struct ask *a);
+
 /* ---- verbs_nodes.c ---- */
 
 void verb_leader(struct ask *a);

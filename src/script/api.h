@@ -17,6 +17,7 @@ void api_prepare(lua_State *L, struct bytes config);
 /* Each adds its functions to the table on top. Stack: [-0, +0]. Raises: out of memory. */
 void api_cron_add(lua_State *L);
 void api_exec_add(lua_State *L);
+void api_http_add(lua_State *L);
 void api_task_add(lua_State *L);
 void api_hook_add(lua_State *L);
 void api_lead_add(lua_State *L);

@@ -303,6 +303,7 @@ int api_core_open(lua_State *L)
     api_node_add(L);
     api_cron_add(L);
     api_exec_add(L);
+    api_http_add(L);
     api_json_open(L);
     lua_setfield(L, -2, "json");
     api_msgpack_open(L);

@@ -59,6 +59,7 @@ uint64_t request_begin(lua_State *L)
     if (host->requests.pending >= host->options.limits.requests_max) {
         return 0;
     }
+    host->current->give_up = NULL;
     host->current->request_id = request_table_add(&host->requests, host->current);
     return host->current->request_id;
 }

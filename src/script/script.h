@@ -30,6 +30,7 @@
 #include "base/log.h"
 #include "port/clock.h"
 #include "port/entropy.h"
+#include "port/http.h"
 #include "port/preempt.h"
 #include "port/process.h"
 #include "port/zones.h"
@@ -101,6 +102,7 @@ struct script_options {
     const struct preempt_port *preempt;   /* NULL: count instructions (simulation) */
     const struct zones_port *zones;       /* NULL: there is UTC alone */
     const struct process_port *processes; /* answers by script_host_reply(); NULL: no mk.exec */
+    const struct http_port *http;         /* likewise; NULL: no requests of mk.http */
     const struct log *log;
     /* Ordered pairs, seeded math.random, virtual os.time and os.clock, no C modules. */
     bool simulated;

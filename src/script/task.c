@@ -274,6 +274,9 @@ void task_leave_wait(struct task *task)
     }
     if (task->request_id != 0) {
         request_table_forget(&host->requests, task->request_id);
+        if (task->give_up != NULL) {
+            task->give_up(host, task->request_id);
+        }
         task->request_id = 0;
     }
 }

@@ -59,6 +59,8 @@ struct task {
     uint64_t ticket; /* number of the present or last wait */
     struct deadline alarm;
     uint64_t request_id; /* waits for this answer; 0: for something else */
+    /* Called when it stops waiting for that before it came; NULL: it is let come. */
+    void (*give_up)(struct script_host *host, uint64_t request_id);
     enum err reply_err;
     char *reply_message;
     struct slice reply;

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "script/embed.h"
+#include "sim/http_servers.h"
 #include "sim/linearizability.h"
 #include "sim/sim_programs.h"
 #include "wire/writer.h"
@@ -29,6 +30,7 @@ struct cluster {
     struct safety *safety;
     struct events *events;
     struct sim_programs *programs;
+    struct http_servers *http_servers;
     struct sim_clients *clients;
     struct membership members; /* initial */
     raft_id ids[SIM_NET_HOSTS_MAX];
@@ -145,6 +147,7 @@ static void make_host(struct cluster *c, uint32_t i, const struct membership *me
         .scripts = o->scripts,
         .scripts_count = o->scripts_count,
         .programs = c->programs,
+        .http_servers = c->http_servers,
         .zones = o->zones,
         .evals = o->evals,
         .script_limits = o->script_limits,
@@ -200,6 +203,7 @@ struct cluster *cluster_new(const struct cluster_options *options)
                            });
     c->events = events_new(c->world);
     c->programs = sim_programs_new();
+    c->http_servers = http_servers_new();
     name_hosts(c, &c->members);
     for (uint32_t i = 0; i < hosts; i++) {
         make_host(c, i, &c->members);
@@ -220,6 +224,7 @@ void cluster_free(struct cluster *c)
     safety_free(c->safety);
     events_free(c->events);
     sim_programs_free(c->programs);
+    http_servers_free(c->http_servers);
     sim_net_free(c->net);
     timeline_free(c->timeline);
     world_free(c->world);
@@ -556,4 +561,9 @@ const struct membership *cluster_members(const struct cluster *c)
 uint32_t cluster_nodes(const struct cluster *c)
 {
     return c->hosts_count;
+}
+
+struct http_servers *cluster_http_servers(const struct cluster *c)
+{
+    return c->http_servers;
 }

@@ -73,9 +73,11 @@ void cluster_free(struct cluster *c);
 struct world *cluster_world(struct cluster *c);
 struct sim_net *cluster_net(struct cluster *c);
 struct safety *cluster_safety(struct cluster *c);
-/* What nodes told their hooks, in order. */
 /* What its scripts may run, and what they have run. */
 struct sim_programs *cluster_programs(const struct cluster *c);
+/* Whom its scripts may ask, and what was received there. */
+struct http_servers *cluster_http_servers(const struct cluster *c);
+/* What nodes told their hooks, in order. */
 const struct events *cluster_events(const struct cluster *c);
 struct sim_clients *cluster_clients(struct cluster *c);
 struct sim_process *cluster_host(struct cluster *c, uint32_t host);

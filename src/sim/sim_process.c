@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "sim/sim_http.h"
 #include "sim/sim_process_internal.h"
 
 bool sim_process_is_current(const struct sim_process *p, uint64_t incarnation)
@@ -164,6 +165,7 @@ struct sim_process *sim_process_new(struct world *w, struct sim_net *net,
     sim_clock_init(&p->clock, w, &options->clock);
     sim_executor_init(&p->executor, w, p->fs, &options->disk);
     STAILQ_INIT(&p->backlog);
+    LIST_INIT(&p->flights);
     sim_process_forget(p);
     sim_process_connect(p);
     return p;
@@ -178,6 +180,7 @@ void sim_process_free(struct sim_process *p)
     sim_fs_crash_process(p->fs);
     node_free(p->node);
     close_scripts(p, false);
+    sim_http_drop_flights(p);
     sim_process_drop_backlog(p);
     sim_fs_free(p->fs);
     free(p);

@@ -94,9 +94,10 @@ struct sim_process_options {
     uint32_t scripts_count;
     bool evals; /* sim_process_eval() also without scripts */
     struct script_limits script_limits;
-    struct sim_programs *programs;  /* that scripts may run; borrowed; NULL without scripts */
-    const struct zones_port *zones; /* for scripts; NULL: there is UTC alone */
-    struct events *events;          /* what its nodes tell hooks; borrowed; NULL: not recorded */
+    struct sim_programs *programs;     /* that scripts may run; borrowed; NULL without scripts */
+    struct http_servers *http_servers; /* that they may ask; likewise */
+    const struct zones_port *zones;    /* for scripts; NULL: there is UTC alone */
+    struct events *events;             /* what its nodes tell hooks; borrowed; NULL: not recorded */
 };
 
 struct sim_process *sim_process_new(struct world *w, struct sim_net *net,

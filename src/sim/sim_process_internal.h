@@ -67,8 +67,9 @@ struct sim_process {
     bool promised_nothing; /* nor by anybody before this guardian */
 
     struct node *node;
-    struct sim_scripts *scripts; /* NULL: none */
-    uint64_t incarnations;       /* also the generation of the process's scheduled calls */
+    struct sim_scripts *scripts;          /* NULL: none */
+    LIST_HEAD(, sim_http_flight) flights; /* HTTP requests that have left, of all incarnations */
+    uint64_t incarnations;                /* also the generation of the process's scheduled calls */
     struct entropy_port entropy;
     struct transport_port transport;
     bool ending; /* being torn down: ports are dead */

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/queue.h"
 #include "sim/sim_exec.h"
+#include "sim/sim_http.h"
 #include "sim/sim_process_internal.h"
 
 /* Beyond what the host may have unanswered; how long a thread takes to wake up. */
@@ -20,6 +21,7 @@ struct sim_scripts {
     struct log log;
     struct script_host *host;
     struct sim_exec *exec;
+    struct sim_http *http;
     struct queue requests; /* of struct script_request */
     bool started;
     uint64_t due_us; /* on the host's clock: when it wants to run again */
@@ -100,6 +102,7 @@ void sim_scripts_start(struct sim_scripts *s)
 void sim_scripts_resume(struct sim_scripts *s)
 {
     if (s != NULL) {
+        sim_http_resume(s->http);
         run_soon(s);
     }
 }
@@ -227,6 +230,7 @@ static struct script_host *new_host(struct sim_scripts *s)
         .entropy = &s->entropy,
         .zones = o->zones,
         .processes = sim_exec_port(s->exec),
+        .http = sim_http_port(s->http),
         .log = &s->log,
         .simulated = true,
         .node = {.id = o->node.name,
@@ -265,8 +269,10 @@ enum err sim_scripts_open(struct sim_process *p, struct sim_scripts **out, struc
                           .sink = s};
     queue_init(&s->requests, REQUESTS_QUEUED_MAX, requests_came, s);
     s->exec = sim_exec_new(p, ~seed);
+    s->http = sim_http_new(p, seed ^ UINT64_C(0x687474702e6c7561));
     s->host = new_host(s);
     sim_exec_answer_to(s->exec, s->host);
+    sim_http_answer_to(s->http, s->host);
     enum err e = ERR_OK;
     for (uint32_t i = 0; i < p->options.scripts_count && e == ERR_OK; i++) {
         e = script_host_load(s->host, &p->options.scripts[i], why);
@@ -291,6 +297,7 @@ void sim_scripts_close(struct sim_scripts *s, bool planned)
         script_host_kill(s->host);
     }
     sim_exec_free(s->exec);
+    sim_http_free(s->http);
     struct script_request *left;
     while ((left = queue_pop(&s->requests)) != NULL) {
         script_request_free(left);
@@ -302,6 +309,11 @@ void sim_scripts_close(struct sim_scripts *s, bool planned)
 struct sim_exec *sim_scripts_exec(struct sim_scripts *s)
 {
     return s != NULL ? s->exec : NULL;
+}
+
+struct sim_http *sim_scripts_http(struct sim_scripts *s)
+{
+    return s != NULL ? s->http : NULL;
 }
 
 struct script_host *sim_scripts_host(struct sim_scripts *s)

@@ -23,6 +23,8 @@ enum err sim_scripts_open(struct sim_process *p, struct sim_scripts **out, struc
 void sim_scripts_close(struct sim_scripts *s, bool planned);
 /* The programs that they run. */
 struct sim_exec *sim_scripts_exec(struct sim_scripts *s);
+/* Their HTTP requests. */
+struct sim_http *sim_scripts_http(struct sim_scripts *s);
 /* Not NULL. */
 struct script_host *sim_scripts_host(struct sim_scripts *s);
 

@@ -457,6 +457,41 @@ function mk.exec.run(argv, opts) end
 ---@return mk.Process? process, mk.Error? err
 function mk.exec.spawn(argv, opts) end
 
+-- HTTP ---------------------------------------------------------------------------------------------
+
+---@class mk.HttpOptions
+---@field headers table<string, string|number|(string|number)[]>? names in any case; a list: the header comes several times
+---@field body string?
+---@field timeout_ms number? from the call to the end of the answer; 10000
+---@field max_body integer? of the answer, in bytes; beyond it: too_large; 1 MiB
+
+---@class mk.HttpRequestOptions: mk.HttpOptions
+---@field url string http or https, ASCII
+---@field method "GET"|"HEAD"|"POST"|"PUT"|"DELETE"|"OPTIONS"|"PATCH"|nil "GET"
+
+---@class mk.HttpResponse
+---@field status integer
+---@field headers table<string, string> names in lower case
+---@field body string
+
+mk.http = {}
+-- An answer, whatever its status is. nil and the reason if there is none: unreachable, timeout, too_large, invalid
+-- (the url), io, busy. The server may have got the request all the same.
+---@async
+---@param o mk.HttpRequestOptions
+---@return mk.HttpResponse? response, mk.Error? err
+function mk.http.request(o) end
+---@async
+---@param url string
+---@param o mk.HttpOptions?
+---@return mk.HttpResponse? response, mk.Error? err
+function mk.http.get(url, o) end
+---@async
+---@param url string
+---@param o mk.HttpOptions?
+---@return mk.HttpResponse? response, mk.Error? err
+function mk.http.post(url, o) end
+
 -- Leases, locks ------------------------------------------------------------------------------------
 
 -- Kept by the task that was granted it, while it runs. local l <close> = ... ends it with its block.

@@ -232,6 +232,19 @@ function Cluster:program(name, opts) end
 ---@param name string?
 ---@return t.Run[]
 function Cluster:programs(name) end
+---What answers the HTTP requests of scripts to this URL and to all that begin with it, from now on; the longest such
+---counts. On real processes too: requests of nodes come to the test, whatever their URL (http only). The servers
+---are outside of the cluster: cuts between nodes do not concern them.
+---@param url string
+---@param opts {status: integer|integer[]|nil, body: string?, headers: table<string, string>?, latency_ms: number|[number, number]|nil, fails: number?, down: boolean?, refuses: integer[]?}?
+---status: a list is used one after another, the last one for all later requests; fails: the probability that a request
+---fails, in a way that is drawn: refused, broken off before or after it was received, never answered, 503
+function Cluster:http_server(url, opts) end
+---The requests that servers received, in the order in which they came. status: of the answer that was sent; answered:
+---it arrived, at somebody who still waited for it.
+---@param url string?
+---@return {at_ms: number, node: integer, method: string, url: string, headers: table<string, string>, body: string, status: integer?, answered: boolean}[]
+function Cluster:http_requests(url) end
 
 ---@return integer
 function Cluster:now_ms() end

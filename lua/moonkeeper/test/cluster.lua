@@ -210,6 +210,32 @@ function Cluster:programs(name)
   return runs
 end
 
+-- What answers the HTTP requests of scripts to this URL, and to all that begin with it, from now on. opts: status
+-- (200; a list: one after another, the last one for all later ones), body, headers, latency_ms (a number or
+-- { least, most }), fails (probability; in what way is drawn), down, refuses (a list of nodes)
+function Cluster:http_server(url, opts)
+  local given = {}
+  for name, value in pairs(opts or {}) do given[name] = value end
+  if type(given.status) == "table" then given.status = core.array(given.status) end
+  given.refuses = given.refuses and core.array(given.refuses)
+  ask("cluster_http_server", self.number, url, given)
+end
+
+-- The requests that were received, of one URL or all: { at_ms, node, method, url, headers, body, status,
+-- answered }. status is nil where no answer was sent; answered: it arrived.
+function Cluster:http_requests(url)
+  local requests = {}
+  for _, request in ipairs(ask("cluster_http_requests", self.number)) do
+    if not url or request.url == url then
+      local headers = {}
+      for i = 1, #request.headers, 2 do headers[request.headers[i]:lower()] = request.headers[i + 1] end
+      request.headers = headers
+      requests[#requests + 1] = request
+    end
+  end
+  return requests
+end
+
 -- Time --------------------------------------------------------------------------------------------
 
 function Cluster:now_ms() return core.now_ms() end -- luacheck: ignore self

@@ -1,0 +1,89 @@
+-- mk.http: requests to servers elsewhere.
+local core = require "moonkeeper.core"
+
+local http = {}
+
+local TIMEOUT_MS = 10000
+local BODY_MAX = 1 << 20
+
+local options = { method = "string", url = "string", headers = "table", body = "string",
+  timeout_ms = "number", max_body = "number" }
+
+local function check_options(o, level)
+  if type(o) ~= "table" then error("a table of options is expected, got " .. type(o), level + 1) end
+  for name, value in pairs(o) do
+    if not options[name] then
+      error(("there is no option '%s'; there are body, headers, max_body, method, timeout_ms, url")
+        :format(tostring(name)), level + 1)
+    elseif type(value) ~= options[name] then
+      error(("%s is a %s, not a %s"):format(name, options[name], type(value)), level + 1)
+    end
+  end
+  if not o.url then error("url is missing", level + 1) end
+end
+
+-- { ["content-type"] = "text/plain", accept = { "a", "b" } } as a list: a name, a value, a name, ... A header
+-- may have several values.
+local function to_list(headers, level)
+  local names, list = {}, {}
+  for name in pairs(headers or {}) do
+    if type(name) ~= "string" then error("headers: names are strings", level + 1) end
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local values = headers[name]
+    if type(values) ~= "table" then values = { values } end
+    for _, value in ipairs(values) do
+      if type(value) ~= "string" and type(value) ~= "number" then
+        error(("headers: the value of %s is a %s, not a string"):format(name, type(value)), level + 1)
+      end
+      if tostring(value):find "[\0-\8\10-\31\127]" then
+        error(("headers: the value of %s has a line break or another control character"):format(name), level + 1)
+      end
+      list[#list + 1] = name
+      list[#list + 1] = tostring(value)
+    end
+  end
+  return list
+end
+
+-- Names in lower case; what came several times is one value, with commas in between.
+local function to_table(list)
+  local headers = {}
+  for i = 1, #list, 2 do
+    local name = list[i]:lower()
+    headers[name] = headers[name] and headers[name] .. ", " .. list[i + 1] or list[i + 1]
+  end
+  return headers
+end
+
+local function request(o, method)
+  check_options(o, 3)
+  local answer, err = core.http_request(method, o.url, to_list(o.headers, 3), o.body or "",
+    math.ceil(o.timeout_ms or TIMEOUT_MS), o.max_body or BODY_MAX)
+  if not answer then return nil, err end
+  return { status = answer[1], headers = to_table(answer[2]), body = answer[3] }
+end
+
+-- {status, headers, body}, whatever the status is; nil and the reason if no answer came.
+-- o: url, method ("GET"), headers, body, timeout_ms (10000), max_body (1 MiB)
+function http.request(o)
+  return request(o, type(o) == "table" and o.method or "GET")
+end
+
+local function with_method(method)
+  return function(url, o)
+    local given = {}
+    if o ~= nil and type(o) ~= "table" then error("a table of options is expected, got " .. type(o), 2) end
+    for name, value in pairs(o or {}) do given[name] = value end
+    if given.method then error("method is for mk.http.request", 2) end
+    given.url = url
+    return request(given, method)
+  end
+end
+
+http.get = with_method "GET"
+http.post = with_method "POST"
+
+return http

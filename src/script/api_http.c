@@ -1,0 +1,135 @@
+/* moonkeeper.core: HTTP requests, as lua/moonkeeper/http.lua needs them. */
+#include <lauxlib.h>
+#include <string.h>
+
+#include "port/http.h"
+#include "script/api.h"
+#include "script/hook.h"
+#include "script/report.h"
+#include "script/request.h"
+#include "script/task.h"
+#include "script/thread.h"
+
+enum { US_PER_MS = 1000 };
+
+/* Its task stops waiting: cancelled, killed, gone. */
+static void give_up(struct script_host *host, uint64_t call)
+{
+    host->options.http->cancel(host->options.http->ctx, call);
+}
+
+/* Is it a name of a field, or one character that is not (RFC 9110 §5.6.2)? */
+static bool is_token(const char *text, size_t size)
+{
+    static const char marks[] = "!#$%&'*+-.^_`|~";
+    for (size_t i = 0; i < size; i++) {
+        char c = text[i];
+        bool letter = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+        if (c == 0 || (!letter && strchr(marks, c) == NULL)) {
+            return false;
+        }
+    }
+    return size > 0;
+}
+
+/* A line break in a value would begin a field of somebody else's choice. */
+static bool is_value(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (((unsigned char)text[i] < ' ' && text[i] != '\t') || text[i] == 127) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The list {name, value, name, value, ...} at index. Stack: [-0, +1]: the strings stay in the list.
+ */
+static struct http_field *push_fields(lua_State *L, int index, size_t *count)
+{
+    luaL_checktype(L, index, LUA_TTABLE);
+    lua_Integer texts = luaL_len(L, index);
+    luaL_argcheck(L, texts / 2 <= HTTP_FIELDS_MAX, index, "too many headers");
+    *count = (size_t)texts / 2;
+    struct http_field *fields = lua_newuserdatauv(L, (*count + 1) * sizeof *fields, 0);
+    size_t total = 0;
+    for (size_t i = 0; i < *count; i++) {
+        size_t name_size, value_size;
+        lua_rawgeti(L, index, (lua_Integer)(2 * i + 1));
+        lua_rawgeti(L, index, (lua_Integer)(2 * i + 2));
+        const char *name = luaL_checklstring(L, -2, &name_size);
+        const char *value = luaL_checklstring(L, -1, &value_size);
+        luaL_argcheck(L, is_token(name, name_size), index, "a header's name is a word of ASCII");
+        luaL_argcheck(L, is_value(value, value_size), index,
+                      "a header's value has no line breaks or other control characters");
+        total += name_size + value_size;
+        fields[i] = (struct http_field){.name = name, .value = value};
+        lua_pop(L, 2);
+    }
+    luaL_argcheck(L, total <= HTTP_FIELD_BYTES_MAX, index, "headers of more than 16 KiB");
+    return fields;
+}
+
+static int answered(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    (void)ctx;
+    return request_result(L);
+}
+
+static const struct http_port *port_of(lua_State *L)
+{
+    const struct http_port *port = thread_app(L)->host->options.http;
+    if (port == NULL) {
+        luaL_error(L, "there is nothing here that could make HTTP requests");
+    }
+    return port;
+}
+
+/* http_request(method, url, {name, value, ...}, body, timeout_ms, max_body)
+ *   -> {status, {name, value, ...}, body} | nil, err */
+static int core_http_request(lua_State *L)
+{
+    static const char *const methods[] = {"GET",    "HEAD",    "POST",  "PUT",
+                                          "DELETE", "OPTIONS", "PATCH", NULL};
+    struct url url;
+    struct why why = {""};
+    size_t body_size;
+    struct http_spec spec = {.method = methods[luaL_checkoption(L, 1, NULL, methods)]};
+    const char *text = luaL_checkstring(L, 2);
+    spec.fields = push_fields(L, 3, &spec.fields_count);
+    const char *body = luaL_checklstring(L, 4, &body_size);
+    luaL_argcheck(L, body_size <= HTTP_BODY_BYTES_MAX, 4, "a body of more than 16 MiB");
+    lua_Integer timeout_ms = luaL_checkinteger(L, 5), answer_max = luaL_checkinteger(L, 6);
+    luaL_argcheck(L, timeout_ms >= 1 && timeout_ms <= INT32_MAX, 5, "timeout_ms is 1 or more");
+    luaL_argcheck(L, answer_max >= 0 && answer_max <= HTTP_BODY_BYTES_MAX, 6,
+                  "max_body is 0 to 16 MiB");
+    const struct http_port *port = port_of(L);
+    struct task *task = task_that_waits(L);
+    if (task->lead != NULL && !lead_is_valid(task->app->host, task->lead->lead.token)) {
+        return report_raise(L, ERR_NOT_LEADER, "this leadership is over");
+    }
+    if (url_parse(text, &url, &why) != ERR_OK) {
+        return report_fail(L, ERR_INVALID, why.text);
+    }
+    spec.url = &url;
+    spec.body = bytes_of(body, body_size);
+    spec.timeout_us = (uint64_t)timeout_ms * US_PER_MS;
+    spec.answer_bytes_max = (size_t)answer_max;
+    uint64_t call = request_begin(L);
+    if (call == 0) {
+        return report_fail(L, ERR_BUSY, "too many requests are unanswered");
+    }
+    task->give_up = give_up;
+    port->request(port->ctx, call, &spec);
+    return request_await(L, UINT64_MAX, answered);
+}
+
+void api_http_add(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"http_request", core_http_request},
+        {NULL, NULL},
+    };
+    luaL_setfuncs(L, functions, 0);
+}
