@@ -198,7 +198,8 @@ static void advance(struct node *n, struct snapshot_stream *s, uint64_t offset_b
 /* A chunk was lost, or the peer has lost what it had: then it is given time, each time more. */
 static void go_back(struct node *n, struct snapshot_stream *s, uint64_t offset_bytes)
 {
-    bool lost_all = offset_bytes < s->stored_bytes;
+    bool gave_up = offset_bytes == 0 && s->whole; /* it had all of it, and it was not sound */
+    bool lost_all = gave_up || offset_bytes < s->stored_bytes;
     go_to(n, s, offset_bytes);
     if (!lost_all) {
         return;

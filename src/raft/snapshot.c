@@ -181,7 +181,11 @@ void snapshot_installed(struct raft *r, const struct raft_event *event)
     ASSERT(coming_in(r, last));
     r->installing.last = (struct raft_pos){0};
     r->installing.done = false;
+    bool led = r->leader != 0 && r->leader != r->options.self;
     if (!event->snapshot_installed.ok) {
+        if (led) { /* from the beginning, or another one */
+            reply_to(r, (struct raft_install_snapshot_reply){.last = last, .offset_bytes = 0});
+        }
         return;
     }
     ASSERT(membership_valid(members));
@@ -191,7 +195,7 @@ void snapshot_installed(struct raft *r, const struct raft_event *event)
     r->durable_index = last.index;
     r->commit_index = last.index;
     membership_init(r, members, last.index);
-    if (r->leader != 0 && r->leader != r->options.self) {
+    if (led) {
         r->follower.verified = last.index;
         r->follower.ack_owed = false;
         reply_to(r, (struct raft_install_snapshot_reply){.last = last, .installed = true});

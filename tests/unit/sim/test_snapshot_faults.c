@@ -267,12 +267,14 @@ static void a_damaged_snapshot_is_not_installed(void **state)
     }
 }
 
-/* The same, and then nobody writes any more: no policy asks for the next one. */
+/* The same, and then nobody writes any more: no policy asks for the next one. In many chunks, or all of
+ * it in one. */
 static void a_damaged_snapshot_that_nobody_takes_is_replaced(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 12; seed++) {
         struct cluster_options o = options(seed);
+        o.snapshot.chunk_bytes = seed % 2 == 0 ? 1 << 20 : o.snapshot.chunk_bytes;
         struct cluster *c = start(&o);
         uint32_t leader = cluster_leader(c);
         uint32_t victim = follower_of(leader);
