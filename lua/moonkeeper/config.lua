@@ -59,27 +59,44 @@ local function type_of(value)
   return math.type(value) == "integer" and "integer" or type(value)
 end
 
+local function fail(path, text, ...)
+  error(("config: %s " .. text):format(path, ...), 0)
+end
+
 local checks = {}
 
-local function check(path, value, rule)
+-- Is it, for this part of the rule? Each complains itself.
+function checks.type(path, value, rule)
   local actual = type_of(value)
   if actual ~= rule.type and not (rule.type == "number" and actual == "integer") then
-    error(("config: %s must be %s, it is %s"):format(path, rule.type, actual), 0)
+    fail(path, "must be %s, it is %s", rule.items and "a list" or rule.type, actual)
   end
-  if rule.min and value < rule.min then
-    error(("config: %s must be at least %s, it is %s"):format(path, rule.min, value), 0)
+end
+
+-- Of a number; of a list, how many it has.
+function checks.bounds(path, value, rule)
+  local what = type(value) == "table" and "have at least %s elements, it has %s" or "be at least %s, it is %s"
+  local size = type(value) == "table" and #value or value
+  if rule.min and size < rule.min then fail(path, "must " .. what, rule.min, size) end
+  if rule.max and size > rule.max then fail(path, "must " .. what:gsub("least", "most"), rule.max, size) end
+end
+
+function checks.one_of(path, value, rule)
+  for _, allowed in ipairs(rule.one_of) do
+    if allowed == value then return end
   end
-  if rule.max and value > rule.max then
-    error(("config: %s must be at most %s, it is %s"):format(path, rule.max, value), 0)
-  end
-  if rule.one_of then
-    for _, allowed in ipairs(rule.one_of) do
-      if allowed == value then return end
-    end
-    error(("config: %s must be one of %s, it is %s"):format(path, table.concat(rule.one_of, ", "),
-      tostring(value)), 0)
-  end
+  fail(path, "must be one of %s, it is %s", table.concat(rule.one_of, ", "), tostring(value))
+end
+
+local function check(path, value, rule)
+  checks.type(path, value, rule)
+  if rule.min or rule.max then checks.bounds(path, value, rule) end
+  if rule.one_of then checks.one_of(path, value, rule) end
   if rule.fields then checks.fields(path .. ".", value, rule.fields) end
+  if rule.items then checks.items(path, value, rule.items) end
+  if rule.values then checks.values(path, value, rule.values) end
+  local complaint = rule.check and rule.check(value, path)
+  if complaint then error(("config: %s: %s"):format(path, tostring(complaint)), 0) end
 end
 
 function checks.fields(prefix, values, schema)
@@ -87,8 +104,8 @@ function checks.fields(prefix, values, schema)
   for _, key in ipairs(sorted_keys(values)) do
     if not schema[key] then
       local hint = nearest(key, known)
-      error(("config: there is no key '%s%s'%s"):format(prefix, key,
-        hint and (", did you mean '%s%s'?"):format(prefix, hint) or ""), 0)
+      error(("config: there is no key '%s%s', %s"):format(prefix, key,
+        hint and ("did you mean '%s'?"):format(hint) or "there are " .. table.concat(known, ", ")), 0)
     end
   end
   for _, key in ipairs(known) do
@@ -102,23 +119,54 @@ function checks.fields(prefix, values, schema)
   end
 end
 
-local types = { string = true, number = true, integer = true, boolean = true, table = true }
-
-local function check_schema(schema)
-  for _, key in ipairs(sorted_keys(schema)) do
-    local rule = schema[key]
-    if type(rule) ~= "table" or not types[rule.type] then
-      error(("declare: %s needs a type (string, number, integer, boolean, table)"):format(key), 3)
+-- A list: 1, 2, 3 ... and no other keys.
+function checks.items(path, list, rule)
+  for key in pairs(list) do
+    if math.type(key) ~= "integer" or key < 1 or key > #list then
+      fail(path, "must be a list, it has the key '%s'", tostring(key))
     end
-    if rule.fields then check_schema(rule.fields) end
+  end
+  for i, value in ipairs(list) do check(("%s[%d]"):format(path, i), value, rule) end
+end
+
+-- A map: names that the schema does not know, each with a value of this kind.
+function checks.values(path, map, rule)
+  for _, key in ipairs(sorted_keys(map)) do
+    if map[key] == nil then fail(path, "must have names as keys, it has %s", key) end
+    check(path .. "." .. key, map[key], rule)
   end
 end
 
--- Hold the configuration against a schema, and fill in its defaults:
---   { url = { type = "string", required = true }, retries = { type = "integer", min = 0, default = 3 },
---     tls = { type = "table", fields = { ... } }, mode = { type = "string", one_of = { "a", "b" } } }
+-- Schemas -----------------------------------------------------------------------------------------
+
+local types = { string = true, number = true, integer = true, boolean = true, table = true }
+local check_schema
+
+local function check_rule(path, rule)
+  if type(rule) ~= "table" or not types[rule.type] then
+    error(("declare: %s needs a type (string, number, integer, boolean, table)"):format(path), 0)
+  end
+  if rule.fields then check_schema(path .. ".", rule.fields) end
+  if rule.items then check_rule(path .. "[]", rule.items) end
+  if rule.values then check_rule(path .. ".*", rule.values) end
+end
+
+function check_schema(prefix, schema)
+  for _, key in ipairs(sorted_keys(schema)) do check_rule(prefix .. key, schema[key]) end
+end
+
+-- Hold the configuration against a schema, and fill in its defaults: the configuration. The first mistake is
+-- raised, with the path of the value. A rule has a type, and:
+--   required, default   when there is no value
+--   min, max            of a number; of a list, how many elements
+--   one_of = {...}      the values that it may have
+--   fields = {...}      a table with these keys, each with a rule of its own
+--   items = rule        a list
+--   values = rule       a map from names of any kind
+--   check = function(value, path)   a sentence if something else is wrong with it
 function config.declare(schema)
-  check_schema(schema)
+  local good, mistake = pcall(check_schema, "", schema)
+  if not good then error(mistake, 2) end
   local values = core.config()
   checks.fields("", values, schema)
   return values

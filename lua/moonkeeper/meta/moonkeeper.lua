@@ -579,10 +579,13 @@ function mk.log.error(message, fields) end
 ---@field type "string"|"number"|"integer"|"boolean"|"table"
 ---@field required boolean?
 ---@field default any
----@field min number?
+---@field min number? of a list: how many elements
 ---@field max number?
 ---@field one_of any[]?
 ---@field fields table<string, mk.ConfigRule>? of a table
+---@field items mk.ConfigRule? of each element: it is a list
+---@field values mk.ConfigRule? of each value: it is a map with names of any kind
+---@field check (fun(value: any, path: string): string?)? what is wrong with it otherwise
 
 mk.config = {}
 ---@param path string "webhook.url"

@@ -203,6 +203,62 @@ static void the_configuration_is_read_and_declared(void **state)
     fixture_close(&f);
 }
 
+/* What declare says of a configuration that is a piece of Lua itself; "fine" if it takes it. */
+static void declared(const char *schema, const char *config, const char *says)
+{
+    struct fixture f;
+    fixture_open(&f);
+    struct buffer source = {0};
+    buffer_add_format(&source,
+                      MK "for k, v in pairs(%s) do require('moonkeeper.core').config()[k] = v end\n"
+                         "log(tostring(select(2, pcall(function() mk.config.declare(%s)\n"
+                         "  return 'fine' end))))",
+                      config, schema);
+    struct script_app app = {.name = "app", .path = "test.lua", .source = buffer_text(&source)};
+    struct why why = {""};
+    if (script_host_load(f.host, &app, &why) != ERR_OK) {
+        fail_msg("%s", why.text);
+    }
+    settle(&f);
+    assert_said(&f, says);
+    fixture_close(&f);
+    buffer_close(&source);
+}
+
+static void a_mistake_in_a_list_or_a_map_is_named_with_its_path(void **state)
+{
+    (void)state;
+    static const char schema[] =
+        "{ jobs = { type = 'table', min = 1, items = { type = 'table',\n"
+        "    check = function(job, path) if job.name == 'x' then return 'x is taken' end end,\n"
+        "    fields = {\n"
+        "      name = { type = 'string', required = true },\n"
+        "      argv = { type = 'table', min = 1, items = { type = 'string' } },\n"
+        "      env = { type = 'table', values = { type = 'string' } } } } } }";
+    declared(schema, "{ jobs = { { name = 'a', argv = { 'b' }, env = { c = 'd' } } } }", "fine");
+    declared(schema, "{ jobs = { { name = 'a' }, { nam = 'b' } } }",
+             "config: there is no key 'jobs[2].nam', did you mean 'name'?");
+    declared(schema, "{ jobs = { { name = 'a', banana = 1 } } }",
+             "config: there is no key 'jobs[1].banana', there are argv, env, name");
+    declared(schema, "{ jobs = { { argv = { 'b' } } } }", "config: jobs[1].name is missing");
+    declared(schema, "{ jobs = { { name = 'a', argv = { 'b', 3 } } } }",
+             "config: jobs[1].argv[2] must be string, it is integer");
+    declared(schema, "{ jobs = { { name = 'a', argv = {} } } }",
+             "config: jobs[1].argv must have at least 1 elements, it has 0");
+    declared(schema, "{ jobs = { { name = 'a', argv = { x = 'b' } } } }",
+             "config: jobs[1].argv must have at least 1 elements, it has 0");
+    declared(schema, "{ jobs = { { name = 'a' }, x = { name = 'b' } } }",
+             "config: jobs must be a list, it has the key 'x'");
+    declared(schema, "{ jobs = 'a' }", "config: jobs must be a list, it is string");
+    declared(schema, "{ jobs = { { name = 'a', env = { c = 1 } } } }",
+             "config: jobs[1].env.c must be string, it is integer");
+    declared(schema, "{ jobs = { { name = 'a', env = { 'c' } } } }",
+             "config: jobs[1].env must have names as keys, it has 1");
+    declared(schema, "{ jobs = { { name = 'x' } } }", "config: jobs[1]: x is taken");
+    declared("{ a = { type = 'table', items = { type = 'strong' } } }", "{ a = { 1 } }",
+             "declare: a[] needs a type");
+}
+
 /* ---- commits -----------------------------------------------------------------------------------
  */
 
@@ -441,6 +497,7 @@ int main(void)
         cmocka_unit_test(status_shows_the_latest_view),
         cmocka_unit_test(wait_leader_waits_for_the_election),
         cmocka_unit_test(the_configuration_is_read_and_declared),
+        cmocka_unit_test(a_mistake_in_a_list_or_a_map_is_named_with_its_path),
         cmocka_unit_test(a_commit_is_described),
         cmocka_unit_test(no_commit_is_lost_or_doubled_however_slow_the_hooks_are),
         cmocka_unit_test(a_tripped_commit_hook_catches_up_and_holds_nobody_up),
