@@ -50,6 +50,9 @@ enum err err_from_errno(int number)
         return ERR_NOT_FOUND;
     case EEXIST:
         return ERR_EXISTS;
+    case EMFILE: /* it passes: nothing is wrong with what was to be opened */
+    case ENFILE:
+        return ERR_BUSY;
     case EWOULDBLOCK:
     case EADDRINUSE:
         return ERR_LOCKED;

@@ -296,15 +296,17 @@ static bool send_held(struct node *n, struct outlet *o, struct held_append *held
     return rest > 0;
 }
 
-/* Damage stays: what is behind it would reach nobody and never be committed, while heartbeats keep
- * all others from leading. So the leader ends, as it does when it cannot apply an entry, and will
- * not start on this disk. Other errors may pass: the core repeats the append. */
+/* Damage stays, and so does what the disk cannot read: what is behind it would reach nobody and
+ * never be committed, while heartbeats keep all others from leading. So the leader ends, as it does
+ * when it cannot apply an entry. Other errors (too many open files) pass: the core repeats the
+ * append. */
 static void read_failed(struct node *n, const struct outlet *o, const struct held_append *held)
 {
     const struct store_read *read = &o->read;
     log_warn(n->ports.log, "could not read entries for a follower",
              log_text("peer", members_name(n, o->id)), log_text("err", read->why.text));
-    if (read->err == ERR_CORRUPT && still_leads(n, held)) {
+    bool lasts = read->err == ERR_CORRUPT || read->err == ERR_IO;
+    if (lasts && still_leads(n, held)) {
         node_disk_failed(n, read->err, &read->why);
     }
 }

@@ -142,7 +142,7 @@ enum err target_sim_disk(struct target *target, uint32_t node, const struct targ
     if (f.kind == SIM_DISK_KINDS) {
         return err_why(why, ERR_INVALID,
                        "no disk fault is called \"%s\"; there are ok, slow, stall, fsync_fail, "
-                       "write_fail, torn, lost_names, full, flip",
+                       "write_fail, read_fail, torn, lost_names, full, flip",
                        fault->kind);
     }
     cluster_note(t->cluster, node - 1, "its disk: %s", fault->kind);

@@ -98,6 +98,9 @@ enum err sim_disk_fault(struct sim_process *p, const struct sim_disk_fault *faul
     case SIM_DISK_WRITE_FAIL:
         sim_fs_fail(fs, SIM_FS_WRITE, 1, ERR_IO);
         break;
+    case SIM_DISK_READ_FAIL:
+        sim_fs_fail_reads(fs);
+        break;
     case SIM_DISK_TORN:
         e->tear = true;
         break;

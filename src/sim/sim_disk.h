@@ -15,6 +15,7 @@
     X(STALL, stall)             /* nothing finishes within the next slower_us */                   \
     X(FSYNC_FAIL, fsync_fail)   /* the next sync of a file fails with EIO */                       \
     X(WRITE_FAIL, write_fail)   /* the next write fails with EIO, and may be done in part */       \
+    X(READ_FAIL, read_fail)     /* every read fails with EIO */                                    \
     X(TORN, torn)               /* the host loses power in the middle of the next write */         \
     X(LOST_NAMES, lost_names)   /* at the next power loss, names that were not synced are gone */  \
     X(FULL, full)               /* ENOSPC once free_bytes more are written */                      \

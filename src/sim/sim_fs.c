@@ -52,6 +52,11 @@ void sim_fs_fail(struct sim_fs *fs, unsigned kinds, uint64_t nth, enum err err)
     fs->fail_err = err;
 }
 
+void sim_fs_fail_reads(struct sim_fs *fs)
+{
+    fs->unreadable = true;
+}
+
 void sim_fs_stop_after(struct sim_fs *fs, uint64_t operations)
 {
     fs->stop_at = fs->operations + operations;
@@ -65,6 +70,7 @@ void sim_fs_set_capacity(struct sim_fs *fs, uint64_t capacity_bytes)
 void sim_fs_heal(struct sim_fs *fs)
 {
     fs->fail_nth = 0;
+    fs->unreadable = false;
     fs->stop_at = NEVER;
     fs->capacity = NEVER;
     fs->lose_names = false;
@@ -82,6 +88,9 @@ bool sim_fs_enter(struct sim_fs *fs, enum sim_fs_kind kind, enum err *err, bool 
     if (fs->operations >= fs->stop_at) {
         *err = ERR_IO;
         *partly = fs->operations == fs->stop_at;
+    } else if (kind == SIM_FS_READ && fs->unreadable) {
+        *err = ERR_IO;
+        fs->felt.failed++;
     } else if ((fs->fail_kinds & kind) != 0 && fs->fail_nth > 0 && --fs->fail_nth == 0) {
         *err = fs->fail_err;
         *partly = true;

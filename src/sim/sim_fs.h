@@ -59,6 +59,8 @@ enum sim_fs_kind {
 /* The nth operation from now (1: the next) among these kinds fails once with err. A write that
  * fails may have been done in part. Replaces an earlier call. */
 void sim_fs_fail(struct sim_fs *fs, unsigned kinds, uint64_t nth, enum err err);
+/* Every read fails with ERR_IO from now on. */
+void sim_fs_fail_reads(struct sim_fs *fs);
 /* The disk dies after that many further changing operations (of all kinds but reads): the next has
  * no effect or, if it is a write, part of it; it and all others fail with ERR_IO until a crash. */
 void sim_fs_stop_after(struct sim_fs *fs, uint64_t operations);

@@ -78,6 +78,7 @@ struct sim_fs {
     uint64_t job_start; /* operations before it */
     unsigned fail_kinds;
     uint64_t fail_nth; /* 0: none */
+    bool unreadable;
     enum err fail_err;
     uint64_t stop_at; /* operations */
     uint64_t capacity;

@@ -199,7 +199,7 @@ function Cluster:skew(id, offset_ms, ppm) end
 ---Simulation only.
 ---@async
 ---@param id integer
----@param kind "ok"|"slow"|"stall"|"fsync_fail"|"write_fail"|"torn"|"lost_names"|"full"|"flip"
+---@param kind "ok"|"slow"|"stall"|"fsync_fail"|"write_fail"|"read_fail"|"torn"|"lost_names"|"full"|"flip"
 ---@param opts { ms: number?, bytes: integer?, file: string?, offset: integer? }?
 function Cluster:disk(id, kind, opts) end
 

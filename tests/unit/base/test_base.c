@@ -24,6 +24,7 @@ static void every_error_has_a_name_that_leads_back_to_it(void **context)
     assert_int_equal(err_from_name("no such error"), ERR_COUNT);
     assert_int_equal(err_from_errno(ENOSPC), ERR_NO_SPACE);
     assert_int_equal(err_from_errno(EIO), ERR_IO);
+    assert_int_equal(err_from_errno(EMFILE), ERR_BUSY);
 }
 
 static void a_long_explanation_is_cut_not_overrun(void **context)

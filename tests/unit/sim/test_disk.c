@@ -220,6 +220,28 @@ static void a_leader_that_finds_its_log_damaged_makes_way(void **state)
     }
 }
 
+static void a_leader_whose_disk_cannot_be_read_makes_way(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct cluster_options o = cluster_defaults(seed);
+        o.cache_bytes_max = 1;
+        struct cluster *c = start_with(&o);
+        uint32_t leader = cluster_leader(c), behind = (leader + 1) % 3, other = (leader + 2) % 3;
+        cluster_isolate(c, behind);
+        assert_true(cluster_run(c, SECOND));
+        assert_int_equal(cluster_leader(c), leader);
+        sim_process_end(cluster_host(c, other), SIM_END_HOST);
+        cluster_heal(c);
+        hurt(c, leader, &(struct sim_disk_fault){.kind = SIM_DISK_READ_FAIL});
+        assert_true(cluster_run(c, SECOND));
+        assert_true(sim_process_down(cluster_host(c, leader)));
+        sim_process_boot(cluster_host(c, other));
+        assert_true(sets_in_a_second(c) > 5);
+        end(c);
+    }
+}
+
 /* Its heartbeats leave at once, its appends wait for the disk. Were the first to claim what the
  * others have not brought yet, the follower would refuse them, and each refusal would have the
  * leader read and send the same entries again. */
@@ -269,6 +291,7 @@ int main(void)
         cmocka_unit_test(a_full_disk_refuses_commands_and_recovers_by_itself),
         cmocka_unit_test(a_flipped_bit_in_the_log_is_found_at_the_start),
         cmocka_unit_test(a_leader_that_finds_its_log_damaged_makes_way),
+        cmocka_unit_test(a_leader_whose_disk_cannot_be_read_makes_way),
         cmocka_unit_test(what_waits_to_be_read_is_not_asked_for_again),
         cmocka_unit_test(faults_have_names),
     };
