@@ -5,6 +5,7 @@
 #define MK_SCRIPT_API_H
 
 #include <lua.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -13,6 +14,12 @@
 int api_core_open(lua_State *L);
 /* Once per state, before any script: metatables, the app's configuration. Stack: [-0, +0]. */
 void api_prepare(lua_State *L, struct bytes config);
+
+/* What the generation before has left: mk.saved. Stack: [-0, +0]. Raises: out of memory, no value.
+ */
+void api_set_saved(lua_State *L, struct bytes saved);
+/* The function given to mk.on_reload, or nil: false. Stack: [-0, +1]. */
+bool api_push_on_reload(lua_State *L);
 
 /* Each adds its functions to the table on top. Stack: [-0, +0]. Raises: out of memory. */
 void api_cron_add(lua_State *L);

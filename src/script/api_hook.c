@@ -210,7 +210,7 @@ static int core_hooks(lua_State *L)
     struct hook *hook;
     lua_Integer count = 0;
     lua_newtable(L);
-    TAILQ_FOREACH (hook, &app->host->hooks, link) {
+    TAILQ_FOREACH (hook, hooks_of(app), link) {
         if (hook->app == app && (event == NULL || strcmp(hook->event, event) == 0)) {
             hook_push(L, hook);
             lua_rawseti(L, -2, ++count);

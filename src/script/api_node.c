@@ -13,6 +13,9 @@
 
 /* Registry key: the app's configuration. */
 static const char config_key;
+/* Registry keys: what the generation before has left, and the function that leaves it. */
+static const char saved_key;
+static const char on_reload_key;
 
 /* The arguments from the second on, as an array. Errors: those of value_encode(). */
 static enum err write_params(lua_State *L, struct buffer *params, struct why *why)
@@ -169,6 +172,41 @@ static int core_config(lua_State *L)
     return 1;
 }
 
+/* ---- generations -------------------------------------------------------------------------------
+ */
+
+/* on_reload(fn | nil): what it returns is mk.saved of the next generation */
+static int core_on_reload(lua_State *L)
+{
+    if (!lua_isnil(L, 1)) {
+        luaL_checktype(L, 1, LUA_TFUNCTION);
+    }
+    lua_settop(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &on_reload_key);
+    return 0;
+}
+
+bool api_push_on_reload(lua_State *L)
+{
+    return lua_rawgetp(L, LUA_REGISTRYINDEX, &on_reload_key) == LUA_TFUNCTION;
+}
+
+/* saved() -> what the generation before has left, or nil */
+static int core_saved(lua_State *L)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &saved_key);
+    return 1;
+}
+
+void api_set_saved(lua_State *L, struct bytes saved)
+{
+    struct why why = {0};
+    if (value_decode(L, saved, NULL, &why) != ERR_OK) {
+        luaL_error(L, "%s", why.text);
+    }
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &saved_key);
+}
+
 /* ---- log ---------------------------------------------------------------------------------------
  */
 
@@ -285,6 +323,8 @@ void api_node_add(lua_State *L)
         {"now_ms", core_now_ms},
         {"wall_ms", core_wall_ms},
         {"config", core_config},
+        {"on_reload", core_on_reload},
+        {"saved", core_saved},
         {"log", core_log},
         {"array", array},
         {NULL, NULL},

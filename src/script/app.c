@@ -111,8 +111,19 @@ static enum err open_app(struct app *app, const struct script_app *spec, struct 
     return err;
 }
 
-enum err app_new(struct script_host *host, const struct script_app *spec, struct app **out,
-                 struct why *why)
+struct app *app_find(const struct script_host *host, const char *name)
+{
+    struct app *app;
+    TAILQ_FOREACH (app, &host->apps, link) {
+        if (strcmp(app->name, name) == 0) {
+            return app;
+        }
+    }
+    return NULL;
+}
+
+enum err app_new(struct script_host *host, const struct script_app *spec, enum app_phase phase,
+                 struct app **out, struct why *why)
 {
     struct app *app = NEW(struct app);
     app->host = host;
@@ -120,7 +131,10 @@ enum err app_new(struct script_host *host, const struct script_app *spec, struct
     app->path = alloc_string(spec->path);
     app->memory.limit_bytes = host->options.limits.memory_bytes;
     app->memory.fail_after = host->fail_after;
+    app->phase = phase;
+    app->generation = 1;
     TAILQ_INIT(&app->tasks);
+    TAILQ_INIT(&app->staged_hooks);
     enum err err = open_app(app, spec, why);
     if (err != ERR_OK) {
         app_free(app);
@@ -137,11 +151,12 @@ void app_started(struct app *app)
     }
 }
 
-void app_failed(struct app *app, const char *failure)
+void app_failed(struct app *app, const char *failure, const char *traceback)
 {
     if (app->state != APP_FAILED) {
         app->state = APP_FAILED;
         app->failure = alloc_string(failure);
+        app->traceback = traceback != NULL ? alloc_string(traceback) : NULL;
     }
 }
 
@@ -162,5 +177,7 @@ void app_free(struct app *app)
     free(app->name);
     free(app->path);
     free(app->failure);
+    free(app->traceback);
+    free(app->reload_error);
     free(app);
 }

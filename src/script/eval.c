@@ -167,25 +167,18 @@ static int start(lua_State *L)
     return 0;
 }
 
-static struct app *find_app(struct script_host *host, const char *name)
-{
-    struct app *app;
-    TAILQ_FOREACH (app, &host->apps, link) {
-        if (strcmp(app->name, name) == 0) {
-            return app;
-        }
-    }
-    return NULL;
-}
-
 static struct app *app_for(struct script_host *host, struct eval *e)
 {
-    struct app *app = find_app(host, e->app);
+    struct app *app = app_find(host, e->app);
     if (app == NULL && strcmp(e->app, EVAL_APP) == 0) {
         const struct script_app spec = {
             .name = EVAL_APP, .path = EVAL_APP, .source = "mk = require 'moonkeeper'"};
         e->err = script_host_load(host, &spec, &e->why);
-        return find_app(host, EVAL_APP);
+        app = app_find(host, EVAL_APP);
+        if (app != NULL) {
+            app->ad_hoc = true;
+        }
+        return app;
     }
     if (app == NULL) {
         e->err = err_why(&e->why, ERR_NOT_FOUND, "there is no application '%s'", e->app);

@@ -117,10 +117,15 @@ static void queue_clear(struct hook *hook)
 /* ---- registration ------------------------------------------------------------------------------
  */
 
+struct hook_list *hooks_of(struct app *app)
+{
+    return app->phase == APP_STAGED ? &app->staged_hooks : &app->host->hooks;
+}
+
 static struct hook *find(struct app *app, const char *event, const char *name)
 {
     struct hook *hook;
-    TAILQ_FOREACH (hook, &app->host->hooks, link) {
+    TAILQ_FOREACH (hook, hooks_of(app), link) {
         if (hook->app == app && strcmp(hook->event, event) == 0 && strcmp(hook->name, name) == 0) {
             return hook;
         }
@@ -128,16 +133,16 @@ static struct hook *find(struct app *app, const char *event, const char *name)
     return NULL;
 }
 
-static void insert_by_priority(struct script_host *host, struct hook *hook)
+static void insert_by_priority(struct hook_list *list, struct hook *hook)
 {
     struct hook *other;
-    TAILQ_FOREACH (other, &host->hooks, link) {
+    TAILQ_FOREACH (other, list, link) {
         if (other->priority < hook->priority) {
             TAILQ_INSERT_BEFORE(other, hook, link);
             return;
         }
     }
-    TAILQ_INSERT_TAIL(&host->hooks, hook, link);
+    TAILQ_INSERT_TAIL(list, hook, link);
 }
 
 /* The hook that takes the place of old gets what still waits for it. */
@@ -185,6 +190,7 @@ static void fill(struct hook *hook, struct app *app, const struct hook_spec *spe
     hook->app = app;
     hook->order = ++host->hooks_order;
     snprintf(hook->event, sizeof hook->event, "%s", spec->event);
+    hook->unnamed = spec->name == NULL;
     if (spec->name != NULL) {
         snprintf(hook->name, sizeof hook->name, "%s", spec->name);
     } else {
@@ -193,11 +199,27 @@ static void fill(struct hook *hook, struct app *app, const struct hook_spec *spe
     snprintf(hook->where, sizeof hook->where, "hook %s/%s", hook->event, hook->name);
     hook->priority = spec->priority;
     hook->once = spec->once;
+    hook->replay = spec->replay;
     hook->timeout_us = spec->timeout_us;
+    hook->from_index = spec->from_index;
     hook->owner = spec->owner;
     hook->trip_us = HOOK_TRIP_US;
     hook->timeout.fire = on_timeout;
     hook->trip.fire = on_trip_over;
+}
+
+/* It is listed: events, commits or the leadership concern it from now on. */
+static void begin_to_be_told(struct hook *hook, bool may_replay)
+{
+    if (hook->replay && may_replay) {
+        replay(hook);
+    }
+    if (hook->kind == HOOK_COMMIT) {
+        feed_join(hook->app->host, hook, hook->from_index);
+    } else if (hook->kind == HOOK_LEAD) {
+        lead_consider(hook);
+    }
+    hook_wake(hook);
 }
 
 struct hook *hook_add(lua_State *L, const struct hook_spec *spec, enum hook_kind kind)
@@ -220,17 +242,45 @@ struct hook *hook_add(lua_State *L, const struct hook_spec *spec, enum hook_kind
     if (old != NULL) {
         inherit(hook, old);
         hook_remove(old);
-    } else if (spec->replay) {
-        replay(hook);
     }
-    insert_by_priority(app->host, hook);
-    if (kind == HOOK_COMMIT) {
-        feed_join(app->host, hook, spec->from_index);
-    } else if (kind == HOOK_LEAD) {
-        lead_consider(hook);
+    insert_by_priority(hooks_of(app), hook);
+    if (app->phase != APP_STAGED) {
+        begin_to_be_told(hook, old == NULL);
     }
-    hook_wake(hook);
     return hook;
+}
+
+/* Its figures go on: they are counters to those who read them. */
+static void adopt_figures(struct hook *hook, const struct hook *old)
+{
+    hook->calls = old->calls;
+    hook->errors = old->errors;
+    hook->killed = old->killed;
+    hook->dropped = old->dropped;
+    hook->durations = old->durations;
+    memcpy(hook->durations_us, old->durations_us, sizeof hook->durations_us);
+}
+
+void hook_go_live(struct hook *hook, struct hook *old)
+{
+    struct script_host *host = hook->app->host;
+    ASSERT(hook->app->phase != APP_STAGED);
+    TAILQ_REMOVE(&hook->app->staged_hooks, hook, link);
+    insert_by_priority(&host->hooks, hook);
+    bool goes_on = old != NULL && old->state != HOOK_OFF;
+    if (old != NULL) {
+        adopt_figures(hook, old);
+        inherit(hook, old);
+    }
+    if (hook->state == HOOK_OFF) {
+        queue_clear(hook);
+    } else if (hook->kind == HOOK_COMMIT && goes_on && hook->from_index == 0) {
+        hook->place = old->place;
+        feed_unpark(host, hook);
+        hook_wake(hook);
+    } else {
+        begin_to_be_told(hook, hook->queue_count == 0);
+    }
 }
 
 void hook_remove(struct hook *hook)
@@ -241,10 +291,12 @@ void hook_remove(struct hook *hook)
     }
     hook->removed = true;
     hook->state = HOOK_OFF;
-    TAILQ_REMOVE(&host->hooks, hook, link);
+    TAILQ_REMOVE(hooks_of(hook->app), hook, link);
     deadline_clear(&host->deadlines, &hook->trip);
     queue_clear(hook);
-    if (hook->kind == HOOK_COMMIT) {
+    if (hook->app->phase == APP_STAGED) {
+        /* Nobody tells it anything yet. */
+    } else if (hook->kind == HOOK_COMMIT) {
         feed_leave(host, hook);
     } else if (hook->kind == HOOK_LEAD) {
         lead_stop(hook, "the while_leader was removed");
@@ -256,6 +308,10 @@ void hook_enable(struct hook *hook, bool on)
 {
     struct script_host *host = hook->app->host;
     if (hook->removed || on == (hook->state == HOOK_ON)) {
+        return;
+    }
+    if (hook->app->phase == APP_STAGED) {
+        hook->state = on ? HOOK_ON : HOOK_OFF;
         return;
     }
     deadline_clear(&host->deadlines, &hook->trip);
@@ -306,9 +362,9 @@ void hook_release(struct hook *hook)
     app_protect(hook->app, unanchor, hook);
 }
 
-void hooks_remove_of(struct script_host *host, const struct task *owner)
+void hooks_remove_of(const struct task *owner)
 {
-    struct hook *hook = TAILQ_FIRST(&host->hooks);
+    struct hook *hook = TAILQ_FIRST(hooks_of(owner->app));
     while (hook != NULL) {
         struct hook *next = TAILQ_NEXT(hook, link);
         if (hook->owner == owner) {
@@ -320,7 +376,7 @@ void hooks_remove_of(struct script_host *host, const struct task *owner)
 
 void hooks_drop_all(struct app *app)
 {
-    struct hook *hook = TAILQ_FIRST(&app->host->hooks);
+    struct hook *hook = TAILQ_FIRST(hooks_of(app));
     while (hook != NULL) {
         struct hook *next = TAILQ_NEXT(hook, link);
         if (hook->app == app) {

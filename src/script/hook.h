@@ -46,13 +46,17 @@ struct hook {
     enum hook_state state;
     bool removed;
     bool once;
+    bool unnamed; /* its name was made up */
+    bool replay;
     lua_Integer priority;
     uint64_t order;
     uint64_t timeout_us;
+    uint64_t from_index;
     struct task *owner;
     TAILQ_ENTRY(hook) link;
     TAILQ_ENTRY(hook) due_link;
-    bool due; /* on host->due_hooks */
+    struct hook *takes_over; /* of the generation before; while its app takes over */
+    bool due;                /* on host->due_hooks */
 
     struct told **queue; /* a ring */
     uint32_t queue_head;
@@ -84,7 +88,7 @@ struct hook *hook_add(lua_State *L, const struct hook_spec *spec, enum hook_kind
 void hook_remove(struct hook *hook);
 void hook_enable(struct hook *hook, bool on);
 /* The calls that scripts of this task's scope have registered go with it. */
-void hooks_remove_of(struct script_host *host, const struct task *owner);
+void hooks_remove_of(const struct task *owner);
 
 /* Push the hook, until it is removed and its last call has ended; else nil, and false.
  * Stack: [-0, +1]. */
@@ -93,6 +97,11 @@ bool hook_push(lua_State *L, const struct hook *hook);
 /* Have hook_next() called from the host's loop: calls are started from there, never from inside
  * Lua. */
 void hook_wake(struct hook *hook);
+/* A hook of a generation that takes over begins to be told. old, of the generation before it, is
+ * the one whose place it takes, with what waits there; NULL: none. The app is no longer staged. */
+void hook_go_live(struct hook *hook, struct hook *old);
+/* Where the hooks of an app are listed: on the host, or, while it is staged, apart. */
+struct hook_list *hooks_of(struct app *app);
 /* Start the next call if there is something to call for; let a removed hook go (it may be gone
  * afterwards). */
 void hook_next(struct hook *hook);

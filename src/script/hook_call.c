@@ -223,6 +223,13 @@ static void next_event(struct hook *hook)
     }
 }
 
+/* Not while its app changes hands. */
+static bool may_begin(const struct hook *hook)
+{
+    enum app_phase phase = hook->app->phase;
+    return phase == APP_LIVE || (phase == APP_PAUSED && hook->kind == HOOK_LEAD);
+}
+
 void hook_next(struct hook *hook)
 {
     if (hook->call != NULL) {
@@ -230,6 +237,8 @@ void hook_next(struct hook *hook)
     }
     if (hook->removed) {
         hook_release(hook);
+    } else if (!may_begin(hook)) {
+        return;
     } else if (hook->state == HOOK_ON && hook->kind == HOOK_COMMIT) {
         next_commit(hook);
     } else if (hook->state == HOOK_ON && hook->kind == HOOK_EVENT) {
@@ -254,7 +263,7 @@ void hook_ended(struct task *task)
     hook->killed += task->outcome == TASK_WAS_KILLED;
     hook->call = NULL;
     deadline_clear(&host->deadlines, &hook->timeout);
-    hooks_remove_of(host, task);
+    hooks_remove_of(task);
     bool timed_out = task->outcome == TASK_WAS_CANCELLED && task->cancelled == ERR_TIMEOUT;
     if (timed_out) {
         report_error(hook->app, task->where, task->cancel_reason, NULL, hook->app->errors + 1);

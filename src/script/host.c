@@ -8,6 +8,7 @@
 #include "script/eval.h"
 #include "script/hook.h"
 #include "script/preempt.h"
+#include "script/reload.h"
 #include "script/request.h"
 #include "script/task.h"
 #include "wire/writer.h"
@@ -95,6 +96,7 @@ void script_host_free(struct script_host *host)
     }
     host->freeing = true;
     eval_close(host);
+    reload_close(host);
     struct app *app;
     while ((app = TAILQ_FIRST(&host->apps)) != NULL) {
         TAILQ_REMOVE(&host->apps, app, link);
@@ -123,13 +125,11 @@ void script_host_free(struct script_host *host)
 
 enum err script_host_load(struct script_host *host, const struct script_app *spec, struct why *why)
 {
-    struct app *app;
-    TAILQ_FOREACH (app, &host->apps, link) {
-        if (strcmp(app->name, spec->name) == 0) {
-            return err_why(why, ERR_EXISTS, "there is an application '%s' already", spec->name);
-        }
+    if (app_find(host, spec->name) != NULL) {
+        return err_why(why, ERR_EXISTS, "there is an application '%s' already", spec->name);
     }
-    enum err err = app_new(host, spec, &app, why);
+    struct app *app;
+    enum err err = app_new(host, spec, APP_LIVE, &app, why);
     if (err == ERR_OK) {
         TAILQ_INSERT_TAIL(&host->apps, app, link);
     }
@@ -145,6 +145,7 @@ static void begin_shutdown(struct script_host *host, uint64_t deadline_us)
         return;
     }
     host->shutting_down = true;
+    reload_shutdown(host);
     deadline_set(&host->deadlines, &host->shutdown_deadline, deadline_us);
     lead_end_work(host, "the node is shutting down");
     uint64_t now_us = host_now_us(host);
@@ -172,6 +173,7 @@ static void take_lists(struct script_host *host, struct inbox_batch *batch)
     }
     feed_take(host, &batch->commits);
     eval_take(host, &batch->evals);
+    reload_take(host, &batch->reloads);
 }
 
 /* What others have left here since the last run. */
@@ -236,6 +238,7 @@ static void run_rounds(struct script_host *host)
     for (int rounds = 0; rounds < ROUNDS_MAX; rounds++) {
         uint64_t now_us = host_now_us(host);
         deadlines_fire(&host->deadlines, now_us);
+        reload_step(host);
         start_due_hooks(host);
         feed_release(host);
         if (!has_work(host) || now_us - began_us > RUN_US_MAX || has_spent_much(host)) {
@@ -320,9 +323,18 @@ static struct slice describe_hooks(const struct script_host *host)
     return described;
 }
 
+static void write_text_or_nil(struct buffer *out, const char *text)
+{
+    if (text != NULL) {
+        write_text(out, text);
+    } else {
+        write_nil(out);
+    }
+}
+
 static void write_app(struct buffer *out, const struct app *app)
 {
-    write_map(out, 8);
+    write_map(out, 10);
     write_text(out, "app");
     write_text(out, app->name);
     write_text(out, "path");
@@ -330,11 +342,11 @@ static void write_app(struct buffer *out, const struct app *app)
     write_text(out, "state");
     write_text(out, app_state_name(app->state));
     write_text(out, "error");
-    if (app->failure != NULL) {
-        write_text(out, app->failure);
-    } else {
-        write_nil(out);
-    }
+    write_text_or_nil(out, app->failure);
+    write_text(out, "generation");
+    write_u64(out, app->generation);
+    write_text(out, "reload_error");
+    write_text_or_nil(out, app->reload_error);
     write_text(out, "tasks");
     write_u64(out, app->tasks_count);
     write_text(out, "tasks_killed");

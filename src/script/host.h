@@ -42,6 +42,14 @@ enum yield_kind {
 /* Of an application: whether its main chunk has come as far as to wait, or to its end. */
 enum app_state { APP_STARTING, APP_RUNNING, APP_FAILED };
 
+/* Of a generation of an application, see reload.h. */
+enum app_phase {
+    APP_LIVE,
+    APP_PAUSED, /* no call of its hooks begins, while_leader excepted */
+    APP_ENDING, /* nor that; its tasks are cancelled */
+    APP_STAGED, /* is to take over: only what its main chunk does itself, and waits for, runs */
+};
+
 struct app {
     struct script_host *host;
     char *name;
@@ -54,8 +62,14 @@ struct app {
     uint64_t errors;
     uint64_t tasks_killed;
     enum app_state state;
-    char *failure; /* APP_FAILED: why its main chunk did not come to its end */
-    uint32_t generation;
+    char *failure;   /* APP_FAILED: why its main chunk did not come to its end */
+    char *traceback; /* of that; may be NULL */
+    bool main_ended;
+    enum app_phase phase;
+    struct hook_list staged_hooks; /* APP_STAGED: in place of the host's */
+    uint32_t generation;           /* from 1 on */
+    char *reload_error;            /* why its last reload came to nothing; NULL: it did not */
+    bool ad_hoc;                   /* made by the host itself: no reload ends it */
     TAILQ_ENTRY(app) link;
 };
 TAILQ_HEAD(app_list, app);
@@ -80,6 +94,7 @@ struct script_host {
     struct process_list processes; /* of all apps */
     uint64_t process_ids;
     struct eval_list evals; /* under way */
+    struct reload *reload;  /* under way; NULL: none */
     struct feed feed;
     uint64_t event_seq;                             /* of the last event told */
     struct told *state_events[SCRIPT_STATE_EVENTS]; /* the last of each, for replay */

@@ -54,6 +54,7 @@ void inbox_init(struct inbox *box, const struct script_options *options)
     STAILQ_INIT(&box->events);
     STAILQ_INIT(&box->commits);
     STAILQ_INIT(&box->evals);
+    STAILQ_INIT(&box->reloads);
 }
 
 void inbox_close(struct inbox *box)
@@ -102,10 +103,12 @@ void inbox_take(struct inbox *box, struct inbox_batch *out)
     STAILQ_INIT(&out->events);
     STAILQ_INIT(&out->commits);
     STAILQ_INIT(&out->evals);
+    STAILQ_INIT(&out->reloads);
     STAILQ_CONCAT(&out->replies, &box->replies);
     STAILQ_CONCAT(&out->events, &box->events);
     STAILQ_CONCAT(&out->commits, &box->commits);
     STAILQ_CONCAT(&out->evals, &box->evals);
+    STAILQ_CONCAT(&out->reloads, &box->reloads);
     box->events_count = 0;
     pthread_mutex_unlock(&box->lock);
 }
@@ -302,6 +305,14 @@ void script_host_eval(struct script_host *host, const struct script_eval *eval)
     pthread_mutex_lock(&box->lock);
     STAILQ_INSERT_TAIL(&box->evals, copy, waiting);
     leave(box);
+}
+
+void script_host_reload(struct script_host *host, const struct script_reload *reload)
+{
+    struct reload *copy = reload_new(reload);
+    pthread_mutex_lock(&host->inbox.lock);
+    STAILQ_INSERT_TAIL(&host->inbox.reloads, copy, waiting);
+    leave(&host->inbox);
 }
 
 static void raise_flag(struct script_host *host, unsigned flag, unsigned clear)

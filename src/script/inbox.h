@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <sys/queue.h>
 
+#include "script/reload.h"
 #include "script/script.h"
 
 /* The events of which only the last one matters, and which can be replayed: the [S] of the guide.
@@ -70,6 +71,7 @@ struct inbox {
     uint32_t events_max;
     uint64_t events_dropped;
     struct eval_items evals;
+    struct reload_items reloads;
 
     struct commit_items commits;
     uint64_t feed;         /* the only one accepted */
@@ -92,6 +94,7 @@ struct inbox_batch {
     struct event_items events;
     struct commit_items commits;
     struct eval_items evals;
+    struct reload_items reloads;
     uint64_t events_dropped; /* in all */
 };
 void inbox_take(struct inbox *box, struct inbox_batch *out);

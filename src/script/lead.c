@@ -102,7 +102,7 @@ void lead_consider(struct hook *hook)
     struct lead *lead = &hook->lead;
     lead->start.fire = on_start;
     if (!host->leadership.active || lead->done_token == host->leadership.token ||
-        hook->state != HOOK_ON) {
+        hook->state != HOOK_ON || hook->app->phase > APP_PAUSED) {
         return;
     }
     if (lead->settle_us > 0) {

@@ -146,6 +146,20 @@ struct script_app {
  * this name), ERR_TOO_LARGE (memory cap). */
 enum err script_host_load(struct script_host *host, const struct script_app *app, struct why *why);
 
+struct script_reload {
+    const struct script_app *apps; /* all that there are to be; others end */
+    uint32_t apps_count;
+    /* Called once, on the host's thread, when each has changed hands or could not: a MessagePack
+     * array of {app, generation, outcome, error}. outcome: "reloaded", "started" (a new one),
+     * "ended" (it is not among apps), "failed": error says why, and the generation named goes on
+     * (0: there is none). Or an error: BUSY (another reload is under way), SHUTDOWN. Borrowed. */
+    void (*done)(void *ctx, enum err err, const char *message, struct bytes results);
+    void *ctx;
+};
+/* Load applications anew while the others, and the old generations of these, go on: see reload.h.
+ * What reload points to is copied. [any thread] */
+void script_host_reload(struct script_host *host, const struct script_reload *reload);
+
 /* Only read and compile it, without a host. Errors and why: as script_host_load(). */
 enum err script_check(const char *path, struct why *why);
 /* The name of an application that was given none: "worker" for "scripts/worker.lua", "cron" for
@@ -305,9 +319,10 @@ void script_host_stats(const struct script_host *host, struct script_stats *out)
  * buckets, dropped}: what `moonkeeper hooks` shows, at most a quarter of a second old. buckets
  * counts the calls by duration as base/histogram.h has it. Owned by the caller. [any thread] */
 struct slice script_host_hooks(const struct script_host *host);
-/* MessagePack array of {app, path, state, error, tasks, tasks_killed, errors, memory_bytes}, as
- * old. state: "starting"; "running", once its main chunk waits or has ended; "failed", when that
- * did not come to its end: error says why. Owned by the caller. [any thread] */
+/* MessagePack array of {app, path, state, error, generation, reload_error, tasks, tasks_killed,
+ * errors, memory_bytes}, as old. state: "starting"; "running", once its main chunk waits or has
+ * ended; "failed", when that did not come to its end: error says why. reload_error: why the next
+ * generation did not take over. Owned by the caller. [any thread] */
 struct slice script_host_apps(const struct script_host *host);
 
 #endif

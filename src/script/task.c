@@ -135,9 +135,17 @@ static void on_end_by(struct deadline *d)
 void task_make_ready(struct task *task)
 {
     task->state = TASK_READY;
-    if (!task->queued) {
+    if (!task->queued && !task->held) {
         task->queued = true;
         TAILQ_INSERT_TAIL(&task->app->host->ready, task, run_link);
+    }
+}
+
+void task_let_go(struct task *task)
+{
+    if (task->held) {
+        task->held = false;
+        task_make_ready(task);
     }
 }
 
@@ -181,6 +189,11 @@ static void link_task(struct task *task, const struct task_spec *spec)
             task_cancel(task, task->parent->cancelled, task->parent->cancel_reason,
                         task->parent->end_by.at_us);
         }
+    } else if (app->phase == APP_ENDING) {
+        task_cancel(task, ERR_CANCELLED, "its generation of the script ends",
+                    task_unwind_end(task));
+    } else if (app->phase == APP_STAGED) {
+        task->held = true;
     }
     task_make_ready(task);
 }
@@ -259,6 +272,7 @@ enum task_wake task_woken(lua_State *L)
 
 void task_join_wait(struct task *self, struct task *other, bool takes_error)
 {
+    task_let_go(other); /* the main chunk of a staged app waits for it */
     self->joining = other;
     self->takes_error = takes_error;
     TAILQ_INSERT_TAIL(&other->joiners, self, join_link);

@@ -53,6 +53,7 @@ struct task {
     TAILQ_ENTRY(task) app_link;
     TAILQ_ENTRY(task) run_link;
     bool queued; /* on host->ready */
+    bool held;   /* of a staged app: it is ready, and waits for its generation to take over */
 
     /* Waiting. */
     enum task_wake wake;
@@ -142,6 +143,8 @@ void task_end_by(struct task *task, uint64_t at_us, const char *reason);
 /* The nearest task above and including task that is a scope; NULL: the app. */
 struct task *task_scope(struct task *task);
 
+/* Let it run after all. Nothing happens unless it is held. */
+void task_let_go(struct task *task);
 /* Queue it for its next slice. */
 void task_make_ready(struct task *task);
 /* It waits for nothing any more. */

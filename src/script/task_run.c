@@ -29,11 +29,13 @@ static bool has_taker(const struct task *task)
     return false;
 }
 
-static void main_failed(const struct task *task, const char *message)
+/* Whoever stages the app reports it. */
+static bool main_failed(const struct task *task, const char *message, const char *traceback)
 {
     if (task->kind == TASK_MAIN) {
-        app_failed(task->app, message);
+        app_failed(task->app, message, traceback);
     }
+    return task->kind == TASK_MAIN && task->app->phase == APP_STAGED;
 }
 
 /* Whose business is its failure? A joiner's, a scope's; else it is reported. Stack: 2 the task,
@@ -51,13 +53,16 @@ static void tell_failure(lua_State *L, struct task *task)
     } else if (task->kind == TASK_EVAL || has_taker(task)) {
         return;
     } else if (task->outcome == TASK_WAS_KILLED) {
-        main_failed(task, task->kill_reason);
-        report_error(task->app, task->where, task->kill_reason, NULL, task->app->errors + 1);
+        if (!main_failed(task, task->kill_reason, NULL)) {
+            report_error(task->app, task->where, task->kill_reason, NULL, task->app->errors + 1);
+        }
     } else {
         const char *message = report_text(L, 3);
-        main_failed(task, message);
         lua_getiuservalue(L, 2, TASK_UV_TRACEBACK);
-        report_error(task->app, task->where, message, lua_tostring(L, -1), task->app->errors + 1);
+        const char *traceback = lua_tostring(L, -1);
+        if (!main_failed(task, message, traceback)) {
+            report_error(task->app, task->where, message, traceback, task->app->errors + 1);
+        }
     }
 }
 
@@ -209,10 +214,11 @@ static void finish(struct task *task, enum task_outcome outcome)
     }
     bool kept = app_protect(app, keep_result, task);
     if (!kept && task->outcome != TASK_RETURNED) {
-        main_failed(task, "it failed, and there was no memory left to tell why");
+        main_failed(task, "it failed, and there was no memory left to tell why", NULL);
     } else if (task->kind == TASK_MAIN) {
         app_started(app);
     }
+    app->main_ended |= task->kind == TASK_MAIN;
     if (task->ended != NULL) {
         task->ended(task);
     }

@@ -1,4 +1,5 @@
 /* Between the host and its node: requests and answers, the feed of commits, status. */
+#include "commit_feeder.h"
 #include "host_fixture.h"
 
 #include "wire/entry.h"
@@ -141,7 +142,7 @@ static void status_shows_the_latest_view(void **state)
     run_for(&f, 70);
     assert_said(&f, "leader3n1 n25");
     assert_said(&f, "wait n1");
-    assert_said(&f, "n1apptesttrue0");
+    assert_said(&f, "n1apptesttrue1");
     assert_said(&f, "lapsed false");
     fixture_close(&f);
 }
@@ -261,83 +262,6 @@ static void a_mistake_in_a_list_or_a_map_is_named_with_its_path(void **state)
 
 /* ---- commits -----------------------------------------------------------------------------------
  */
-
-/* A node with a log of `count` committed commands, feeding as it is asked to. */
-struct feeder {
-    uint64_t count;
-    uint64_t next; /* 0: not feeding */
-    uint64_t feed;
-    uint64_t resumes;
-    uint64_t rewinds;
-    uint64_t fed;
-    bool stalled;
-};
-
-static void on_request(struct fixture *f, struct script_request *request)
-{
-    struct feeder *node = f->ctx;
-    if (strcmp(request->method, "commit_resume") != 0) {
-        return;
-    }
-    struct reader r = reader_of(slice_bytes(request->params));
-    read_array_of(&r, 2);
-    uint64_t from = read_u64(&r);
-    node->feed = read_u64(&r);
-    assert_int_equal(reader_end(&r), ERR_OK);
-    node->resumes++;
-    if (from == 0) {
-        from = 1; /* for the test: what there is counts as still to be applied */
-    }
-    node->rewinds += from < node->next;
-    node->next = from;
-    node->stalled = false;
-}
-
-static bool feed_one(struct fixture *f, uint64_t index)
-{
-    struct feeder *node = f->ctx;
-    struct buffer body = {0};
-    struct buffer payload = {0};
-    write_array(&payload, 2);
-    write_text(&payload, "add");
-    write_u64(&payload, index * 10);
-    entry_encode(&(struct entry){.kind = ENTRY_COMMAND,
-                                 .machine = bytes_of_string("m"),
-                                 .time_ms = (int64_t)index,
-                                 .payload = buffer_bytes(&payload)},
-                 &body);
-    struct script_commit commit = {
-        .index = index, .term = 2, .feed = node->feed, .entry = slice_copy(buffer_bytes(&body))};
-    bool taken = script_host_commit(f->host, &commit);
-    slice_close(&commit.entry);
-    buffer_close(&body);
-    buffer_close(&payload);
-    return taken;
-}
-
-static void feed_some(struct fixture *f, int most)
-{
-    struct feeder *node = f->ctx;
-    while (node->next != 0 && !node->stalled && node->next <= node->count && most-- > 0) {
-        if (feed_one(f, node->next)) {
-            node->next++;
-            node->fed++;
-        } else {
-            node->stalled = true;
-        }
-    }
-}
-
-static void open_with_feeder(struct fixture *f, struct feeder *node, uint32_t commits_max)
-{
-    fixture_init(f);
-    f->answer = on_request;
-    f->ctx = node;
-    struct script_options options = fixture_options(f);
-    options.limits.commits_max = commits_max;
-    options.ctx = f;
-    f->host = script_host_new(&options);
-}
 
 static void a_commit_is_described(void **state)
 {
