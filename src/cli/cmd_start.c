@@ -78,6 +78,17 @@ static enum err read_config(struct start *s, struct why *why)
     return e != ERR_OK ? e : addresses_of(&s->config, &addresses, why);
 }
 
+/* In the node's process, as often as it is asked to reload. */
+static enum err read_again(void *ctx, struct config *out, struct why *why)
+{
+    struct start *s = ctx;
+    struct start again = *s;
+    again.config = (struct config){0};
+    enum err e = read_config(&again, why);
+    *out = again.config;
+    return e;
+}
+
 static void open_log(struct start *s)
 {
     s->clock = loop_clock();
@@ -103,7 +114,8 @@ static void open_log(struct start *s)
 static int run_node(void *ctx, const struct guardian_host *host)
 {
     struct start *s = ctx;
-    return daemon_run(&s->config, &s->test, &s->log, host);
+    const struct daemon_source source = {.ctx = s, .read = read_again};
+    return daemon_run(&s->config, &source, &s->test, &s->log, host);
 }
 
 /* For debuggers and sanitizers: the node alone. Its death is found out by timeouts. */

@@ -13,6 +13,7 @@
 #include "cli/cli.h"
 #include "cli/daemon_control.h"
 #include "cli/daemon_http.h"
+#include "cli/daemon_reload.h"
 #include "cli/daemon_scripts.h"
 #include "net/disk_thread.h"
 #include "net/http_server.h"
@@ -26,6 +27,7 @@
 
 struct daemon {
     const struct config *config;
+    const struct daemon_source *source;
     const struct daemon_test *test;
     const struct log *log;
     const struct guardian_host *host;
@@ -42,6 +44,7 @@ struct daemon {
     struct rpc_server *rpc;
     struct daemon_http *http;
     struct daemon_scripts *scripts; /* NULL: no apps, and nobody to evaluate anything */
+    struct daemon_reload *reload;
     struct daemon_control *control; /* NULL but under test */
 
     struct loop_timer *patience; /* with main chunks that do not come to an end */
@@ -192,8 +195,7 @@ static void on_terminate(void *ctx)
 static void on_hangup(void *ctx)
 {
     struct daemon *d = ctx;
-    log_warn(d->log, "SIGHUP: this version reads scripts only at its start; restart the node to "
-                     "load them anew");
+    daemon_reload_ask(d->reload, NULL);
 }
 
 static void wake_loop(void *ctx)
@@ -284,6 +286,10 @@ static bool takes_answer(void *ctx)
 static void on_request(void *ctx, struct rpc_call *call, struct bytes method, struct bytes params)
 {
     struct daemon *d = ctx;
+    if (bytes_equal(method, bytes_of_string("reload"))) { /* of the process, not of the node */
+        daemon_reload_ask(d->reload, call);
+        return;
+    }
     const struct node_caller caller = {.reply = answer_call, .ctx = call, .takes = takes_answer};
     node_call_from(d->node, method, params, &caller);
 }
@@ -496,6 +502,11 @@ static enum err open_all(struct daemon *d, struct why *why)
 
 static void start_all(struct daemon *d)
 {
+    d->reload = daemon_reload_new(&(struct daemon_reload_options){.loop = d->loop,
+                                                                  .config = d->config,
+                                                                  .source = d->source,
+                                                                  .scripts = d->scripts,
+                                                                  .log = d->log});
     loop_on_signal(d->loop, SIGTERM, on_terminate, d);
     loop_on_signal(d->loop, SIGHUP, on_hangup, d);
     loop_on_wake(d->loop, on_wake, d);
@@ -530,6 +541,7 @@ static void close_all(struct daemon *d)
 {
     daemon_scripts_stop(d->scripts);
     disk_thread_stop(d->disk);
+    daemon_reload_free(d->reload);
     daemon_control_close(d->control);
     d->control = NULL;
     node_free(d->node);
@@ -542,13 +554,14 @@ static void close_all(struct daemon *d)
     loop_free(d->loop);
 }
 
-int daemon_run(const struct config *config, const struct daemon_test *test, const struct log *log,
+int daemon_run(const struct config *config, const struct daemon_source *source,
+               const struct daemon_test *test, const struct log *log,
                const struct guardian_host *host)
 {
     /* Three threads allocate, two of them little: arenas of their own cost more than they give. */
     mallopt(M_ARENA_MAX, 1);
     signal(SIGPIPE, SIG_IGN);
-    struct daemon d = {.config = config, .test = test, .log = log, .host = host};
+    struct daemon d = {.config = config, .source = source, .test = test, .log = log, .host = host};
     struct why why = {""};
     enum err e = open_all(&d, &why);
     if (e == ERR_OK) {

@@ -16,9 +16,17 @@ struct daemon_test {
     bool has_http;
 };
 
+/* The configuration once more, as file, environment and flags are now; checked. Errors: those of
+ * config_load(), config_check(). */
+struct daemon_source {
+    void *ctx;
+    enum err (*read)(void *ctx, struct config *out, struct why *why);
+};
+
 /* Runs until the node has ended: by SIGTERM, at a script's wish, or because it cannot go on.
  * Returns the exit status. config is checked (config_check). */
-int daemon_run(const struct config *config, const struct daemon_test *test, const struct log *log,
+int daemon_run(const struct config *config, const struct daemon_source *source,
+               const struct daemon_test *test, const struct log *log,
                const struct guardian_host *host);
 
 #endif

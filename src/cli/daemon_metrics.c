@@ -180,6 +180,9 @@ static void script_metrics(struct metrics *m, const struct script_host *scripts)
     per_app(m, apps, "script_errors_total", METRICS_COUNTER, "Errors of scripts.", "errors");
     per_app(m, apps, "lua_memory_bytes", METRICS_GAUGE, "Memory of an application's Lua state.",
             "memory_bytes");
+    per_app(m, apps, "app_generation", METRICS_GAUGE,
+            "How often the application was loaded: 1 at the start, one more with each reload.",
+            "generation");
     app_failures(m, apps);
     slice_close(&hooks_owned);
     slice_close(&apps_owned);

@@ -76,19 +76,37 @@ static uint64_t run_host(void *ctx, uint64_t now_us)
     return script_host_run(s->host);
 }
 
+static struct script_app app_of(const struct config_app *app)
+{
+    return (struct script_app){
+        .name = app->name,
+        .path = app->script,
+        .config = buffer_bytes(&app->config),
+    };
+}
+
 static enum err load_apps(struct daemon_scripts *s, const struct config *config, struct why *why)
 {
     enum err e = ERR_OK;
     for (uint32_t i = 0; i < config->apps_count && e == ERR_OK; i++) {
-        const struct config_app *app = &config->apps[i];
-        const struct script_app load = {
-            .name = app->name,
-            .path = app->script,
-            .config = buffer_bytes(&app->config),
-        };
+        const struct script_app load = app_of(&config->apps[i]);
         e = script_host_load(s->host, &load, why);
     }
     return e;
+}
+
+void daemon_scripts_reload(struct daemon_scripts *s, const struct config *config,
+                           void (*done)(void *ctx, enum err err, const char *message,
+                                        struct bytes results),
+                           void *ctx)
+{
+    struct script_app apps[CONFIG_APPS_MAX];
+    for (uint32_t i = 0; i < config->apps_count; i++) {
+        apps[i] = app_of(&config->apps[i]);
+    }
+    script_host_reload(
+        s->host, &(struct script_reload){
+                     .apps = apps, .apps_count = config->apps_count, .done = done, .ctx = ctx});
 }
 
 /* ---- processes ----------------------------------------------------------------------------------

@@ -32,6 +32,12 @@ enum err daemon_scripts_start(struct daemon_scripts *s, struct node *node, struc
 /* The main chunk of each app waits or has ended, well or not; the loop is woken when that comes
  * about. Accepts NULL: there is none. */
 bool daemon_scripts_loaded(const struct daemon_scripts *s);
+/* Have the applications be those of config from now on: script_host_reload(). done is called on the
+ * host's thread. */
+void daemon_scripts_reload(struct daemon_scripts *s, const struct config *config,
+                           void (*done)(void *ctx, enum err err, const char *message,
+                                        struct bytes results),
+                           void *ctx);
 /* On the loop, after it was woken: pass on what they asked for. Accepts NULL. */
 void daemon_scripts_drain(struct daemon_scripts *s);
 /* No script runs after it. Accepts NULL. */

@@ -23,6 +23,7 @@ const struct cli_verb cli_verbs[] = {
     {"machines", "machines list|load ...", "the state machines of the cluster", cmd_machines},
     {"lint", "lint FILE.lua ...", "check scripts and state machines", cmd_lint},
     {"hooks", "hooks", "what the scripts listen to", cmd_hooks},
+    {"reload", "reload", "load a node's scripts anew", cmd_reload},
     {"log", "log DIR", "what a data directory holds, and whether it is sound", cmd_log},
     {"test", "test FILE...", "run tests of clusters and scripts", cmd_test},
     {"bench", "bench", "writes a second, latency, failover time", cmd_bench},

@@ -115,6 +115,12 @@ extern const unsigned config_settable_count;
  */
 enum err config_check(struct config *c, struct why *why);
 
+/* The settings, applications apart, that the two differ in: their names. Both after config_check.
+ */
+enum { CONFIG_CHANGES_MAX = 32 };
+uint32_t config_changes(const struct config *a, const struct config *b,
+                        const char *names[CONFIG_CHANGES_MAX]);
+
 /* After config_check. */
 const struct config_member *config_self(const struct config *c);
 void config_membership(const struct config *c, struct membership *out);

@@ -609,6 +609,12 @@ function mk.config.declare(schema) end
 
 ---@return mk.Info
 function mk.info() end
+-- What fn returns (plain data) is mk.saved of the next generation, when the script is loaded anew. nil: nothing is.
+---@param fn (async fun(): any)?
+function mk.on_reload(fn) end
+-- What the generation before has left; nil in the first one, and when that had no mk.on_reload.
+---@type any
+mk.saved = nil
 -- Stop this node as SIGTERM would.
 function mk.shutdown() end
 

@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""Scripts loaded anew in a node that goes on: by SIGHUP to the guardian, to the node, and by `moonkeeper reload`;
+what fails leaves the old generation, and the work of a leader never overlaps."""
+import json
+import os
+import signal
+import sys
+import unittest
+import urllib.error
+import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from cluster import Cluster, wait_until  # noqa: E402
+from command import BINARY, main, moonkeeper  # noqa: E402
+
+SCRIPT = """
+local mk = require "moonkeeper"
+mk.log.info("this is GEN", { generation = mk.info().generation, saved = mk.saved })
+mk.on_reload(function() return "from GEN" end)
+mk.on("commit", function(ev)
+  if ev.cmd == "set" then mk.log.info("told", { key = ev.args.key }) end
+end, { name = "audit" })
+"""
+
+# Its program holds a file for as long as it runs: two at once would both be in the log.
+WORKER = """
+local mk = require "moonkeeper"
+mk.while_leader("worker", function(lead)
+  local p = assert(mk.exec.spawn({ "sh", "-c", [[
+    echo begin GEN >> FILE; trap 'sleep 0.3; echo end GEN >> FILE; exit' TERM; while :; do sleep 0.05; done]] },
+    { stop_signal = "TERM", stop_ms = 5000 }))
+  p:wait()
+end, { grace_ms = 5000 })
+"""
+
+
+class Reload(unittest.TestCase):
+    def start(self, text, n=1):
+        self.cluster = Cluster(BINARY, n=n)
+        self.addCleanup(self.cluster.__exit__, None, None, None)
+        self.script = os.path.join(self.cluster.folder, "app.lua")
+        self.write(text)
+        self.cluster.set_apps(f'{{ name = "app", script = "{self.script}" }}')
+        self.cluster.__enter__()
+        return self.cluster.wait_leader()
+
+    def write(self, text):
+        with open(self.script, "w") as f:
+            f.write(text)
+
+    def log(self, node):
+        with open(node.log) as f:
+            return f.read()
+
+    def wait_log(self, node, text):
+        wait_until(lambda: text in self.log(node), 10, text)
+
+    def cli(self, node, *args):
+        return moonkeeper(*args, "-e", f"127.0.0.1:{node.client}")
+
+    def ready(self, node):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{node.http}/readyz") as r:
+                return r.status
+        except urllib.error.HTTPError as e:
+            return e.code
+
+    def test_a_signal_to_the_guardian_or_the_node_loads_scripts_anew(self):
+        node = self.start(SCRIPT.replace("GEN", "one"))
+        self.wait_log(node, "this is one")
+        pid = node.node_pid()
+        self.write(SCRIPT.replace("GEN", "two"))
+        os.kill(node.guardian_pid(), signal.SIGHUP)
+        self.wait_log(node, "this is two")
+        self.assertIn('generation=2 saved="from one"', self.log(node))
+        self.wait_log(node, "application loaded")
+        self.write(SCRIPT.replace("GEN", "three"))
+        os.kill(pid, signal.SIGHUP)
+        self.wait_log(node, "generation=3 saved=\"from two\"")
+        self.assertEqual(node.node_pid(), pid)
+
+    def test_reload_says_what_became_of_each_application(self):
+        node = self.start(SCRIPT.replace("GEN", "one"))
+        done = self.cli(node, "reload")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertRegex(done.stdout, r"(?m)^app +reloaded +2$")
+        self.cluster.extra = "heartbeat_ms = 40,"
+        self.cluster.set_apps(f'{{ name = "other", script = "{self.script}" }}')
+        done = self.cli(node, "reload", "-o", "json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        answer = json.loads(done.stdout)
+        self.assertEqual([(x["app"], x["outcome"], x["generation"]) for x in answer["apps"]],
+                         [("other", "started", 1), ("app", "ended", 0)])
+        self.assertEqual(answer["restart"], ["heartbeat_ms"])
+        self.assertIn("takes effect when the node is restarted", self.log(node))
+
+    def test_what_fails_leaves_the_old_one_and_is_told_everywhere(self):
+        node = self.start(SCRIPT.replace("GEN", "one"))
+        self.write("local mk = require 'moonkeeper'\nlocal x = nil + 1\n")
+        done = self.cli(node, "reload")
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stdout, r"(?m)^app +failed +1$")
+        self.assertRegex(done.stderr, r'application "app": \S*app.lua:2: attempt to perform .*; generation 1 goes on')
+        self.assertRegex(self.log(node), r"where=reload err=.*app.lua:2: attempt .*generation 1 goes on")
+        self.assertEqual(self.ready(node), 200)
+        status = self.cli(node, "status").stdout
+        self.assertRegex(status, r'n1: application "app" was not reloaded, generation 1 goes on: \S*app.lua:2:')
+        self.assertEqual(self.cli(node, "kv", "put", "k1", "v").returncode, 0)
+        self.wait_log(node, "key=k1")
+        with open(node.config, "a") as f:
+            f.write("}")
+        done = self.cli(node, "reload")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("n1.lua", done.stderr)
+
+    def test_commits_are_told_once_across_reloads(self):
+        node = self.start(SCRIPT.replace("GEN", "one"))
+        for i in range(60):
+            self.assertEqual(self.cli(node, "kv", "put", f"k{i}", "v").returncode, 0)
+            if i % 6 == 0:
+                os.kill(node.guardian_pid(), signal.SIGHUP)
+        self.wait_log(node, "key=k59")
+        told = [line.split("key=")[1].split()[0] for line in self.log(node).splitlines() if "told" in line]
+        self.assertEqual(told, [f"k{i}" for i in range(60)])
+        self.assertGreater(self.log(node).count("application loaded"), 3)
+
+    def test_the_work_of_a_leader_never_overlaps(self):
+        path = os.path.join(self.start("").cluster.folder, "worker.out")
+        node = self.cluster.nodes[0]
+
+        def lines():
+            if not os.path.exists(path):
+                return []
+            with open(path) as f:
+                return f.read().split("\n")[:-1]
+        expected = []
+        for generation in ("a", "b", "c"):
+            self.write(WORKER.replace("GEN", generation).replace("FILE", path))
+            self.assertEqual(self.cli(node, "reload").returncode, 0)
+            expected.append(f"begin {generation}")
+            wait_until(lambda: lines() == expected, 10, f"{expected}, not {lines()}")
+            expected.append(f"end {generation}")
+        self.write("")
+        self.assertEqual(self.cli(node, "reload").returncode, 0)
+        wait_until(lambda: lines() == expected, 10, "the end of the last")
+
+
+if __name__ == "__main__":
+    main()
