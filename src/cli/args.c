@@ -346,5 +346,6 @@ int cli_parse(struct cli *cli, int argc, char **argv, const struct usage *usage,
     if (*exit_code == EXIT_OK && (count < usage->arguments_min || count > usage->arguments_max)) {
         *exit_code = count_is_wrong(&p, count);
     }
+    argv[count] = NULL; /* the verb itself has made room */
     return *exit_code == EXIT_OK ? count : -1;
 }

@@ -58,9 +58,9 @@ struct usage {
     int arguments_min, arguments_max;
 };
 
-/* Takes the flags out of argv (argv[0] is the verb) and leaves the arguments as argv[0..]; flags
- * may stand anywhere before "--". Returns the number of arguments, or -1 when the program is to end
- * with *exit_code: after --help, or a mistake that was reported. */
+/* Takes the flags out of argv (argv[0] is the verb) and leaves the arguments as argv[0..], NULL
+ * after them; flags may stand anywhere before "--". Returns the number of arguments, or -1 when the
+ * program is to end with *exit_code: after --help, or a mistake that was reported. */
 int cli_parse(struct cli *cli, int argc, char **argv, const struct usage *usage, int *exit_code);
 
 /* "500ms", "2s", "1m", "1500" (ms). False if it is none of these. */
@@ -107,7 +107,7 @@ int cli_unknown_verb(struct cli *cli, const char *word);
 
 typedef int cli_verb_fn(struct cli *cli, int argc, char **argv);
 
-cli_verb_fn cmd_start, cmd_dev, cmd_demo, cmd_status, cmd_kv, cmd_propose, cmd_query;
+cli_verb_fn cmd_start, cmd_dev, cmd_demo, cmd_status, cmd_kv, cmd_lock, cmd_propose, cmd_query;
 cli_verb_fn cmd_members, cmd_transfer, cmd_snapshot, cmd_machines, cmd_hooks, cmd_reload, cmd_log;
 cli_verb_fn cmd_bench, cmd_lint, cmd_test, cmd_check_history, cmd_completion, cmd_version, cmd_help;
 

@@ -18,6 +18,7 @@ enum { READ_BYTES = 64 * 1024, MESSAGE_BYTES_MAX = 256 << 20 };
 
 struct rpc_client {
     int fd;
+    int give_up_fd; /* -1: none */
     char address[ADDRESS_TEXT_MAX];
     struct clock_port clock;
     uint32_t next_msgid;
@@ -44,10 +45,11 @@ static enum err wait_for(struct rpc_client *c, short events, uint64_t deadline_u
         struct timespec left = {.tv_sec = (time_t)(left_us / 1000000),
                                 .tv_nsec = (long)(left_us % 1000000) * 1000};
         bool forever = deadline_us == UINT64_MAX;
-        struct pollfd p = {.fd = c->fd, .events = events};
-        int ready = ppoll(&p, 1, forever ? NULL : &left, NULL);
+        struct pollfd p[] = {{.fd = c->fd, .events = events},
+                             {.fd = c->give_up_fd, .events = POLLIN}};
+        int ready = ppoll(p, 2, forever ? NULL : &left, NULL);
         if (ready > 0) {
-            return ERR_OK;
+            return p[0].revents != 0 ? ERR_OK : err_why(why, ERR_CANCELLED, "it was given up");
         }
         if (ready == 0) {
             return err_why(why, ERR_TIMEOUT, "no answer from %s in time", c->address);
@@ -65,7 +67,7 @@ enum err rpc_client_open(const struct address *address, uint64_t timeout_us,
 {
     struct rpc_client *c = NEW(struct rpc_client);
     c->clock = loop_clock();
-    c->fd = -1;
+    c->fd = c->give_up_fd = -1;
     address_text(address, c->address);
     uint64_t deadline_us = deadline_after(c, timeout_us);
     struct socket_address to = {0};
@@ -91,6 +93,11 @@ enum err rpc_client_open(const struct address *address, uint64_t timeout_us,
 fail:
     rpc_client_close(c);
     return e;
+}
+
+void rpc_client_give_up_on(struct rpc_client *c, int fd)
+{
+    c->give_up_fd = fd;
 }
 
 void rpc_client_close(struct rpc_client *c)

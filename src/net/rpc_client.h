@@ -14,6 +14,9 @@ struct rpc_client;
 /* Errors: UNREACHABLE, TIMEOUT. */
 enum err rpc_client_open(const struct address *address, uint64_t timeout_us,
                          struct rpc_client **out, struct why *why);
+/* From now on a call that waits returns CANCELLED when fd is readable. What it had asked for may
+ * still be done: close the client. -1: no longer. */
+void rpc_client_give_up_on(struct rpc_client *c, int fd);
 /* Accepts NULL. */
 void rpc_client_close(struct rpc_client *c);
 
