@@ -1,6 +1,7 @@
 -- require "moonkeeper": what scripts see of their node. Described in lua/README.md, declared in
 -- lua/moonkeeper/meta/moonkeeper.lua.
 local core = require "moonkeeper.core"
+local cluster = require "moonkeeper.cluster"
 local config = require "moonkeeper.config"
 local cron = require "moonkeeper.cron"
 local exec = require "moonkeeper.exec"
@@ -25,6 +26,7 @@ local mk = {
   msgpack = core.msgpack,
   null = core.null,
   array = core.array,
+  cluster = cluster,
   config = config,
   cron = cron,
   exec = exec,
@@ -48,7 +50,7 @@ function mk.shutdown() core.tell("shutdown") end
 
 -- What is planned says so, instead of "attempt to index a nil value".
 local planned = {}
-for _, name in ipairs { "cluster", "fs", "metrics", "net", "service", "sm" } do
+for _, name in ipairs { "fs", "metrics", "net", "service", "sm" } do
   planned[name] = true
 end
 

@@ -61,6 +61,12 @@ static void transport_send(void *ctx, uint64_t peer, struct slice frame)
     d->links_transport.send(d->links_transport.ctx, peer, frame);
 }
 
+static bool transport_send_behind_raft(void *ctx, uint64_t peer, struct slice frame)
+{
+    struct daemon *d = ctx;
+    return d->links_transport.send_behind(d->links_transport.ctx, peer, frame);
+}
+
 static void transport_set_peers(void *ctx, const struct transport_peer *peers, uint32_t count)
 {
     struct daemon *d = ctx;
@@ -371,6 +377,7 @@ static enum err open_node(struct daemon *d, struct why *why)
     config_membership(c, &options.members);
     d->transport = (struct transport_port){.ctx = d,
                                            .send = transport_send,
+                                           .send_behind = transport_send_behind_raft,
                                            .set_peers = transport_set_peers,
                                            .round_trip_us = transport_round_trip};
     const struct node_ports ports = {

@@ -54,6 +54,19 @@ static void proposal_metrics(struct metrics *m, const struct node *node)
     }
 }
 
+static void message_metrics(struct metrics *m, const struct node *node)
+{
+    const struct node_counters *c = node_counters(node);
+    counter(m, "messages_sent_total",
+            "Messages, calls and answers of scripts that were sent to other nodes.",
+            (double)c->messages_sent);
+    counter(m, "messages_received_total", "Messages and calls of other nodes' scripts.",
+            (double)c->messages_received);
+    counter(m, "messages_dropped_total",
+            "The same, sent or received, for which there was no room here.",
+            (double)c->messages_dropped);
+}
+
 static void raft_metrics(struct metrics *m, struct bytes s, const struct node *node)
 {
     gauge(m, "raft_is_leader", "1 on the leader.",
@@ -70,6 +83,7 @@ static void raft_metrics(struct metrics *m, struct bytes s, const struct node *n
           number(s, "lease_remaining_ms") / 1e3);
     proposal_metrics(m, node);
     peer_metrics(m, view_get(s, "peers"));
+    message_metrics(m, node);
 }
 
 /* ---- disk ----------------------------------------------------------------------------------- */

@@ -207,6 +207,16 @@ static void advance(struct frame_queue *q, size_t written)
     }
 }
 
+void frame_queue_move(struct frame_queue *from, struct frame_queue *to)
+{
+    ASSERT(from->count > 0);
+    ASSERT(from->sent_bytes == 0);
+    struct slice frame = slice_ref(queued_at(from, 0)->frame);
+    frame_queue_push(to, frame);
+    advance(from, FRAME_HEAD_BYTES + frame.size);
+    slice_close(&frame);
+}
+
 enum err frame_queue_write(struct frame_queue *q, int fd)
 {
     while (q->count > 0) {

@@ -49,6 +49,8 @@ struct frame_queue {
 
 /* Takes its own reference. An empty slice is a ping. */
 void frame_queue_push(struct frame_queue *q, struct slice frame);
+/* Move the first frame of one queue, of which nothing is written yet, to the end of another. */
+void frame_queue_move(struct frame_queue *from, struct frame_queue *to);
 /* Write as much as the descriptor takes, many frames in one call.
  * Errors: BUSY, it takes no more for now; UNREACHABLE, it is broken. */
 enum err frame_queue_write(struct frame_queue *q, int fd);

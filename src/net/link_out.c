@@ -16,6 +16,10 @@ enum {
      * limit by the reserve, so that a queue full of entries does not silence a node. */
     SMALL_FRAME_BYTES = 4096,
     SMALL_RESERVE_BYTES = 256 * 1024,
+    /* Frames that give way to the others: so much of them waits, and so much of what was written
+     * may be unsent in the kernel before the next of them goes there. */
+    BEHIND_BYTES_MAX = 4 << 20,
+    BEHIND_UNSENT_BYTES = 64 * 1024,
     ROUND_TRIP_WEIGHT = 8, /* each new measurement counts for one in so many */
 };
 
@@ -55,8 +59,9 @@ static void disconnect(struct link_out *o)
         close(o->fd);
         o->fd = -1;
     }
-    o->stats.dropped_frames += o->queue.count;
+    o->stats.dropped_frames += o->queue.count + o->behind.count;
     frame_queue_close(&o->queue);
+    frame_queue_close(&o->behind);
     frame_reader_close(&o->reader);
     o->blocked = false;
     o->ping_us = 0;
@@ -164,6 +169,7 @@ static void connect_to(struct link_out *o, const struct socket_address *to)
     o->fd = fd;
     o->state = LINK_CONNECTING;
     socket_set_user_timeout(fd, o->links->options.dead_after_ms);
+    socket_set_unsent_low(fd, BEHIND_UNSENT_BYTES);
     o->readable = links_event(o->links, fd, EV_READ | EV_PERSIST, on_readable, o);
     o->writable = links_event(o->links, fd, EV_WRITE, on_writable, o);
     event_add(o->writable, NULL);
@@ -200,11 +206,24 @@ static void dial(struct link_out *o)
 
 /* ---- greeting ---- */
 
+/* There is nothing else to write: one of those that give way may go, and the next when the kernel
+ * has sent most of what it holds (BEHIND_UNSENT_BYTES). What comes meanwhile waits for no more than
+ * that and one frame. */
+static void let_one_through(struct link_out *o)
+{
+    if (o->behind.count == 0 || o->state != LINK_UP) {
+        return;
+    }
+    frame_queue_move(&o->behind, &o->queue);
+    event_add(o->writable, NULL);
+}
+
 static void write_queue(struct link_out *o)
 {
     switch (frame_queue_write(&o->queue, o->fd)) {
     case ERR_OK:
         o->blocked = false;
+        let_one_through(o);
         break;
     case ERR_BUSY:
         o->blocked = true;
@@ -409,6 +428,21 @@ void link_out_send(struct link_out *o, struct slice frame)
     o->stats.sent_frames++;
     o->stats.sent_bytes += frame.size;
     mark_dirty(o);
+}
+
+bool link_out_send_behind(struct link_out *o, struct slice frame)
+{
+    ASSERT(frame.size > 0);
+    ASSERT(frame.size <= o->links->options.frame_bytes_max);
+    if (o->state != LINK_UP || o->behind.bytes + frame.size > BEHIND_BYTES_MAX) {
+        o->stats.dropped_frames++;
+        return false;
+    }
+    frame_queue_push(&o->behind, frame);
+    o->stats.sent_frames++;
+    o->stats.sent_bytes += frame.size;
+    mark_dirty(o);
+    return true;
 }
 
 void link_out_flush(struct link_out *o)

@@ -79,6 +79,12 @@ static void send_frame(void *ctx, uint64_t peer, struct slice frame)
     }
 }
 
+static bool send_frame_behind(void *ctx, uint64_t peer, struct slice frame)
+{
+    struct link_out *o = links_find(ctx, peer);
+    return o != NULL && link_out_send_behind(o, frame);
+}
+
 static const struct transport_peer *peer_of(const struct transport_peer *peers, uint32_t count,
                                             uint64_t id)
 {
@@ -138,8 +144,11 @@ static uint64_t round_trip_us(void *ctx, uint64_t peer)
 
 struct transport_port links_transport(struct links *l)
 {
-    return (struct transport_port){
-        .ctx = l, .send = send_frame, .set_peers = set_peers, .round_trip_us = round_trip_us};
+    return (struct transport_port){.ctx = l,
+                                   .send = send_frame,
+                                   .send_behind = send_frame_behind,
+                                   .set_peers = set_peers,
+                                   .round_trip_us = round_trip_us};
 }
 
 /* ---- life ---- */

@@ -8,6 +8,8 @@
  * many bytes. A frame of length 0 is a ping, answered with the same: it finds dead links within
  * dead_after_ms, and measures the round trip.
  *
+ * Frames of send_behind() wait in a queue of their own (4 MiB), and go when there is nothing else.
+ *
  * Everything is called back on the loop's thread, never from inside send() or set_peers(). */
 #ifndef MK_NET_LINKS_H
 #define MK_NET_LINKS_H

@@ -44,6 +44,7 @@ struct link_out {
     struct loop_timer *timer; /* back-off, handshake timeout, pings: never two of them at a time */
     struct frame_reader reader;
     struct frame_queue queue;
+    struct frame_queue behind; /* gives way to queue */
     uint32_t backoff_us;
     uint64_t up_us;
     uint64_t ping_us; /* when the ping that is under way was sent; 0: none */
@@ -59,6 +60,8 @@ void link_out_free(struct link_out *o);
 void link_out_set_address(struct link_out *o, const char *address);
 void link_out_hurry(struct link_out *o);
 void link_out_send(struct link_out *o, struct slice frame);
+/* False: it was dropped. */
+bool link_out_send_behind(struct link_out *o, struct slice frame);
 /* Write what is queued; at the end of a round. */
 void link_out_flush(struct link_out *o);
 

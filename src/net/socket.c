@@ -17,6 +17,11 @@ void socket_set_user_timeout(int fd, uint32_t timeout_ms)
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
 }
 
+void socket_set_unsent_low(int fd, uint32_t size_bytes)
+{
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &size_bytes, sizeof size_bytes);
+}
+
 int socket_connect(const struct socket_address *to)
 {
     int fd = socket(to->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

@@ -559,14 +559,14 @@ void node_call_from(struct node *n, struct bytes method, struct bytes params,
 
 /* ---- scripts -------------------------------------------------------------------------------- */
 
-struct script_call {
+struct asking { /* a script, that waits for the answer */
     struct script_host *host;
     uint64_t id;
 };
 
 static void answer_script(void *ctx, const struct node_reply *reply)
 {
-    struct script_call *c = ctx;
+    struct asking *c = ctx;
     script_host_reply(c->host, c->id, reply->err, reply->message, slice_copy(reply->result));
     free(c);
 }
@@ -584,6 +584,20 @@ static void resume_feed(struct node *n, const struct script_request *request)
     script_host_reply(n->scripts, request->id, err, NULL, (struct slice){0});
 }
 
+static void ask_for_script(struct node *n, const struct script_request *request)
+{
+    struct asking *c = NEW(struct asking);
+    *c = (struct asking){.host = n->scripts, .id = request->id};
+    struct bytes params = slice_bytes(request->params);
+    if (strcmp(request->method, "cluster_call") == 0) {
+        messages_call(n, params, answer_script, c);
+    } else if (strcmp(request->method, "cluster_send") == 0) {
+        messages_send(n, params, answer_script, c);
+    } else {
+        node_call(n, bytes_of_string(request->method), params, answer_script, c);
+    }
+}
+
 void node_script_request(struct node *n, struct script_request *request_take)
 {
     struct script_request *request = request_take;
@@ -597,11 +611,10 @@ void node_script_request(struct node *n, struct script_request *request_take)
             n->ports.want_shutdown(n->ports.ctx);
         }
         script_host_reply(n->scripts, request->id, ERR_OK, NULL, (struct slice){0});
+    } else if (strcmp(request->method, "message_answer") == 0) {
+        messages_answered(n, slice_bytes(request->params));
     } else {
-        struct script_call *c = NEW(struct script_call);
-        *c = (struct script_call){.host = n->scripts, .id = request->id};
-        node_call(n, bytes_of_string(request->method), slice_bytes(request->params), answer_script,
-                  c);
+        ask_for_script(n, request);
     }
     script_request_free(request);
 }

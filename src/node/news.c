@@ -32,12 +32,9 @@ static void field_bool(struct node *n, const char *key, bool value)
     write_bool(&n->news.fields, value);
 }
 
-static void post(struct node *n, const char *name, raft_term term)
-{
-    news_event(n, name, term, buffer_bytes(&n->news.fields));
-}
-
-void news_event(struct node *n, const char *name, raft_term term, struct bytes fields)
+/* subject: the member that it is about, or "" */
+static void tell(struct node *n, const char *name, raft_term term, struct bytes fields,
+                 const char *subject)
 {
     const struct node_observer *observer = &n->options.observer;
     if (observer->event != NULL) {
@@ -51,7 +48,23 @@ void news_event(struct node *n, const char *name, raft_term term, struct bytes f
     event->time_ms = clock_wall_ms(n->ports.clock);
     event->term = term;
     event->fields = slice_copy(fields);
+    text_copy(event->subject, sizeof event->subject, subject);
     script_host_post(n->scripts, event);
+}
+
+void news_event(struct node *n, const char *name, raft_term term, struct bytes fields)
+{
+    tell(n, name, term, fields, "");
+}
+
+static void post_about(struct node *n, const char *name, raft_term term, const char *subject)
+{
+    tell(n, name, term, buffer_bytes(&n->news.fields), subject);
+}
+
+static void post(struct node *n, const char *name, raft_term term)
+{
+    post_about(n, name, term, "");
 }
 
 static void term_change(struct node *n, const struct raft_note *note)
@@ -94,10 +107,33 @@ static void role_change(struct node *n, const struct raft_note *note)
     post(n, "role_change", note->term);
 }
 
+/* A leader that stepped down for want of a quorum has one again once it knows a leader. */
+static void quorum_is_back(struct node *n, raft_id leader, raft_term term)
+{
+    if (!n->news.quorum_lost) {
+        return;
+    }
+    n->news.quorum_lost = false;
+    uint32_t reachable = 0, voters = 0;
+    const struct membership *members = members_now(n);
+    for (uint32_t i = 0; i < members->count; i++) {
+        raft_id id = members->at[i].id;
+        const struct outlet *o = sender_outlet(n, id);
+        bool up = id == n->id || id == leader || (o != NULL && o->up);
+        voters += members->at[i].voter;
+        reachable += members->at[i].voter && up;
+    }
+    fields_begin(n, 2);
+    field_u64(n, "reachable", reachable);
+    field_u64(n, "needed", voters / 2 + 1);
+    post(n, "quorum_regained", term);
+}
+
 static void leader_elected(struct node *n, const struct raft_note *note)
 {
     raft_id leader = note->leader_elected.leader;
     n->counters.leader_changes++;
+    quorum_is_back(n, leader, note->term);
     log_info(n->ports.log, leader == n->id ? "this node leads" : "leader elected",
              log_text("leader", members_name(n, leader)), log_u64("term", note->term));
     fields_begin(n, 3);
@@ -189,9 +225,11 @@ void news_note(struct node *n, const struct raft_note *note)
         election_started(n, note);
         break;
     case RAFT_NOTE_QUORUM_LOST:
+        n->news.quorum_lost = true;
         quorum(n, note, "quorum_lost");
         break;
     case RAFT_NOTE_QUORUM_REGAINED:
+        n->news.quorum_lost = false;
         quorum(n, note, "quorum_regained");
         break;
     case RAFT_NOTE_TRANSFER_ABORTED:
@@ -228,7 +266,20 @@ void news_member(struct node *n, const char *event, const struct membership_memb
     field_text(n, "addr", m->address);
     field_bool(n, "voter", m->voter);
     field_u64(n, "index", index);
-    post(n, event, raft_current_term(n->raft));
+    post_about(n, event, raft_current_term(n->raft), m->name);
+}
+
+void news_presence(struct node *n, raft_id member, bool online, int64_t seen_ms)
+{
+    const char *name = members_name(n, member);
+    log_info(n->ports.log, online ? "member is online" : "member is offline",
+             log_text("member", name), log_u64("term", raft_current_term(n->raft)));
+    fields_begin(n, 3);
+    field_text(n, "id", name);
+    field_text(n, "addr", members_address(n, member));
+    write_text(&n->news.fields, "last_seen_ms");
+    write_i64(&n->news.fields, seen_ms);
+    post_about(n, online ? "node_online" : "node_offline", raft_current_term(n->raft), name);
 }
 
 void news_leader_ready(struct node *n, raft_index index)
@@ -278,6 +329,7 @@ static void view_peers(struct node *n, struct script_view *view, const struct ra
         copy_name(peer->addr, m->address);
         peer->voter = m->voter;
         peer->online = m->id == n->id || (o != NULL && o->up);
+        peer->in_touch = presence_is_online(n, m->id);
         for (uint32_t j = 0; j < status->peers_count; j++) {
             if (status->peers[j].id == m->id) {
                 peer->match = status->peers[j].match;

@@ -278,6 +278,7 @@ void node_link_up(struct node *n, raft_id peer)
     relay_introduce(n, peer);
     proposals_link_up(n, peer);
     snapshot_send_link_up(n, peer);
+    presence_link_up(n, peer);
     n->view_stale = true;
     node_want_round(n);
 }
@@ -370,6 +371,8 @@ uint64_t node_deadline(const struct node *n)
     at = earliest(at, proposals_deadline(n));
     at = earliest(at, reads_deadline(n));
     at = earliest(at, relay_deadline(n));
+    at = earliest(at, messages_deadline(n));
+    at = earliest(at, presence_deadline(n));
     at = earliest(at, stop_deadline(n));
     at = earliest(at, change_deadline(n));
     at = earliest(at, feed_deadline(n));
@@ -392,6 +395,10 @@ void node_tick(struct node *n)
     proposals_tick(n, now);
     reads_tick(n, now);
     relay_tick(n, now);
+    messages_tick(n, now);
+    if (now >= presence_deadline(n)) {
+        presence_tick(n, now);
+    }
     stop_tick(n, now);
     change_tick(n, now);
     feed_tick(n, now);

@@ -203,6 +203,9 @@ const char *node_entry_kind_name(const struct entry *e);
 struct node_counters {
     uint64_t leader_changes;       /* a leader came to be known */
     uint64_t proposals[ERR_COUNT]; /* of this node's clients and scripts: how they were answered */
+    /* Between scripts of different nodes: messages, calls and their answers. */
+    uint64_t messages_sent, messages_received;
+    uint64_t messages_dropped; /* there was no room for them here */
 };
 /* Borrowed. */
 const struct node_counters *node_counters(const struct node *n);

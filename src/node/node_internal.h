@@ -12,6 +12,8 @@
  *     opaque.c       entries that change nothing, for tests of the log
  *     reads.c        linearizable reads
  *     relay.c        requests between nodes
+ *     messages.c     what scripts of different nodes say to each other
+ *     presence.c     who is online, as the leader tells it
  *     api.c          the table of methods
  *     members.c      who is in the cluster, as the log says
  *     news.c         what happened -> log lines, hooks, the scripts' view
@@ -202,9 +204,50 @@ struct relayed {
 };
 
 struct relay {
-    TAILQ_HEAD(, relayed) waiting;
+    TAILQ_HEAD(relayed_list, relayed) waiting;
     uint32_t count;
     uint32_t next_msgid;
+};
+
+/* ---- messages.c ---- */
+
+/* A call that this node's scripts are to answer. */
+struct message_call {
+    TAILQ_ENTRY(message_call) link;
+    uint64_t id;
+    uint64_t deadline_us;
+    node_reply_fn reply;
+    void *ctx;
+};
+
+struct messages {
+    TAILQ_HEAD(, message_call) waiting; /* oldest first */
+    uint32_t count;
+    uint64_t last_id;
+};
+
+/* ---- presence.c ---- */
+
+struct presence_member {
+    raft_id id;
+    bool known; /* it was told whether it is online */
+    bool online;
+    int64_t seen_ms; /* wall clock of the leader */
+    /* The leader's own. */
+    uint64_t heard_since_us; /* without a silence; 0: it is silent */
+    uint64_t online_us;      /* when it was last told to be; 0: not by this leader */
+    uint64_t hold_us;
+};
+
+struct presence {
+    struct presence_member members[RAFT_MEMBERS_MAX];
+    uint32_t count;
+    raft_term term;  /* of the last statement, */
+    uint64_t number; /* and its number in there */
+    /* The leader's own. */
+    uint64_t led_since_us;
+    uint64_t look_us;  /* when to look again */
+    uint64_t state_us; /* when to state it again */
 };
 
 /* ---- apply.c ---- */
@@ -332,6 +375,7 @@ struct news {
     uint64_t lease_until_us; /* as the scripts know it */
     raft_term ready_term;    /* this node's no-op of this term was applied: it may act as leader */
     raft_index ready_index;
+    bool quorum_lost;     /* that was told, and not that it is back */
     struct buffer fields; /* scratch */
     enum raft_step_down_reason last_reason;
 };
@@ -378,6 +422,8 @@ struct node {
     struct proposals proposals;
     struct reads reads;
     struct relay relay;
+    struct messages messages;
+    struct presence presence;
     struct apply apply;
     struct feed feed;
     struct news news;
@@ -442,6 +488,8 @@ void sender_init(struct sender *s);
 void sender_close(struct node *n);
 void sender_send(struct node *n, const struct raft_message *m);
 void sender_send_frame(struct node *n, raft_id to, struct bytes frame);
+/* Behind all others. False: it was dropped, and counted. */
+bool sender_send_behind(struct node *n, raft_id to, struct bytes frame);
 struct outlet *sender_outlet(struct node *n, raft_id id);
 /* The entries [lo, hi), which are in the log cache, for a write. Scratch. */
 struct store_entry *sender_store_entries(struct node *n, raft_index lo, raft_index hi);
@@ -549,6 +597,13 @@ void reads_tick(struct node *n, uint64_t now_us);
 uint64_t reads_deadline(const struct node *n);
 
 /* relay.c */
+struct relay_question {
+    raft_id to;
+    const char *method;
+    uint64_t timeout_us;
+    node_reply_fn reply;
+    void *ctx;
+};
 void relay_init(struct node *n);
 void relay_close(struct node *n);
 /* Do so many wait for answers of other nodes that a client's question is one too many? */
@@ -557,12 +612,38 @@ bool relay_is_full(const struct node *n);
 void relay_request(struct node *n, raft_id to, const char *method, struct bytes params,
                    uint64_t timeout_us, node_reply_fn reply, void *ctx);
 void relay_notify(struct node *n, raft_id to, const char *method, struct bytes params);
+/* The same behind what Raft sends. BUSY: so much waits that it was dropped. */
+enum err relay_request_behind(struct node *n, const struct relay_question *q, struct bytes params);
+enum err relay_notify_behind(struct node *n, raft_id to, const char *method, struct bytes params);
 void relay_receive(struct node *n, raft_id from, struct slice frame);
 void relay_link_down(struct node *n, raft_id peer);
 /* Tell a peer how clients reach this node. */
 void relay_introduce(struct node *n, raft_id peer);
 void relay_tick(struct node *n, uint64_t now_us);
 uint64_t relay_deadline(const struct node *n);
+
+/* messages.c */
+void messages_init(struct node *n);
+void messages_close(struct node *n);
+/* Requests of this node's scripts, params as script.h has them. */
+void messages_call(struct node *n, struct bytes params, node_reply_fn reply, void *ctx);
+void messages_send(struct node *n, struct bytes params, node_reply_fn reply, void *ctx);
+void messages_answered(struct node *n, struct bytes params);
+/* [topic, payload, timeout_ms] of another node. */
+void messages_take_call(struct node *n, raft_id from, struct bytes params, node_reply_fn reply,
+                        void *ctx);
+/* [topic, payload] */
+void messages_take(struct node *n, raft_id from, struct bytes params);
+void messages_tick(struct node *n, uint64_t now_us);
+uint64_t messages_deadline(const struct node *n);
+
+/* presence.c */
+/* As the leader told it last. */
+bool presence_is_online(struct node *n, raft_id id);
+void presence_stated(struct node *n, raft_id from, struct bytes params);
+void presence_link_up(struct node *n, raft_id peer);
+void presence_tick(struct node *n, uint64_t now_us);
+uint64_t presence_deadline(const struct node *n);
 
 /* members.c */
 void members_init(struct node *n, const struct membership *initial);
@@ -593,6 +674,7 @@ void news_leader_ready(struct node *n, raft_index index);
 void news_event(struct node *n, const char *name, raft_term term, struct bytes fields);
 /* kind: created, sent (to peer) or installed (from peer). */
 void news_snapshot(struct node *n, const char *kind, const struct store_snapshot *s, raft_id peer);
+void news_presence(struct node *n, raft_id member, bool online, int64_t seen_ms);
 /* Give the scripts the view as it is now. */
 void news_view(struct node *n);
 /* After a turn: the lease may have moved, which the view shows now and then. */

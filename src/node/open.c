@@ -236,6 +236,7 @@ enum err node_open(const struct node_options *options, const struct node_ports *
     wakes_init(n);
     reads_init(n);
     relay_init(n);
+    messages_init(n);
     snapshot_take_init(n);
     snapshot_install_init(n);
 
@@ -291,6 +292,7 @@ void node_free(struct node *n)
     proposals_close(n);
     reads_close(n);
     relay_close(n);
+    messages_close(n);
     snapshot_take_close(n);
     node_give_ready_answers(n);
     snapshot_install_close(n);

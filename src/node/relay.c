@@ -4,6 +4,9 @@
  *     notify  about   [client_address, http_address, name, peer_address]     on each new link
  *     notify  append  [entry, ...]                       commands for the leader's log
  *     notify  refused [session, seq, error]              the leader will not take that one
+ *     notify  online  [term, number, members]            presence.c
+ *     notify  message [topic, payload]                   to scripts: messages.c
+ *     request message_call [topic, payload, timeout_ms]  likewise
  *
  * A frame may be lost: a request then times out, and whoever sends commands sends them again. */
 #include <stdio.h>
@@ -55,20 +58,51 @@ bool relay_is_full(const struct node *n)
     return n->relay.count >= WAITING_MAX;
 }
 
-void relay_request(struct node *n, raft_id to, const char *method, struct bytes params,
-                   uint64_t timeout_us, node_reply_fn reply, void *ctx)
+/* Await the answer; the request is in scratch. */
+static void await(struct node *n, const struct relay_question *q, struct bytes params)
 {
     struct relayed *r = NEW(struct relayed);
     *r = (struct relayed){.msgid = ++n->relay.next_msgid,
-                          .to = to,
-                          .deadline_us = node_now(n) + timeout_us,
-                          .reply = reply,
-                          .ctx = ctx};
+                          .to = q->to,
+                          .deadline_us = node_now(n) + q->timeout_us,
+                          .reply = q->reply,
+                          .ctx = q->ctx};
     TAILQ_INSERT_TAIL(&n->relay.waiting, r, link);
     n->relay.count++;
     buffer_clear(&n->scratch);
-    rpc_write_request(&n->scratch, r->msgid, bytes_of_string(method), params);
+    rpc_write_request(&n->scratch, r->msgid, bytes_of_string(q->method), params);
+}
+
+void relay_request(struct node *n, raft_id to, const char *method, struct bytes params,
+                   uint64_t timeout_us, node_reply_fn reply, void *ctx)
+{
+    const struct relay_question q = {
+        .to = to, .method = method, .timeout_us = timeout_us, .reply = reply, .ctx = ctx};
+    await(n, &q, params);
     sender_send_frame(n, to, buffer_bytes(&n->scratch));
+}
+
+enum err relay_request_behind(struct node *n, const struct relay_question *q, struct bytes params)
+{
+    if (n->relay.count >= WAITING_MAX / 2) { /* the rest is for what the cluster needs */
+        return ERR_BUSY;
+    }
+    await(n, q, params);
+    if (sender_send_behind(n, q->to, buffer_bytes(&n->scratch))) {
+        return ERR_OK;
+    }
+    struct relayed *r = TAILQ_LAST(&n->relay.waiting, relayed_list);
+    TAILQ_REMOVE(&n->relay.waiting, r, link);
+    n->relay.count--;
+    free(r);
+    return ERR_BUSY;
+}
+
+enum err relay_notify_behind(struct node *n, raft_id to, const char *method, struct bytes params)
+{
+    buffer_clear(&n->scratch);
+    rpc_write_notify(&n->scratch, bytes_of_string(method), params);
+    return sender_send_behind(n, to, buffer_bytes(&n->scratch)) ? ERR_OK : ERR_BUSY;
 }
 
 void relay_notify(struct node *n, raft_id to, const char *method, struct bytes params)
@@ -151,6 +185,7 @@ struct incoming { /* a request of another node, until it is answered */
     struct node *n;
     raft_id from;
     uint32_t msgid;
+    bool behind; /* its answer gives way to what Raft sends */
 };
 
 static void answer_peer(void *ctx, const struct node_reply *reply)
@@ -165,7 +200,11 @@ static void answer_peer(void *ctx, const struct node_reply *reply)
                                   .data = reply->result};
         rpc_write_error(&frame, in->msgid, &error);
     }
-    sender_send_frame(in->n, in->from, buffer_bytes(&frame));
+    if (in->behind) {
+        sender_send_behind(in->n, in->from, buffer_bytes(&frame));
+    } else {
+        sender_send_frame(in->n, in->from, buffer_bytes(&frame));
+    }
     buffer_close(&frame);
     free(in);
 }
@@ -183,6 +222,11 @@ static void receive_request(struct node *n, raft_id from, const struct rpc_messa
 {
     struct incoming *in = NEW(struct incoming);
     *in = (struct incoming){.n = n, .from = from, .msgid = m->msgid};
+    if (bytes_is(m->method, "message_call")) {
+        in->behind = true;
+        messages_take_call(n, from, m->params, answer_peer, in);
+        return;
+    }
     if (!node_is_leader(n) && is_for_leader(m->method)) {
         node_answer_later(n, answer_peer, in, &(struct node_reply){.err = ERR_NOT_LEADER});
         return;
@@ -242,6 +286,10 @@ void relay_receive(struct node *n, raft_id from, struct slice frame)
             take_entries(n, from, m.params);
         } else if (bytes_is(m.method, "refused")) {
             learn_refusal(n, m.params);
+        } else if (bytes_is(m.method, "online")) {
+            presence_stated(n, from, m.params);
+        } else if (bytes_is(m.method, "message")) {
+            messages_take(n, from, m.params);
         }
         break;
     }

@@ -189,6 +189,16 @@ void sender_send_frame(struct node *n, raft_id to, struct bytes frame)
     slice_close(&copy);
 }
 
+bool sender_send_behind(struct node *n, raft_id to, struct bytes frame)
+{
+    struct slice copy = slice_copy(frame);
+    bool taken = transport_send_behind(n->ports.transport, to, copy);
+    slice_close(&copy);
+    n->counters.messages_sent += taken;
+    n->counters.messages_dropped += !taken;
+    return taken;
+}
+
 struct store_entry *sender_store_entries(struct node *n, raft_index lo, raft_index hi)
 {
     struct sender *s = &n->sender;

@@ -22,6 +22,7 @@ void api_set_saved(lua_State *L, struct bytes saved);
 bool api_push_on_reload(lua_State *L);
 
 /* Each adds its functions to the table on top. Stack: [-0, +0]. Raises: out of memory. */
+void api_cluster_add(lua_State *L);
 void api_cron_add(lua_State *L);
 void api_exec_add(lua_State *L);
 void api_http_add(lua_State *L);
@@ -31,6 +32,7 @@ void api_lead_add(lua_State *L);
 void api_node_add(lua_State *L);
 
 /* Metatables. Stack: [-0, +0]. */
+void api_cluster_prepare(lua_State *L);
 void api_cron_prepare(lua_State *L);
 void api_exec_prepare(lua_State *L);
 void api_task_prepare(lua_State *L);

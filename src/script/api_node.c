@@ -296,6 +296,7 @@ void api_prepare(lua_State *L, struct bytes config)
     api_task_prepare(L);
     api_hook_prepare(L);
     api_lead_prepare(L);
+    api_cluster_prepare(L);
     api_cron_prepare(L);
     api_exec_prepare(L);
     struct why why = {0};
@@ -341,6 +342,7 @@ int api_core_open(lua_State *L)
     api_hook_add(L);
     api_lead_add(L);
     api_node_add(L);
+    api_cluster_add(L);
     api_cron_add(L);
     api_exec_add(L);
     api_http_add(L);

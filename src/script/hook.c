@@ -46,6 +46,7 @@ static struct told **queue_at(struct hook *hook, uint32_t i)
 static struct told *queue_remove(struct hook *hook, uint32_t i)
 {
     struct told *told = *queue_at(hook, i);
+    hook->queue_bytes -= told->event->fields.size;
     for (; i + 1 < hook->queue_count; i++) {
         *queue_at(hook, i) = *queue_at(hook, i + 1);
     }
@@ -56,6 +57,7 @@ static struct told *queue_remove(struct hook *hook, uint32_t i)
 static struct told *queue_pop(struct hook *hook)
 {
     struct told *told = *queue_at(hook, 0);
+    hook->queue_bytes -= told->event->fields.size;
     hook->queue_head++;
     hook->queue_count--;
     return told;
@@ -66,23 +68,29 @@ struct told *hook_take(struct hook *hook)
     return hook->queue_count > 0 ? queue_pop(hook) : NULL;
 }
 
-/* When it is full, a state event takes the room of the waiting one of its name. */
-static bool queue_has_room(struct hook *hook, const char *name)
+/* When it is full, a state event takes the room of the waiting one that it makes void. */
+static bool queue_has_room(struct hook *hook, const struct script_event *event)
 {
-    if (hook->queue_count < hook->app->host->options.limits.events_max) {
+    bool fits =
+        hook->queue_count == 0 || hook->queue_bytes + event->fields.size <= MESSAGES_BYTES_MAX;
+    if (hook->queue_count < hook->app->host->options.limits.events_max && fits) {
         return true;
     }
-    if (event_state_slot(name) < 0) {
+    if (event_state_slot(event->name) < 0) {
         return false;
     }
-    /* One hook hears one name: all that waits is of it. */
-    told_release(queue_remove(hook, hook->queue_count - 1));
-    return true;
+    for (uint32_t i = hook->queue_count; i-- > 0;) {
+        if (event_same_state((*queue_at(hook, i))->event, event)) {
+            told_release(queue_remove(hook, i));
+            return true;
+        }
+    }
+    return false;
 }
 
 static void queue_push(struct hook *hook, struct told *told)
 {
-    if (!queue_has_room(hook, told->event->name)) {
+    if (!queue_has_room(hook, told->event)) {
         hook->dropped++;
         hook->app->host->stats.events_dropped++;
         return;
@@ -99,6 +107,7 @@ static void queue_push(struct hook *hook, struct told *told)
         hook->queue_capacity = capacity;
     }
     hook->queue_count++;
+    hook->queue_bytes += told->event->fields.size;
     *queue_at(hook, hook->queue_count - 1) = told;
     told->references++;
 }
@@ -152,8 +161,10 @@ static void inherit(struct hook *hook, struct hook *old)
     hook->queue_head = old->queue_head;
     hook->queue_count = old->queue_count;
     hook->queue_capacity = old->queue_capacity;
+    hook->queue_bytes = old->queue_bytes;
     old->queue = NULL;
     old->queue_count = 0;
+    old->queue_bytes = 0;
     old->queue_capacity = 0;
 }
 
@@ -178,9 +189,15 @@ static void on_trip_over(struct deadline *d)
 
 static void replay(struct hook *hook)
 {
+    const struct script_host *host = hook->app->host;
     int slot = event_state_slot(hook->event);
-    if (slot >= 0 && hook->app->host->state_events[slot] != NULL) {
-        queue_push(hook, hook->app->host->state_events[slot]);
+    if (slot >= 0 && host->state_events[slot] != NULL) {
+        queue_push(hook, host->state_events[slot]);
+    }
+    for (uint32_t i = 0; i < host->node_states_count; i++) {
+        if (strcmp(host->node_states[i]->event->name, hook->event) == 0) {
+            queue_push(hook, host->node_states[i]);
+        }
     }
 }
 
@@ -400,6 +417,36 @@ void hooks_drop_all(struct app *app)
 /* ---- delivery ----------------------------------------------------------------------------------
  */
 
+static void keep_state(struct told **place, struct told *told)
+{
+    if (*place != NULL) {
+        told_release(*place);
+    }
+    told->references++;
+    *place = told;
+}
+
+/* Of each node, the last of node_online and node_offline is its state; of one that was removed,
+ * nothing is left to replay. */
+static void keep_node_state(struct script_host *host, struct told *told)
+{
+    uint32_t i = 0;
+    while (i < host->node_states_count &&
+           strcmp(host->node_states[i]->event->subject, told->event->subject) != 0) {
+        i++;
+    }
+    if (event_state_slot(told->event->name) >= 0) {
+        if (i < SCRIPT_PEERS_MAX) {
+            keep_state(&host->node_states[i], told);
+            host->node_states_count += i == host->node_states_count;
+        }
+    } else if (i < host->node_states_count) {
+        told_release(host->node_states[i]);
+        host->node_states[i] = host->node_states[--host->node_states_count];
+        host->node_states[host->node_states_count] = NULL;
+    }
+}
+
 void hooks_deliver(struct script_host *host, struct script_event *event_take)
 {
     struct told *told = NEW(struct told);
@@ -417,13 +464,10 @@ void hooks_deliver(struct script_host *host, struct script_event *event_take)
             hook_wake(hook);
         }
     }
-    int slot = event_state_slot(event_take->name);
-    if (slot >= 0) {
-        if (host->state_events[slot] != NULL) {
-            told_release(host->state_events[slot]);
-        }
-        told->references++;
-        host->state_events[slot] = told;
+    if (event_take->subject[0] != 0) {
+        keep_node_state(host, told);
+    } else if (event_state_slot(event_take->name) >= 0) {
+        keep_state(&host->state_events[event_state_slot(event_take->name)], told);
     }
     told_release(told);
 }

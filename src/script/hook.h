@@ -62,6 +62,7 @@ struct hook {
     uint32_t queue_head;
     uint32_t queue_count;
     uint32_t queue_capacity;
+    size_t queue_bytes; /* of their fields */
     uint64_t dropped;
     struct task *call; /* that runs now */
     uint64_t call_began_us;

@@ -107,6 +107,9 @@ void script_host_free(struct script_host *host)
             told_release(host->state_events[i]);
         }
     }
+    for (uint32_t i = 0; i < host->node_states_count; i++) {
+        told_release(host->node_states[i]);
+    }
     deadline_clear(&host->deadlines, &host->leadership.lease_watch);
     deadline_clear(&host->deadlines, &host->shutdown_deadline);
     deadlines_close(&host->deadlines);
@@ -174,6 +177,7 @@ static void take_lists(struct script_host *host, struct inbox_batch *batch)
     feed_take(host, &batch->commits);
     eval_take(host, &batch->evals);
     reload_take(host, &batch->reloads);
+    calls_take(host, &batch->calls);
 }
 
 /* What others have left here since the last run. */

@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "script/deadlines.h"
 #include "script/feed.h"
+#include "script/handler.h"
 #include "script/inbox.h"
 #include "script/lead.h"
 #include "script/memory.h"
@@ -95,9 +96,13 @@ struct script_host {
     uint64_t process_ids;
     struct eval_list evals; /* under way */
     struct reload *reload;  /* under way; NULL: none */
+    struct handler_list handlers;
+    struct call_list calls; /* under way */
     struct feed feed;
     uint64_t event_seq;                             /* of the last event told */
     struct told *state_events[SCRIPT_STATE_EVENTS]; /* the last of each, for replay */
+    struct told *node_states[SCRIPT_PEERS_MAX];     /* likewise, of each node */
+    uint32_t node_states_count;
     uint64_t task_ids;
 
     /* What runs now, see preempt.h. running and tick are shared with a signal handler

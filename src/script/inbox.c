@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "script/eval.h"
+#include "script/handler.h"
 #include "script/host.h"
 
 int event_state_slot(const char *name)
@@ -21,6 +22,11 @@ int event_state_slot(const char *name)
         }
     }
     return -1;
+}
+
+bool event_same_state(const struct script_event *a, const struct script_event *b)
+{
+    return strcmp(a->name, b->name) == 0 && strcmp(a->subject, b->subject) == 0;
 }
 
 void commit_item_free(struct commit_item *item)
@@ -55,6 +61,7 @@ void inbox_init(struct inbox *box, const struct script_options *options)
     STAILQ_INIT(&box->commits);
     STAILQ_INIT(&box->evals);
     STAILQ_INIT(&box->reloads);
+    STAILQ_INIT(&box->calls);
 }
 
 void inbox_close(struct inbox *box)
@@ -71,6 +78,11 @@ void inbox_close(struct inbox *box)
         STAILQ_REMOVE_HEAD(&box->events, link);
         script_event_free(event->event);
         free(event);
+    }
+    struct call *call;
+    while ((call = STAILQ_FIRST(&box->calls)) != NULL) {
+        STAILQ_REMOVE_HEAD(&box->calls, waiting);
+        call_free(call);
     }
     drop_commits(&box->commits);
     pthread_mutex_destroy(&box->lock);
@@ -104,11 +116,15 @@ void inbox_take(struct inbox *box, struct inbox_batch *out)
     STAILQ_INIT(&out->commits);
     STAILQ_INIT(&out->evals);
     STAILQ_INIT(&out->reloads);
+    STAILQ_INIT(&out->calls);
     STAILQ_CONCAT(&out->replies, &box->replies);
     STAILQ_CONCAT(&out->events, &box->events);
     STAILQ_CONCAT(&out->commits, &box->commits);
     STAILQ_CONCAT(&out->evals, &box->evals);
     STAILQ_CONCAT(&out->reloads, &box->reloads);
+    STAILQ_CONCAT(&out->calls, &box->calls);
+    box->messages_count = 0;
+    box->messages_bytes = 0;
     box->events_count = 0;
     pthread_mutex_unlock(&box->lock);
 }
@@ -184,15 +200,16 @@ void script_request_free(struct script_request *request)
     }
 }
 
-/* Remove the waiting state event of this name: the new one takes its room, at the end. */
-static bool make_room(struct inbox *box, const char *name)
+/* Remove the waiting state event of this name and subject: the new one takes its room, at the end.
+ */
+static bool make_room(struct inbox *box, const struct script_event *event)
 {
-    if (event_state_slot(name) < 0) {
+    if (event_state_slot(event->name) < 0) {
         return false;
     }
     struct event_item *item;
     STAILQ_FOREACH (item, &box->events, link) {
-        if (strcmp(item->event->name, name) == 0) {
+        if (event_same_state(item->event, event)) {
             STAILQ_REMOVE(&box->events, item, event_item, link);
             box->events_count--;
             script_event_free(item->event);
@@ -203,11 +220,46 @@ static bool make_room(struct inbox *box, const char *name)
     return true;
 }
 
+/* Other nodes can send faster than scripts listen: what they send never takes more than half of the
+ * room. Counts it if there is room. */
+static bool take_message(struct inbox *box, size_t size_bytes)
+{
+    if (box->messages_count >= box->events_max / 2 ||
+        box->messages_bytes + size_bytes > MESSAGES_BYTES_MAX) {
+        return false;
+    }
+    box->messages_count++;
+    box->messages_bytes += size_bytes;
+    return true;
+}
+
+static bool has_room(struct inbox *box, const struct script_event *event)
+{
+    if (strcmp(event->name, "message") == 0 && !take_message(box, event->fields.size)) {
+        return false;
+    }
+    return box->events_count < box->events_max || make_room(box, event);
+}
+
+bool script_host_call(struct script_host *host, const struct script_call *what)
+{
+    struct inbox *box = &host->inbox;
+    pthread_mutex_lock(&box->lock);
+    if (!take_message(box, what->payload.size)) {
+        pthread_mutex_unlock(&box->lock);
+        return false;
+    }
+    struct call *call = call_new(what);
+    STAILQ_INSERT_TAIL(&box->calls, call, waiting);
+    leave(box);
+    return true;
+}
+
 void script_host_post(struct script_host *host, struct script_event *event_take)
 {
     struct inbox *box = &host->inbox;
     pthread_mutex_lock(&box->lock);
-    if (box->events_count >= box->events_max && !make_room(box, event_take->name)) {
+    if (!has_room(box, event_take)) {
         box->events_dropped++;
         script_event_free(event_take);
     } else {

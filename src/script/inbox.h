@@ -15,6 +15,11 @@
 enum { SCRIPT_STATE_EVENTS = 6 };
 /* Its place among them, or -1. */
 int event_state_slot(const char *name);
+/* Does the later one of the two make the earlier one void? */
+bool event_same_state(const struct script_event *a, const struct script_event *b);
+
+/* Payloads of messages that wait: in the inbox, and again in each hook. */
+enum { MESSAGES_BYTES_MAX = 8 << 20 };
 
 struct event_item {
     struct script_event *event;
@@ -47,6 +52,9 @@ void commit_item_free(struct commit_item *item);
 struct eval;
 STAILQ_HEAD(eval_items, eval);
 
+struct call;
+STAILQ_HEAD(call_items, call);
+
 enum inbox_flag {
     INBOX_VIEW = 1,
     INBOX_END_LEADER_WORK = 2,
@@ -72,6 +80,10 @@ struct inbox {
     uint64_t events_dropped;
     struct eval_items evals;
     struct reload_items reloads;
+    /* Of other nodes: calls, and those of the events that are messages. */
+    struct call_items calls;
+    uint32_t messages_count;
+    size_t messages_bytes;
 
     struct commit_items commits;
     uint64_t feed;         /* the only one accepted */
@@ -95,6 +107,7 @@ struct inbox_batch {
     struct commit_items commits;
     struct eval_items evals;
     struct reload_items reloads;
+    struct call_items calls;
     uint64_t events_dropped; /* in all */
 };
 void inbox_take(struct inbox *box, struct inbox_batch *out);

@@ -44,14 +44,15 @@ enum { SCRIPT_NAME_MAX = 64 };
 /* A request of a script to its node. The methods and parameters are those of the clients'
  * MessagePack-RPC: "propose" [machine, command, args, {timeout_ms, forward, fence, id}],
  * "query" [machine, name, args, {read, timeout_ms}], "barrier" [timeout_ms], "read_index"
- * [timeout_ms], "transfer" [id or nil, timeout_ms], "step_down" [], "shutdown" [].
- * Two are the host's own:
- *   "commit_resume" [from_index, feed]  feed commits from from_index on (0: from the next one to be
- *       applied here), each marked with this feed number; forget any earlier feed. from_index may
- * be lower than what was fed before. Where the log no longer reaches back so far, post a "gap"
- *       event {from, to} and go on at to + 1.
- *   "leader_idle" []  all leader-only work has ended (see script_host_end_leader_work).
- * The node answers each request exactly once with script_host_reply(), in any order. */
+ * [timeout_ms], "transfer" [id or nil, timeout_ms], "step_down" [], "shutdown" [], "cluster_call"
+ * [id, topic, payload, timeout_ms] (answered with what the handler there returned), "cluster_send"
+ * [id, topic, payload]. Three are the host's own: "commit_resume" [from_index, feed]  feed commits
+ * from from_index on (0: from the next one to be applied here), each marked with this feed number;
+ * forget any earlier feed. from_index may be lower than what was fed before. Where the log no
+ * longer reaches back so far, post a "gap" event {from, to} and go on at to + 1. "leader_idle" []
+ * all leader-only work has ended (see script_host_end_leader_work). "message_answer" [call,
+ * err_name(), message, result]  of a script_host_call(). The node answers each request exactly once
+ * with script_host_reply(), in any order. */
 struct script_request {
     uint64_t id;
     char method[48];
@@ -175,9 +176,18 @@ uint64_t script_host_run(struct script_host *host);
 
 /* ---- node to host -------------------------------------------------------------------------- */
 
+enum {
+    SCRIPT_TOPIC_MAX = 128,
+    /* A payload, or an answer: as much as a snapshot's chunk, so that a heartbeat never waits
+     * behind more than that. */
+    SCRIPT_MESSAGE_BYTES_MAX = 256 * 1024,
+};
+
 /* An event for mk.on hooks. */
 struct script_event {
     char name[32]; /* "leader_elected" */
+    /* The node that node_online, node_offline and member_removed are about; else "". */
+    char subject[SCRIPT_NAME_MAX];
     uint64_t seq;
     int64_t time_ms;
     uint64_t term;
@@ -190,13 +200,25 @@ void script_event_free(struct script_event *event);
 
 /* Deliver an event; takes it over. When the queue is full, a state event (leader_elected,
  * leader_lost, term_change, role_change, node_online, node_offline) replaces the waiting one of its
- * name; any other is dropped and counted. [any thread] */
+ * name; any other is dropped and counted, "message" before the others. [any thread] */
 void script_host_post(struct script_host *host, struct script_event *event_take);
 
 /* Answer request id; takes over result (MessagePack; empty is nil). message may be NULL: then the
  * error's own. An unknown or cancelled id is ignored. [any thread] */
 void script_host_reply(struct script_host *host, uint64_t id, enum err err, const char *message,
                        struct slice result_take);
+
+/* A call of another node's script (mk.cluster.call), or of this one's. */
+struct script_call {
+    uint64_t id; /* the node's: answered with the request "message_answer" */
+    char from[SCRIPT_NAME_MAX];
+    char topic[SCRIPT_TOPIC_MAX];
+    struct slice payload; /* MessagePack */
+    uint64_t until_us;    /* then nobody waits for the answer, and the handler is cancelled */
+};
+/* Hand it to the handler of its topic; takes a reference of the payload. False: too many wait.
+ * [any thread] */
+bool script_host_call(struct script_host *host, const struct script_call *call);
 
 /* A committed entry that has been applied here. */
 struct script_commit {
@@ -236,7 +258,8 @@ struct script_peer {
     char id[SCRIPT_NAME_MAX];
     char addr[SCRIPT_NAME_MAX];
     bool voter;
-    bool online;
+    bool online;    /* this node's own link to it is up */
+    bool in_touch;  /* with the leader, as that told all nodes (node_online) */
     uint64_t match; /* on the leader */
     uint64_t rtt_us;
 };

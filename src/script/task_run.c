@@ -99,7 +99,8 @@ static int keep_result(lua_State *L)
         return keep_error(L, task);
     }
     int results = lua_gettop(task->L);
-    if ((task->kind == TASK_SPAWNED || task->kind == TASK_EVAL) && results > 0) {
+    if ((task->kind == TASK_SPAWNED || task->kind == TASK_EVAL || task->kind == TASK_CALL) &&
+        results > 0) {
         luaL_checkstack(L, results + 4, "results");
         lua_createtable(L, results, 1);
         lua_xmove(task->L, L, results);

@@ -587,6 +587,57 @@ function mk.log.error(message, fields) end
 ---@field values mk.ConfigRule? of each value: it is a map with names of any kind
 ---@field check (fun(value: any, path: string): string?)? what is wrong with it otherwise
 
+mk.cluster = {}
+---@class mk.Member
+---@field id string
+---@field addr string of its peer listener
+---@field voter boolean
+---@field online boolean as the leader told all nodes
+---@field is_leader boolean
+---@field is_self boolean
+
+---@return mk.Member[]
+function mk.cluster.members() end
+-- Add a member, which does not vote until it is promoted.
+---@async
+---@param id string
+---@param addr string
+---@return true? ok, mk.Error? err
+function mk.cluster.add(id, addr) end
+-- Let a member vote, once it has caught up.
+---@async
+---@param id string
+---@return true? ok, mk.Error? err
+function mk.cluster.promote(id) end
+---@async
+---@param id string
+---@return true? ok, mk.Error? err
+function mk.cluster.remove(id) end
+-- Ask the handler of a topic on a node, which may be this one: what it returned. Codes: unreachable, timeout,
+-- not_found (no such member, no handler), rejected (the handler raised), busy, too_large (256 KiB).
+---@async
+---@param id string
+---@param topic string
+---@param payload any?
+---@param ms integer? 5000
+---@return any value, mk.Error? err
+function mk.cluster.call(id, topic, payload, ms) end
+-- Tell the `message` hooks of a node. True says that it is on its way.
+---@async
+---@param id string
+---@param topic string
+---@param payload any?
+---@return true? ok, mk.Error? err
+function mk.cluster.send(id, topic, payload) end
+---@class mk.Handler
+local Handler = {}
+function Handler:remove() end
+-- Answer the calls of a topic. What fn raises is the caller's `rejected`. One application of a node has a topic.
+---@param topic string
+---@param fn async fun(payload: any, from: string): any
+---@return mk.Handler
+function mk.cluster.handle(topic, fn) end
+
 mk.config = {}
 ---@param path string "webhook.url"
 ---@param default any

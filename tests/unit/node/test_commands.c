@@ -259,7 +259,7 @@ static void a_transfer_to_who_does_not_answer_is_given_up(void **ctx)
     char params[32];
     snprintf(params, sizeof params, "[\"n%u\"]", after(leader) + 1);
     assert_refused(rig_call(c, leader, "transfer", params), ERR_TIMEOUT);
-    assert_int_equal(cluster_leader(c), leader);
+    assert_int_equal(cluster_await_leader(c, SECOND), leader); /* in a new term */
     assert_answer(rig_call(c, leader, "propose", "[\"counter\",\"add\",1]"), "1");
     rig_end(c);
 }

@@ -137,7 +137,7 @@ static void fail_in_save(uint64_t nth, unsigned kinds, enum err err)
     struct cluster *c = start(&o);
     uint32_t leader = cluster_leader(c);
     sim_fs_fail(sim_process_disk(cluster_host(c, leader)), kinds, nth, err);
-    assert_true(cluster_run(c, SECOND));
+    assert_true(cluster_run(c, 2 * SECOND)); /* long enough for so many operations */
     assert_true((err == ERR_IO) == sim_process_down(cluster_host(c, leader)));
     end(c);
 }
