@@ -131,23 +131,29 @@ static void no_space_at_any_step_of_an_install_is_survived(void **state)
     }
 }
 
-static void fail_in_save(uint64_t nth, unsigned kinds, enum err err)
+/* True: the leader ended. */
+static bool fail_in_save(uint64_t nth, unsigned kinds, enum err err)
 {
     struct cluster_options o = options(nth % 3 + 1);
     struct cluster *c = start(&o);
     uint32_t leader = cluster_leader(c);
     sim_fs_fail(sim_process_disk(cluster_host(c, leader)), kinds, nth, err);
-    assert_true(cluster_run(c, 2 * SECOND)); /* long enough for so many operations */
-    assert_true((err == ERR_IO) == sim_process_down(cluster_host(c, leader)));
+    assert_true(cluster_run(c, SECOND));
+    bool ended = sim_process_down(cluster_host(c, leader));
+    assert_true(err == ERR_IO || !ended);
     end(c);
+    return ended;
 }
 
+/* Only the removal of a snapshot that is not needed any more may fail and be tried again. */
 static void a_disk_that_fails_at_any_step_of_a_save_loses_nothing(void **state)
 {
     (void)state;
+    int ended = 0;
     for (uint64_t nth = 1; nth <= 80; nth += 4) {
-        fail_in_save(nth, changes, ERR_IO);
+        ended += fail_in_save(nth, changes, ERR_IO);
     }
+    assert_in_range(ended, 18, 20);
 }
 
 static void no_space_at_any_step_of_a_save_is_survived(void **state)
