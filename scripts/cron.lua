@@ -136,9 +136,13 @@ function Job:load()
     mk.log.warn("cron: the slots of the next hour and more are through: was a clock wrong, or is ours?",
       { job = self.name, considered = text_of(self.state.considered_ms) })
   end
-  local interrupted = {}
+  self.open = {} -- what is queued or running
   for _, record in ipairs(self.records) do
-    if record.value.state == "running" and not (self.running and self.running.key == record.key) then
+    if not record.value.ended_ms then self.open[#self.open + 1] = record end
+  end
+  local interrupted = {}
+  for _, record in ipairs(self:find "running") do
+    if not (self.running and self.running.key == record.key) then
       self:ended(record, "interrupted")
       interrupted[#interrupted + 1] = record
     end
@@ -149,7 +153,7 @@ end
 
 function Job:find(state)
   local found = {}
-  for _, record in ipairs(self.records) do
+  for _, record in ipairs(self.open) do
     if record.value.state == state then found[#found + 1] = record end
   end
   return found
@@ -164,6 +168,9 @@ function Job:ended(record, state, how)
     value.state, value.retry_after, value.not_before_ms = "queued", state, now_ms + self.options.retry_ms
     return
   end
+  for i, other in ipairs(self.open) do
+    if other == record then table.remove(self.open, i) break end
+  end
   value.state, value.ended_ms = state, now_ms
   self.state.counts[state] = (self.state.counts[state] or 0) + 1
   self.state.last = { slot_ms = value.slot_ms, state = state, ended_ms = now_ms }
@@ -175,8 +182,8 @@ function Job:add(slot_ms, state, request)
   local id = text_of(slot_ms) .. (request and "+" .. request.key:match "[^/]*$" or "")
   local record = { key = self.runs_prefix .. id, version = 0,
     value = { slot = id, slot_ms = slot_ms, state = "queued", attempt = 0 } }
+  self.records[#self.records + 1], self.open[#self.open + 1] = record, record
   if state ~= "queued" then self:ended(record, state) end
-  self.records[#self.records + 1] = record
   return record
 end
 
@@ -206,15 +213,18 @@ function Job:due(now_ms)
 end
 
 function Job:decide(now_ms)
-  local slots, counts, changed = self:due(now_ms), self.state.counts, {}
+  local slots, counts, changed, state = self:due(now_ms), self.state.counts, {}, nil
   for i, slot_ms in ipairs(slots) do
     self.state.considered_ms = slot_ms
     if i <= #slots - self.options.history then
       counts.missed = (counts.missed or 0) + 1 -- too many to keep a record of each
-    elseif now_ms - slot_ms <= self.options.window_ms then
-      changed[#changed + 1] = self:add(slot_ms, self:on_time())
     else
-      changed[#changed + 1] = self:add(slot_ms, self:too_late(i == #slots))
+      if now_ms - slot_ms > self.options.window_ms then
+        state = self:too_late(i == #slots)
+      elseif state ~= "queued" then -- else all run in turn, from there on
+        state = self:on_time()
+      end
+      changed[#changed + 1] = self:add(slot_ms, state)
     end
     if #changed == BATCH or i == #slots then
       self:commit(changed)
@@ -280,7 +290,7 @@ end
 
 function Job:finish()
   local run = self.running
-  for _, record in ipairs(self.records) do
+  for _, record in ipairs(self:find "running") do
     if record.key == run.key then
       self:ended(record, run.state, run.how)
       self:commit { record }

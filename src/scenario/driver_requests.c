@@ -27,6 +27,7 @@ static const struct {
     {"cluster_drop", verb_drop, LINK},
     {"cluster_rpcs", verb_rpcs, CLUSTER},
     {"cluster_skew", verb_skew, NODE},
+    {"cluster_set_wall", verb_set_wall, NODE},
     {"cluster_disk", verb_disk, NODE},
     {"cluster_program", verb_program, CLUSTER},
     {"cluster_programs", verb_programs, CLUSTER},

@@ -225,6 +225,8 @@ struct target_vtable {
     /* Simulation only; NULL elsewhere. Errors: INVALID, NOT_FOUND. */
     enum err (*skew)(struct target *t, uint32_t node, int64_t offset_ms, int32_t ppm,
                      struct why *why);
+    /* The clock on the wall of a node is set; no other clock of its. */
+    void (*set_wall)(struct target *t, uint32_t node, int64_t wall_ms);
     enum err (*disk)(struct target *t, uint32_t node, const struct target_disk *fault,
                      struct why *why);
     void (*program)(struct target *t, const struct target_program *program);

@@ -225,6 +225,7 @@ static const struct target_vtable sim_vtable = {
     .trace_hash = sim_trace_hash,
     .http_servers = sim_http_servers,
     .skew = target_sim_skew,
+    .set_wall = target_sim_set_wall,
     .disk = target_sim_disk,
     .program = target_sim_program,
     .programs = target_sim_programs,

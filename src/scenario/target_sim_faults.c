@@ -128,6 +128,17 @@ enum err target_sim_skew(struct target *target, uint32_t node, int64_t offset_ms
     return ERR_OK;
 }
 
+void target_sim_set_wall(struct target *target, uint32_t node, int64_t wall_ms)
+{
+    struct target_sim *t = target_sim_of(target);
+    struct sim_process *p = target_sim_process(t, node);
+    struct sim_clock *clock = sim_process_clock(p);
+    int64_t by_ms = wall_ms - clock_wall_ms(sim_clock_port(clock));
+    cluster_note(t->cluster, node - 1, "its clock on the wall is set by %lld ms", (long long)by_ms);
+    sim_clock_jump_wall(clock, by_ms);
+    sim_process_clock_changed(p);
+}
+
 enum err target_sim_disk(struct target *target, uint32_t node, const struct target_disk *fault,
                          struct why *why)
 {

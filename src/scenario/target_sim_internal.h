@@ -86,6 +86,7 @@ void target_sim_heal(struct target *t);
 struct target_rpcs target_sim_rpcs(const struct target *t, uint32_t node, unsigned types);
 enum err target_sim_skew(struct target *t, uint32_t node, int64_t offset_ms, int32_t ppm,
                          struct why *why);
+void target_sim_set_wall(struct target *t, uint32_t node, int64_t wall_ms);
 enum err target_sim_disk(struct target *t, uint32_t node, const struct target_disk *fault,
                          struct why *why);
 

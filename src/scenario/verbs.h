@@ -30,6 +30,7 @@ void verb_delay(struct ask *a);
 void verb_drop(struct ask *a);
 void verb_rpcs(struct ask *a);
 void verb_skew(struct ask *a);
+void verb_set_wall(struct ask *a);
 void verb_disk(struct ask *a);
 
 /* ---- verbs_programs.c ---- */

@@ -303,6 +303,23 @@ void verb_skew(struct ask *a)
     }
 }
 
+#define WALL_MS_MAX INT64_C(253402300799999) /* the end of the year 9999 */
+
+/* cluster_set_wall [cluster, node, wall_ms] */
+void verb_set_wall(struct ask *a)
+{
+    struct target *t = a->cluster->target;
+    int64_t wall_ms = read_i64(&a->params);
+    if (t->vtable->set_wall == NULL) {
+        ask_fail(a, ERR_INVALID, "clocks are set in simulation only: t.requires(\"sim\")");
+    } else if (a->params.err != ERR_OK || wall_ms < 0 || wall_ms > WALL_MS_MAX) {
+        ask_fail(a, ERR_INVALID, "set_wall(id, wall_ms) takes whole ms since 1970");
+    } else {
+        t->vtable->set_wall(t, a->node, wall_ms);
+        ask_answer_nothing(a);
+    }
+}
+
 struct disk_options {
     struct target_disk fault;
     char file[256];

@@ -196,6 +196,11 @@ function Cluster:drop(from, to, p, opts) end
 ---@param offset_ms integer?
 ---@param ppm integer? 200000: runs a fifth too fast
 function Cluster:skew(id, offset_ms, ppm) end
+---The clock on the wall is set, as by a person or by NTP. Simulation only.
+---@async
+---@param id integer? nil: of all nodes
+---@param wall_ms integer since 1970
+function Cluster:set_wall(id, wall_ms) end
 ---Simulation only.
 ---@async
 ---@param id integer

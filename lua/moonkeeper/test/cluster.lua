@@ -193,6 +193,13 @@ function Cluster:skew(id, offset_ms, ppm)
   must("cluster_skew", self.number, self:node(id).id, offset_ms or 0, ppm or 0)
 end
 
+-- The clock on the wall is set, as by a person or by NTP; of one node, or of all.
+function Cluster:set_wall(id, wall_ms)
+  for _, node in ipairs(id and { self:node(id) } or self:nodes()) do
+    must("cluster_set_wall", self.number, node.id, wall_ms)
+  end
+end
+
 function Cluster:disk(id, kind, opts)
   must("cluster_disk", self.number, self:node(id).id, kind, opts or {})
 end
