@@ -1,10 +1,11 @@
--- mk.http: requests to servers elsewhere.
+-- mk.http: requests to servers elsewhere, and paths that this node answers.
 local core = require "moonkeeper.core"
 
 local http = {}
 
 local TIMEOUT_MS = 10000
 local BODY_MAX = 1 << 20
+local ROUTE_TIMEOUT_MS = 30000
 
 local options = { method = "string", url = "string", headers = "table", body = "string",
   timeout_ms = "number", max_body = "number" }
@@ -81,6 +82,54 @@ local function with_method(method)
     given.url = url
     return request(given, method)
   end
+end
+
+-- Routes ------------------------------------------------------------------------------------------
+
+local function decode(text)
+  return (text:gsub("+", " "):gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
+end
+
+-- "a=1&b" -> { a = "1", b = "" }. Of what comes several times the first counts.
+local function parse_query(text)
+  local query = {}
+  for name, value in text:gmatch "([^&=]+)=?([^&]*)" do
+    name = decode(name)
+    if query[name] == nil then query[name] = decode(value) end
+  end
+  return query
+end
+
+-- What a handler has returned, as core takes it: status, headers, body.
+local function respond(answer)
+  if type(answer) ~= "table" then
+    error("a route's function returns { status, headers, body }, not " .. type(answer), 0)
+  end
+  if answer.body ~= nil and type(answer.body) ~= "string" then
+    error(("a route's body is a string, not a %s; mk.json.encode makes one"):format(type(answer.body)), 0)
+  end
+  return answer.status or 200, to_list(answer.headers, 1), answer.body or ""
+end
+
+local Route = {}
+Route.__index = Route
+Route.__name = "route"
+
+-- The path is not answered any more.
+function Route:remove() core.http_unroute(self.id) end
+
+-- Have requests to this node answered: fn(request) -> { status, headers, body }, a task for each. path: "/a/:name"
+-- has one segment for :name, "/a/*rest" all that follows: request.params. method "*": any.
+-- o: timeout_ms (30000; then 504)
+function http.route(method, path, fn, o)
+  for name in pairs(o or {}) do
+    if name ~= "timeout_ms" then error(("there is no option '%s'; there is timeout_ms"):format(tostring(name)), 2) end
+  end
+  local id = core.http_route(method, path, function(request)
+    request.query, request.headers = parse_query(request.query), to_table(request.headers)
+    return respond(fn(request))
+  end, math.ceil(o and o.timeout_ms or ROUTE_TIMEOUT_MS))
+  return setmetatable({ id = id }, Route)
 end
 
 http.get = with_method "GET"

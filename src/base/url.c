@@ -136,3 +136,26 @@ const char *url_text(const struct url *u, char out[URL_TEXT_MAX])
              u->target);
     return out;
 }
+
+static int hex_of(uint8_t c)
+{
+    char l = lower((char)c);
+    return is_digit(l) ? l - '0' : l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
+}
+
+bool url_decode_path(struct bytes path, struct buffer *out)
+{
+    for (size_t i = 0; i < path.size; i++) {
+        uint8_t c = path.data[i];
+        if (c == '%' && i + 2 < path.size && hex_of(path.data[i + 1]) >= 0 &&
+            hex_of(path.data[i + 2]) >= 0) {
+            c = (uint8_t)(hex_of(path.data[i + 1]) * 16 + hex_of(path.data[i + 2]));
+            i += 2;
+        }
+        if (c == 0) {
+            return false;
+        }
+        buffer_add_u8(out, c);
+    }
+    return path.size > 0 && path.data[0] == '/';
+}

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "base/err.h"
 
 enum { URL_HOST_MAX = 253, URL_TARGET_MAX = 8000, URL_TEXT_MAX = URL_TARGET_MAX + 300 };
@@ -23,5 +24,8 @@ enum err url_parse(const char *text, struct url *out, struct why *why);
 const char *url_host_text(const struct url *u, char out[URL_TEXT_MAX]);
 /* The whole of it in one way of writing. Returns out. */
 const char *url_text(const struct url *u, char out[URL_TEXT_MAX]);
+/* Append a path with its percent-encoding undone. False: it does not begin with a slash, or has a
+ * zero byte in it. */
+bool url_decode_path(struct bytes path, struct buffer *out);
 
 #endif

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "cli/daemon_events.h"
 #include "cli/daemon_metrics.h"
+#include "cli/daemon_routes.h"
 #include "cli/view.h"
 #include "net/http_server.h"
 #include "script/embed.h"
@@ -15,7 +16,8 @@
 
 struct daemon_http {
     struct node *node;
-    const struct script_host *scripts; /* NULL: none */
+    struct script_host *scripts;  /* NULL: none */
+    struct daemon_routes *routes; /* theirs */
     struct posix_fs *fs;
     struct daemon_events *events;
     struct http_server *server;
@@ -377,6 +379,13 @@ static void on_request(void *ctx, struct http_call *call, const struct http_requ
         }
         return;
     }
+    bool reads = request->method == HTTP_GET || request->method == HTTP_HEAD;
+    if (h->routes != NULL) {
+        if (reads || !is_foreign(call)) {
+            daemon_routes_ask(h->routes, call, request);
+        }
+        return;
+    }
     http_fail(call, 404, ERR_NOT_FOUND,
               "there is no such path; there are / (a page), /healthz, /livez, /readyz, /leader, "
               "/follower, "
@@ -399,6 +408,9 @@ enum err daemon_http_open(const struct daemon_http_options *o, struct daemon_htt
         return e;
     }
     h->events = daemon_events_new(o->loop, o->node);
+    if (h->scripts != NULL) {
+        h->routes = daemon_routes_new(o->loop, h->scripts);
+    }
     *out = h;
     return ERR_OK;
 }
@@ -407,6 +419,7 @@ void daemon_http_close(struct daemon_http *h)
 {
     if (h != NULL) {
         daemon_events_close(h->events);
+        daemon_routes_free(h->routes);
         http_server_close(h->server);
         free(h);
     }

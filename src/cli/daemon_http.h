@@ -19,7 +19,7 @@ struct daemon_http_options {
     const struct address *listen;
     uint32_t body_bytes_max; /* of a request */
     struct node *node;
-    const struct script_host *scripts; /* NULL: none */
+    struct script_host *scripts; /* NULL: none */
     struct posix_fs *fs;
     const struct log *log;
 };

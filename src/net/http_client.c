@@ -166,7 +166,7 @@ static void on_trouble(enum evhttp_request_error trouble, void *ctx)
 static void on_answer(struct evhttp_request *request, void *ctx)
 {
     struct http_exchange *x = ctx;
-    if (x->in_trouble) {
+    if (x->in_trouble && x->tls_trouble == 0) {
         end_soon(x, trouble_of(x));
     } else if (request == NULL || evhttp_request_get_response_code(request) == 0) {
         end_soon(x, not_connected(x));

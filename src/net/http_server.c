@@ -67,6 +67,16 @@ static enum http_method method_of(struct evhttp_request *request)
     return methods[i].ours;
 }
 
+const char *http_method_name(enum http_method method)
+{
+    static const char *const names[] = {
+        [HTTP_GET] = "GET",     [HTTP_HEAD] = "HEAD",     [HTTP_POST] = "POST",
+        [HTTP_PUT] = "PUT",     [HTTP_DELETE] = "DELETE", [HTTP_OPTIONS] = "OPTIONS",
+        [HTTP_PATCH] = "PATCH",
+    };
+    return names[method];
+}
+
 static struct bufferevent *stream_of(struct evhttp_request *request)
 {
     return evhttp_connection_get_bufferevent(evhttp_request_get_connection(request));

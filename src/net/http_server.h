@@ -41,6 +41,9 @@ enum http_method {
     HTTP_PATCH
 };
 
+/* "GET" */
+const char *http_method_name(enum http_method method);
+
 /* Views borrowed for the call of on_request. */
 struct http_request {
     enum http_method method;

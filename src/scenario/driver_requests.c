@@ -38,6 +38,7 @@ static const struct {
     {"cluster_check", verb_check, CLUSTER},
     {"cluster_trace", verb_trace, CLUSTER},
     {"node_alive", verb_alive, NODE},
+    {"node_http", verb_http, NODE},
     {"node_control", verb_control, NODE},
     {"node_call", verb_call, NODE},
 };

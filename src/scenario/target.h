@@ -121,6 +121,15 @@ struct target_program {
     bool ignores_stop;
 };
 
+/* A request to a node's HTTP listener. */
+struct target_http {
+    const char *method, *target; /* path and query, as they go over the wire */
+    const struct http_field *fields;
+    size_t fields_count;
+    struct bytes body;
+    uint64_t timeout_us;
+};
+
 /* ---- a cluster ------------------------------------------------------------------------------- */
 
 struct target_crash {
@@ -221,6 +230,10 @@ struct target_vtable {
     /* Servers that scripts may ask over HTTP, and what they received: http_servers_define(), from
      * now on; times on the stage's clock. Hosts are counted from 0. */
     struct http_servers *(*http_servers)(struct target *t);
+    /* Ask a node: the answer as in wire/http_answer.h. In simulation there are the routes of its
+     * scripts alone. Errors: UNREACHABLE (it does not run, or died meanwhile), TIMEOUT. */
+    void (*http)(struct target *t, uint32_t node, const struct target_http *request,
+                 node_reply_fn reply, void *ctx);
 
     /* Simulation only; NULL elsewhere. Errors: INVALID, NOT_FOUND. */
     enum err (*skew)(struct target *t, uint32_t node, int64_t offset_ms, int32_t ppm,

@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "net/http_client.h"
 #include "net/posix_fs.h"
 #include "net/system_entropy.h"
 #include "scenario/target_real_internal.h"
@@ -223,6 +224,8 @@ static void close_pieces(struct target_real *t)
         slice_close(&t->events[i].fields);
     }
     free(t->events);
+    target_real_http_give_up(t);
+    http_client_free(t->http_client);
     http_servers_free(t->http_servers);
 }
 
@@ -269,6 +272,7 @@ static const struct target_vtable real_vtable = {
     .events = target_real_events,
     .rpcs = real_rpcs,
     .http_servers = target_real_http_servers,
+    .http = target_real_http,
     .check = target_real_check,
     .failure = real_failure,
     .timeline = real_timeline,
@@ -366,6 +370,9 @@ static enum err real_open(struct stage *stage, const struct target_options *opti
     LIST_INIT(&t->calls);
     LIST_INIT(&t->http_calls);
     t->http_servers = http_servers_new();
+    LIST_INIT(&t->http_asks);
+    t->http_client =
+        http_client_new(&(struct http_client_options){.loop = s->loop, .agent = "moonkeeper-test"});
     rng_seed(&t->rng, ~options->seed);
     snprintf(t->directory, sizeof t->directory, "%s/moonkeeper-XXXXXX", s->directory);
     uint64_t now_us = clock_now_us(&s->clock) - s->started_us;

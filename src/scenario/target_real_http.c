@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/text.h"
+#include "net/http_client.h"
 #include "scenario/target_real_internal.h"
 #include "wire/http_answer.h"
 
@@ -75,16 +76,6 @@ static void on_timer(void *ctx)
     drop(x);
 }
 
-static const char *method_name(enum http_method method)
-{
-    static const char *const names[] = {
-        [HTTP_GET] = "GET",     [HTTP_HEAD] = "HEAD",     [HTTP_POST] = "POST",
-        [HTTP_PUT] = "PUT",     [HTTP_DELETE] = "DELETE", [HTTP_OPTIONS] = "OPTIONS",
-        [HTTP_PATCH] = "PATCH",
-    };
-    return names[method];
-}
-
 /* What the client was given as its URL: https does not come here. False: there is no telling. */
 static bool url_of(const struct http_call *call, char out[URL_TEXT_MAX])
 {
@@ -109,7 +100,7 @@ static uint64_t receive(struct host *h, struct http_call *call, const struct htt
     uint64_t number = http_servers_receive(t->http_servers,
                                            &(struct http_incoming){
                                                .host = h->node - 1,
-                                               .method = method_name(request->method),
+                                               .method = http_method_name(request->method),
                                                .url = url,
                                                .fields = buffer_bytes(&fields),
                                                .body = request->body,
@@ -171,4 +162,69 @@ void target_real_http_close(struct host *h)
 struct http_servers *target_real_http_servers(struct target *t)
 {
     return target_real_of(t)->http_servers;
+}
+
+/* ---- requests to nodes --------------------------------------------------------------------------
+ */
+
+enum { ANSWER_BYTES_MAX = 16 << 20 };
+
+struct real_http_ask {
+    struct target_real *target;
+    struct http_exchange *exchange;
+    node_reply_fn reply;
+    void *ctx;
+    LIST_ENTRY(real_http_ask) link;
+};
+
+static void end_ask(struct real_http_ask *a, const struct node_reply *reply)
+{
+    LIST_REMOVE(a, link);
+    a->target->stage->happened = true;
+    a->reply(a->ctx, reply);
+    free(a);
+}
+
+static void on_answered(void *ctx, enum err err, const char *message, struct bytes result)
+{
+    end_ask(ctx, &(struct node_reply){.err = err, .message = message, .result = result});
+}
+
+void target_real_http(struct target *target, uint32_t node, const struct target_http *request,
+                      node_reply_fn reply, void *ctx)
+{
+    struct target_real *t = target_real_of(target);
+    char address[ADDRESS_TEXT_MAX];
+    struct buffer text = {0};
+    struct url url;
+    struct why why = {""};
+    buffer_add_format(&text, "http://%s%s", address_text(&t->hosts[node - 1].http, address),
+                      request->target);
+    enum err err = url_parse(buffer_text(&text), &url, &why);
+    buffer_close(&text);
+    if (err != ERR_OK) {
+        reply(ctx, &(struct node_reply){.err = err, .message = why.text});
+        return;
+    }
+    struct real_http_ask *a = NEW(struct real_http_ask);
+    *a = (struct real_http_ask){.target = t, .reply = reply, .ctx = ctx};
+    LIST_INSERT_HEAD(&t->http_asks, a, link);
+    a->exchange = http_client_ask(t->http_client,
+                                  &(struct http_spec){.method = request->method,
+                                                      .url = &url,
+                                                      .fields = request->fields,
+                                                      .fields_count = request->fields_count,
+                                                      .body = request->body,
+                                                      .timeout_us = request->timeout_us,
+                                                      .answer_bytes_max = ANSWER_BYTES_MAX},
+                                  on_answered, a);
+}
+
+void target_real_http_give_up(struct target_real *t)
+{
+    struct real_http_ask *a;
+    while ((a = LIST_FIRST(&t->http_asks)) != NULL) {
+        http_client_cancel(a->exchange);
+        end_ask(a, &(struct node_reply){.err = ERR_SHUTDOWN});
+    }
 }

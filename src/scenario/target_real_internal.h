@@ -108,6 +108,8 @@ struct target_real {
     LIST_HEAD(, real_call) calls;
     struct http_servers *http_servers;
     LIST_HEAD(, real_http) http_calls; /* that its nodes' scripts made, and are to be answered */
+    struct http_client *http_client;   /* to its nodes */
+    LIST_HEAD(, real_http_ask) http_asks;
     struct rng rng;
     struct real_check *check; /* the one under way; NULL: none */
     bool closing;
@@ -177,6 +179,11 @@ void target_real_take_event(struct target_real *t, uint32_t node, struct bytes p
 enum err target_real_http_open(struct host *h, struct why *why);
 void target_real_http_close(struct host *h);
 struct http_servers *target_real_http_servers(struct target *t);
+/* Requests to nodes. */
+void target_real_http(struct target *t, uint32_t node, const struct target_http *request,
+                      node_reply_fn reply, void *ctx);
+/* Those that are under way are answered. */
+void target_real_http_give_up(struct target_real *t);
 
 /* ---- target_real_check.c ---- */
 

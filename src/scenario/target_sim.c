@@ -173,11 +173,6 @@ static uint64_t sim_trace_hash(const struct target *target)
     return world_trace_hash(cluster_world(target_sim_of_const(target)->cluster));
 }
 
-static struct http_servers *sim_http_servers(struct target *target)
-{
-    return cluster_http_servers(target_sim_of(target)->cluster);
-}
-
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static void sim_close(struct target *target)
@@ -191,6 +186,7 @@ static void sim_close(struct target *target)
         free(a);
     }
     cluster_free(t->cluster); /* answers all calls */
+    target_sim_http_close(t);
     ASSERT(t->calls == 0);
     LIST_REMOVE(t, link);
     for (size_t i = 0; i < t->opaque_count; i++) {
@@ -223,7 +219,8 @@ static const struct target_vtable sim_vtable = {
     .timeline = sim_timeline,
     .set_live = sim_set_live,
     .trace_hash = sim_trace_hash,
-    .http_servers = sim_http_servers,
+    .http_servers = target_sim_http_servers,
+    .http = target_sim_http,
     .skew = target_sim_skew,
     .set_wall = target_sim_set_wall,
     .disk = target_sim_disk,
@@ -331,6 +328,7 @@ static enum err sim_open(struct stage *stage, const struct target_options *optio
     t->stage = s;
     t->options = options;
     LIST_INIT(&t->awaits);
+    LIST_INIT(&t->http_asks);
     LIST_INSERT_HEAD(&s->targets, t, link);
     /* Two clusters of one test are not to be alike. */
     const struct cluster_options c =

@@ -45,6 +45,7 @@ struct target_sim {
     struct script_app scripts[TARGET_SCRIPTS_MAX];
     struct buffer failure; /* for people */
     uint32_t calls;        /* unanswered */
+    LIST_HEAD(, sim_http_ask) http_asks;
     bool closing;
     LIST_ENTRY(target_sim) link;
 };
@@ -89,6 +90,14 @@ enum err target_sim_skew(struct target *t, uint32_t node, int64_t offset_ms, int
 void target_sim_set_wall(struct target *t, uint32_t node, int64_t wall_ms);
 enum err target_sim_disk(struct target *t, uint32_t node, const struct target_disk *fault,
                          struct why *why);
+
+/* ---- target_sim_http.c ---- */
+
+struct http_servers *target_sim_http_servers(struct target *target);
+void target_sim_http(struct target *t, uint32_t node, const struct target_http *request,
+                     node_reply_fn reply, void *ctx);
+/* After the cluster is freed: those whose time never came. */
+void target_sim_http_close(struct target_sim *t);
 
 /* ---- target_sim_programs.c ---- */
 

@@ -42,6 +42,7 @@ void verb_programs(struct ask *a);
 
 void verb_http_server(struct ask *a);
 void verb_http_requests(struct ask *a);
+void verb_http(struct ask *a);
 
 /* ---- verbs_nodes.c ---- */
 

@@ -1,4 +1,8 @@
-/* HTTP: servers that scripts ask, and what they received. */
+/* HTTP: servers that scripts ask, and what they received; requests to nodes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
 #include "scenario/verbs.h"
 #include "wire/reader.h"
 #include "wire/writer.h"
@@ -137,4 +141,70 @@ void verb_http_requests(struct ask *a)
         write_received(&out, http_servers_received(all, i));
     }
     ask_answer_buffer(a, &out);
+}
+
+/* ---- requests to nodes --------------------------------------------------------------------------
+ */
+
+enum { METHODS = 7, NODE_BODY_BYTES_MAX = 16 << 20, VALUE_BYTES_MAX = 8192 };
+
+/* The method that is meant; NULL: there is no such one. */
+static const char *method_of(const char *name)
+{
+    static const char *const names[METHODS] = {"GET",    "HEAD",    "POST", "PUT",
+                                               "DELETE", "OPTIONS", "PATCH"};
+    for (size_t i = 0; i < METHODS; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return names[i];
+        }
+    }
+    return NULL;
+}
+
+static char *next_string(struct reader *r)
+{
+    struct bytes text = read_str_or_bin(r, VALUE_BYTES_MAX);
+    struct buffer copy = {0};
+    buffer_add_bytes(&copy, text);
+    char *string = alloc_string(buffer_text(&copy));
+    buffer_close(&copy);
+    return string;
+}
+
+static void free_fields(struct http_field *fields, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        free((void *)(uintptr_t)fields[i].name);
+        free((void *)(uintptr_t)fields[i].value);
+    }
+    free(fields);
+}
+
+/* node_http [cluster, node, method, target, body, [name, value, ...], timeout_ms]
+ *   -> [status, [name, value, ...], body] */
+void verb_http(struct ask *a)
+{
+    struct target *t = a->cluster->target;
+    char method[ASK_NAME_MAX];
+    ask_next_text(a, method, sizeof method);
+    char *target = next_string(&a->params);
+    struct target_http request = {.method = method_of(method), .target = target};
+    request.body = read_str_or_bin(&a->params, NODE_BODY_BYTES_MAX);
+    uint32_t count = read_array(&a->params) / 2;
+    struct http_field *fields = alloc_zeroed(count + 1, sizeof *fields);
+    for (uint32_t i = 0; i < count; i++) {
+        fields[i].name = next_string(&a->params);
+        fields[i].value = next_string(&a->params);
+    }
+    request.fields = fields;
+    request.fields_count = count;
+    request.timeout_us = read_ms_as_us(&a->params);
+    if (request.method == NULL || a->params.err != ERR_OK || target[0] != '/') {
+        ask_fail(a, ERR_INVALID, "node:http(method, \"/path\", body, { headers, timeout_ms })");
+    } else {
+        a->cluster->has_others = true;
+        t->vtable->http(t, a->node, &request, ask_pass_on, a);
+    }
+    free_fields(fields, count);
+    free(target);
 }

@@ -37,11 +37,19 @@ void api_cron_prepare(lua_State *L);
 void api_exec_prepare(lua_State *L);
 void api_task_prepare(lua_State *L);
 void api_hook_prepare(lua_State *L);
+void api_http_prepare(lua_State *L);
 void api_lead_prepare(lua_State *L);
 
 /* Return the module's table: mk.json, mk.msgpack. Stack: [-0, +1]. */
 int api_json_open(lua_State *L);
 int api_msgpack_open(lua_State *L);
+
+/* The list {name, value, name, value, ...} of an HTTP message at index, checked. The strings stay
+ * in the list. Stack: [-0, +1]. Raises: what is no header. */
+struct http_field;
+struct http_field *api_push_fields(lua_State *L, int index, size_t *count);
+/* The function of a route of this app. Stack: [-0, +1]. */
+void api_push_route_handler(lua_State *L, uint64_t id);
 
 /* The object that a while_leader's function is given. Stack: [-0, +1]. Raises: out of memory. */
 void api_lead_push(lua_State *L, uint64_t term, uint64_t token);

@@ -1,4 +1,4 @@
-/* moonkeeper.core: HTTP requests, as lua/moonkeeper/http.lua needs them. */
+/* moonkeeper.core: HTTP requests and routes, as lua/moonkeeper/http.lua needs them. */
 #include <lauxlib.h>
 #include <string.h>
 
@@ -7,6 +7,7 @@
 #include "script/hook.h"
 #include "script/report.h"
 #include "script/request.h"
+#include "script/serve.h"
 #include "script/task.h"
 #include "script/thread.h"
 
@@ -43,9 +44,7 @@ static bool is_value(const char *text, size_t size)
     return true;
 }
 
-/* The list {name, value, name, value, ...} at index. Stack: [-0, +1]: the strings stay in the list.
- */
-static struct http_field *push_fields(lua_State *L, int index, size_t *count)
+struct http_field *api_push_fields(lua_State *L, int index, size_t *count)
 {
     luaL_checktype(L, index, LUA_TTABLE);
     lua_Integer texts = luaL_len(L, index);
@@ -97,7 +96,7 @@ static int core_http_request(lua_State *L)
     size_t body_size;
     struct http_spec spec = {.method = methods[luaL_checkoption(L, 1, NULL, methods)]};
     const char *text = luaL_checkstring(L, 2);
-    spec.fields = push_fields(L, 3, &spec.fields_count);
+    spec.fields = api_push_fields(L, 3, &spec.fields_count);
     const char *body = luaL_checklstring(L, 4, &body_size);
     luaL_argcheck(L, body_size <= HTTP_BODY_BYTES_MAX, 4, "a body of more than 16 MiB");
     lua_Integer timeout_ms = luaL_checkinteger(L, 5), answer_max = luaL_checkinteger(L, 6);
@@ -125,10 +124,82 @@ static int core_http_request(lua_State *L)
     return request_await(L, UINT64_MAX, answered);
 }
 
+/* ---- routes -------------------------------------------------------------------------------------
+ */
+
+/* Registry key: the functions of routes, by number. */
+static const char handlers_key;
+
+void api_push_route_handler(lua_State *L, uint64_t id)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &handlers_key);
+    lua_rawgeti(L, -1, (lua_Integer)id);
+    lua_remove(L, -2);
+}
+
+/* Stack: [-1, +0]. */
+static void set_handler(lua_State *L, uint64_t id)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &handlers_key);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, (lua_Integer)id);
+    lua_pop(L, 1);
+}
+
+/* http_route(method, pattern, fn(request) -> status, {name, value, ...}, body, timeout_ms) ->
+ * number
+ */
+static int core_http_route(lua_State *L)
+{
+    static const char *const methods[] = {"*",      "GET",     "HEAD",  "POST", "PUT",
+                                          "DELETE", "OPTIONS", "PATCH", NULL};
+    const char *method = methods[luaL_checkoption(L, 1, NULL, methods)];
+    size_t size;
+    const char *pattern = luaL_checklstring(L, 2, &size);
+    luaL_argcheck(L, strlen(pattern) == size, 2, "a zero byte");
+    luaL_checktype(L, 3, LUA_TFUNCTION);
+    lua_Integer timeout_ms = luaL_checkinteger(L, 4);
+    luaL_argcheck(L, timeout_ms >= 1 && timeout_ms <= INT32_MAX, 4, "timeout_ms is 1 or more");
+    uint64_t id, replaced;
+    struct why why = {""};
+    const struct route spec = {.method = (char *)(uintptr_t)method,
+                               .pattern = (char *)(uintptr_t)pattern,
+                               .timeout_us = (uint64_t)timeout_ms * US_PER_MS};
+    if (route_add(thread_app(L), &spec, &id, &replaced, &why) != ERR_OK) {
+        return luaL_error(L, "%s", why.text);
+    }
+    if (replaced != 0) {
+        lua_pushnil(L);
+        set_handler(L, replaced);
+    }
+    lua_pushvalue(L, 3);
+    set_handler(L, id);
+    lua_pushinteger(L, (lua_Integer)id);
+    return 1;
+}
+
+/* http_unroute(number) */
+static int core_http_unroute(lua_State *L)
+{
+    lua_Integer id = luaL_checkinteger(L, 1);
+    route_remove(thread_app(L), (uint64_t)id);
+    lua_pushnil(L);
+    set_handler(L, (uint64_t)id);
+    return 0;
+}
+
+void api_http_prepare(lua_State *L)
+{
+    lua_newtable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &handlers_key);
+}
+
 void api_http_add(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"http_request", core_http_request},
+        {"http_route", core_http_route},
+        {"http_unroute", core_http_unroute},
         {NULL, NULL},
     };
     luaL_setfuncs(L, functions, 0);

@@ -299,6 +299,7 @@ void api_prepare(lua_State *L, struct bytes config)
     api_cluster_prepare(L);
     api_cron_prepare(L);
     api_exec_prepare(L);
+    api_http_prepare(L);
     struct why why = {0};
     if (config.size == 0) {
         lua_newtable(L);

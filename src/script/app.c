@@ -12,6 +12,7 @@
 #include "script/hook.h"
 #include "script/report.h"
 #include "script/sandbox.h"
+#include "script/serve.h"
 #include "script/task.h"
 #include "script/thread.h"
 #include "script/value.h"
@@ -169,6 +170,7 @@ const char *app_state_name(enum app_state state)
 void app_free(struct app *app)
 {
     if (app->main != NULL) {
+        serve_drop_app(app);
         task_drop_all(app);
         process_release_of_app(app);
         handlers_drop_all(app);

@@ -10,6 +10,7 @@
 #include "script/preempt.h"
 #include "script/reload.h"
 #include "script/request.h"
+#include "script/serve.h"
 #include "script/task.h"
 #include "wire/writer.h"
 
@@ -97,6 +98,7 @@ void script_host_free(struct script_host *host)
     host->freeing = true;
     eval_close(host);
     reload_close(host);
+    serve_close(host);
     struct app *app;
     while ((app = TAILQ_FIRST(&host->apps)) != NULL) {
         TAILQ_REMOVE(&host->apps, app, link);
@@ -178,6 +180,7 @@ static void take_lists(struct script_host *host, struct inbox_batch *batch)
     eval_take(host, &batch->evals);
     reload_take(host, &batch->reloads);
     calls_take(host, &batch->calls);
+    serve_take(host, &batch->served);
 }
 
 /* What others have left here since the last run. */

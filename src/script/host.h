@@ -25,10 +25,14 @@
 
 struct eval;
 struct hook;
+struct route;
+struct served;
 struct task;
 struct told;
 
 LIST_HEAD(eval_list, eval);
+LIST_HEAD(route_list, route);
+LIST_HEAD(served_list, served);
 TAILQ_HEAD(task_list, task);
 TAILQ_HEAD(hook_list, hook);
 
@@ -98,6 +102,9 @@ struct script_host {
     struct reload *reload;  /* under way; NULL: none */
     struct handler_list handlers;
     struct call_list calls; /* under way */
+    struct route_list routes;
+    uint64_t route_ids;
+    struct served_list served; /* requests under way */
     struct feed feed;
     uint64_t event_seq;                             /* of the last event told */
     struct told *state_events[SCRIPT_STATE_EVENTS]; /* the last of each, for replay */

@@ -9,6 +9,7 @@
 #include "script/eval.h"
 #include "script/handler.h"
 #include "script/host.h"
+#include "script/serve.h"
 
 int event_state_slot(const char *name)
 {
@@ -62,6 +63,7 @@ void inbox_init(struct inbox *box, const struct script_options *options)
     STAILQ_INIT(&box->evals);
     STAILQ_INIT(&box->reloads);
     STAILQ_INIT(&box->calls);
+    STAILQ_INIT(&box->served);
 }
 
 void inbox_close(struct inbox *box)
@@ -117,6 +119,7 @@ void inbox_take(struct inbox *box, struct inbox_batch *out)
     STAILQ_INIT(&out->evals);
     STAILQ_INIT(&out->reloads);
     STAILQ_INIT(&out->calls);
+    STAILQ_INIT(&out->served);
     STAILQ_CONCAT(&out->replies, &box->replies);
     STAILQ_CONCAT(&out->events, &box->events);
     STAILQ_CONCAT(&out->commits, &box->commits);
@@ -125,6 +128,7 @@ void inbox_take(struct inbox *box, struct inbox_batch *out)
     STAILQ_CONCAT(&out->calls, &box->calls);
     box->messages_count = 0;
     box->messages_bytes = 0;
+    STAILQ_CONCAT(&out->served, &box->served);
     box->events_count = 0;
     pthread_mutex_unlock(&box->lock);
 }
@@ -365,6 +369,31 @@ void script_host_reload(struct script_host *host, const struct script_reload *re
     pthread_mutex_lock(&host->inbox.lock);
     STAILQ_INSERT_TAIL(&host->inbox.reloads, copy, waiting);
     leave(&host->inbox);
+}
+
+bool script_host_http(struct script_host *host, const struct script_http_request *request)
+{
+    struct inbox *box = &host->inbox;
+    pthread_mutex_lock(&box->lock);
+    bool full = box->served_count >= SERVED_MAX;
+    box->served_count += full ? 0 : 1;
+    pthread_mutex_unlock(&box->lock);
+    if (full) {
+        return false;
+    }
+    struct served *copy = served_new(host, request);
+    pthread_mutex_lock(&box->lock);
+    STAILQ_INSERT_TAIL(&box->served, copy, waiting);
+    leave(box);
+    return true;
+}
+
+void inbox_served(struct inbox *box)
+{
+    pthread_mutex_lock(&box->lock);
+    ASSERT(box->served_count > 0);
+    box->served_count--;
+    pthread_mutex_unlock(&box->lock);
 }
 
 static void raise_flag(struct script_host *host, unsigned flag, unsigned clear)

@@ -54,6 +54,8 @@ STAILQ_HEAD(eval_items, eval);
 
 struct call;
 STAILQ_HEAD(call_items, call);
+struct served;
+STAILQ_HEAD(served_items, served);
 
 enum inbox_flag {
     INBOX_VIEW = 1,
@@ -84,6 +86,8 @@ struct inbox {
     struct call_items calls;
     uint32_t messages_count;
     size_t messages_bytes;
+    struct served_items served;
+    uint32_t served_count; /* waiting and under way */
 
     struct commit_items commits;
     uint64_t feed;         /* the only one accepted */
@@ -108,9 +112,13 @@ struct inbox_batch {
     struct eval_items evals;
     struct reload_items reloads;
     struct call_items calls;
+    struct served_items served;
     uint64_t events_dropped; /* in all */
 };
 void inbox_take(struct inbox *box, struct inbox_batch *out);
+
+/* One of those that script_host_http() took was answered. */
+void inbox_served(struct inbox *box);
 
 /* The latest view. */
 void inbox_view(struct inbox *box, struct script_view *out);

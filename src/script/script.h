@@ -320,6 +320,25 @@ struct script_eval {
  * is copied. [any thread] */
 void script_host_eval(struct script_host *host, const struct script_eval *eval);
 
+/* ---- HTTP ---------------------------------------------------------------------------------- */
+
+/* A request that came to the node and is not for the node itself: for the routes of its scripts. */
+struct script_http_request {
+    const char *method;  /* "GET" */
+    const char *path;    /* percent-decoded */
+    const char *query;   /* as it came, without the '?'; "" for none */
+    const char *remote;  /* who asks: "192.0.2.1:43210" */
+    struct bytes fields; /* MessagePack array [name, value, name, value, ...]; empty: none */
+    struct bytes body;
+    /* Called once, on the host's thread, unless script_host_http() refused: the answer as in
+     * wire/http_answer.h, also where there is no such route or its script failed. Borrowed. */
+    void (*done)(void *ctx, struct bytes answer);
+    void *ctx;
+};
+/* What request points to is copied. False, and done is not called: too many are under way.
+ * [any thread] */
+bool script_host_http(struct script_host *host, const struct script_http_request *request);
+
 /* ---- figures ------------------------------------------------------------------------------- */
 
 struct script_stats {

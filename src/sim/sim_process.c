@@ -223,6 +223,12 @@ bool sim_process_eval(struct sim_process *p, const struct script_eval *eval)
     return true;
 }
 
+bool sim_process_http(struct sim_process *p, const struct script_http_request *request)
+{
+    return p->node != NULL && !p->ending && p->scripts != NULL &&
+           script_host_http(sim_scripts_host(p->scripts), request);
+}
+
 /* ---- looking --------------------------------------------------------------------------------- */
 
 const char *sim_end_name(enum sim_end end)

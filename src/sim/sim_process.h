@@ -143,6 +143,10 @@ bool sim_process_call(struct sim_process *p, struct bytes method, struct bytes p
  * exactly once otherwise, when the process ends with ERR_SHUTDOWN. */
 bool sim_process_eval(struct sim_process *p, const struct script_eval *eval);
 
+/* script_host_http(). False if there is nobody to ask, or it refuses: then done is not called. It is
+ * called exactly once otherwise. */
+bool sim_process_http(struct sim_process *p, const struct script_http_request *request);
+
 /* NULL if there is no process. */
 struct node *sim_process_node(const struct sim_process *p);
 bool sim_process_running(const struct sim_process *p); /* there is a process, paused or not */

@@ -492,6 +492,29 @@ function mk.http.get(url, o) end
 ---@return mk.HttpResponse? response, mk.Error? err
 function mk.http.post(url, o) end
 
+---@class mk.HttpRequest
+---@field method string
+---@field path string percent-decoded
+---@field params table<string, string> what ":name" and "*name" of the route stand for
+---@field query table<string, string> of what comes several times, the first
+---@field headers table<string, string> names in lower case
+---@field body string
+---@field remote string who asks: "192.0.2.1:43210"
+
+---@class mk.Route
+local Route = {}
+-- The path is not answered any more.
+function Route:remove() end
+-- Have requests to this node's HTTP port answered: a task for each. In path ":name" stands for one segment, "*name"
+-- at the end for all that follows; what is named outright counts more. method "*": any. The same method and path
+-- again replaces the function; paths of the node itself, or of another application, raise.
+---@param method "GET"|"HEAD"|"POST"|"PUT"|"DELETE"|"OPTIONS"|"PATCH"|"*"
+---@param path string
+---@param fn async fun(request: mk.HttpRequest): {status: integer?, headers: table<string, string>?, body: string?}
+---@param o {timeout_ms: number?}? 30000; then whoever asks gets 504
+---@return mk.Route
+function mk.http.route(method, path, fn, o) end
+
 -- Leases, locks ------------------------------------------------------------------------------------
 
 -- Kept by the task that was granted it, while it runs. local l <close> = ... ends it with its block.

@@ -404,5 +404,13 @@ function Node:query(sm, name, args, opts) end
 ---@param ... any
 ---@return any ...
 function Node:eval(source, ...) end
+---Ask the node over HTTP: an answer, whatever its status. In simulation there are the routes of its scripts alone.
+---@async
+---@param method string
+---@param path string path and query, as they go over the wire
+---@param body string?
+---@param opts {headers: table<string, string>?, timeout_ms: number?}? timeout_ms: 10000
+---@return {status: integer, headers: table<string, string>, body: string}?, mk.Error?
+function Node:http(method, path, body, opts) end
 
 return t

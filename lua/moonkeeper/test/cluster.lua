@@ -5,6 +5,7 @@ local expect = require "moonkeeper.test.expect"
 
 local LEADER_TIMEOUT_MS = 5000
 local PROPOSE_TIMEOUT_MS = 5000
+local HTTP_TIMEOUT_MS = 10000
 
 local Cluster, Node = { __name = "cluster" }, { __name = "node" }
 Cluster.__index, Node.__index = Cluster, Node
@@ -228,15 +229,20 @@ function Cluster:http_server(url, opts)
   ask("cluster_http_server", self.number, url, given)
 end
 
+-- A list of names and values as a table; names in lower case.
+local function fields_of(list)
+  local headers = {}
+  for i = 1, #list, 2 do headers[list[i]:lower()] = list[i + 1] end
+  return headers
+end
+
 -- The requests that were received, of one URL or all: { at_ms, node, method, url, headers, body, status,
 -- answered }. status is nil where no answer was sent; answered: it arrived.
 function Cluster:http_requests(url)
   local requests = {}
   for _, request in ipairs(ask("cluster_http_requests", self.number)) do
     if not url or request.url == url then
-      local headers = {}
-      for i = 1, #request.headers, 2 do headers[request.headers[i]:lower()] = request.headers[i + 1] end
-      request.headers = headers
+      request.headers = fields_of(request.headers)
       requests[#requests + 1] = request
     end
   end
@@ -468,6 +474,20 @@ end
 
 -- What `moonkeeper status` shows.
 function Node:status() return ask("node_call", self.cluster.number, self.id, "status", core.array {}) end
+
+-- Ask the node over HTTP: { status, headers, body }, whatever the status is. In simulation there are the routes of
+-- its scripts alone. opts: headers, timeout_ms (10000)
+function Node:http(method, path, body, opts)
+  local fields = core.array {}
+  for name, value in pairs(opts and opts.headers or {}) do
+    fields[#fields + 1] = name
+    fields[#fields + 1] = tostring(value)
+  end
+  local answer, err = ask("node_http", self.cluster.number, self.id, method, path, body or "", fields,
+    opts and opts.timeout_ms or HTTP_TIMEOUT_MS)
+  if not answer then return nil, err end
+  return { status = answer[1], headers = fields_of(answer[2]), body = answer[3] }
+end
 
 local function call(node, method, name, command, args, opts)
   if type(name) ~= "string" or type(command) ~= "string" then
