@@ -112,6 +112,7 @@ struct target_disk {
 /* A program that scripts may run with mk.exec, as the scenario has it. */
 struct target_program {
     const char *name; /* what argv[0] calls it; replaces an earlier one */
+    uint32_t node;    /* what that one has under this name; 0: all that have none of their own */
     bool for_ever;    /* it does not end by itself */
     uint64_t run_min_us, run_max_us;
     int code; /* its exit code then */

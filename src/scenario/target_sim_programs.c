@@ -12,6 +12,7 @@ void target_sim_program(struct target *target, const struct target_program *p)
 {
     struct sim_program program = {
         .name = p->name,
+        .host = p->node != 0 ? p->node - 1 : SIM_EVERY_HOST,
         .run = {.min_us = p->run_min_us, .max_us = p->run_max_us + 1},
         .for_ever = p->for_ever,
         .code = p->code,

@@ -24,6 +24,10 @@ static bool take_program(struct reader *r, struct bytes key, void *ctx)
     if (bytes_is(key, "run_ms")) {
         return take_run_ms(r, p);
     }
+    if (bytes_is(key, "node")) {
+        p->node = read_u32_max(r, UINT32_MAX);
+        return true;
+    }
     if (bytes_is(key, "code")) {
         p->code = (int)read_u32_max(r, 255);
     } else if (bytes_is(key, "stdout")) {
@@ -41,7 +45,8 @@ static bool take_program(struct reader *r, struct bytes key, void *ctx)
     return true;
 }
 
-/* cluster_program [cluster, name, {run_ms, code, stdout, stderr, stop_ms, ignores_stop}] */
+/* cluster_program [cluster, name, {run_ms, code, stdout, stderr, stop_ms, ignores_stop,
+ * node}] */
 void verb_program(struct ask *a)
 {
     struct target *t = a->cluster->target;
@@ -50,7 +55,7 @@ void verb_program(struct ask *a)
     ask_next_text(a, name, sizeof name);
     p.name = name;
     if (!ask_next_fields(a, take_program, &p,
-                         "run_ms, code, stdout, stderr, stop_ms, ignores_stop")) {
+                         "run_ms, code, stdout, stderr, stop_ms, ignores_stop, node")) {
         return;
     }
     if (t->vtable->program == NULL) {

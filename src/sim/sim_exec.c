@@ -265,7 +265,8 @@ static void start(void *ctx, uint64_t call, uint64_t id, const struct process_sp
 {
     struct sim_exec *exec = ctx;
     struct sim_process *p = exec->process;
-    const struct sim_program *program = sim_programs_find(p->options.programs, spec->argv[0]);
+    const struct sim_program *program =
+        sim_programs_find(p->options.programs, p->options.host, spec->argv[0]);
     if (program == NULL) {
         struct why why;
         err_why(&why, ERR_NOT_FOUND,

@@ -53,11 +53,11 @@ void sim_programs_free(struct sim_programs *all)
     free(all);
 }
 
-static struct definition *find(const struct sim_programs *all, const char *name)
+static struct definition *find(const struct sim_programs *all, uint32_t host, const char *name)
 {
     struct definition *d;
     LIST_FOREACH (d, &all->definitions, link) {
-        if (strcmp(d->program.name, name) == 0) {
+        if (d->program.host == host && strcmp(d->program.name, name) == 0) {
             return d;
         }
     }
@@ -66,7 +66,7 @@ static struct definition *find(const struct sim_programs *all, const char *name)
 
 void sim_programs_define(struct sim_programs *all, const struct sim_program *program)
 {
-    struct definition *old = find(all, program->name);
+    struct definition *old = find(all, program->host, program->name);
     struct definition *d = NEW(struct definition);
     d->program = *program;
     d->program.name = alloc_string(program->name);
@@ -81,9 +81,11 @@ void sim_programs_define(struct sim_programs *all, const struct sim_program *pro
     }
 }
 
-const struct sim_program *sim_programs_find(const struct sim_programs *all, const char *name)
+const struct sim_program *sim_programs_find(const struct sim_programs *all, uint32_t host,
+                                            const char *name)
 {
-    const struct definition *d = find(all, name);
+    const struct definition *d = find(all, host, name);
+    d = d != NULL ? d : find(all, SIM_EVERY_HOST, name);
     return d != NULL ? &d->program : NULL;
 }
 

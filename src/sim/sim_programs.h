@@ -9,8 +9,11 @@
 #include "base/bytes.h"
 #include "sim/sim_net.h"
 
+enum { SIM_EVERY_HOST = 0xffffffff };
+
 struct sim_program {
     const char *name;            /* what argv[0] calls it */
+    uint32_t host;               /* it is what that one has under this name; or SIM_EVERY_HOST */
     struct sim_span run;         /* how long it runs by itself */
     bool for_ever;               /* it does not end by itself */
     int code;                    /* its exit code then */
@@ -38,10 +41,12 @@ struct sim_programs *sim_programs_new(void);
 /* Accepts NULL. */
 void sim_programs_free(struct sim_programs *all);
 
-/* From now on argv[0] == name is this program; replaces the one of that name. Copied. */
+/* From now on argv[0] == name is this program; replaces the one of that name and host. One for a
+ * host goes before one for all. Copied. */
 void sim_programs_define(struct sim_programs *all, const struct sim_program *program);
 /* NULL if there is none. Valid until the next sim_programs_define(). */
-const struct sim_program *sim_programs_find(const struct sim_programs *all, const char *name);
+const struct sim_program *sim_programs_find(const struct sim_programs *all, uint32_t host,
+                                            const char *name);
 
 /* A run begins: its index. argv[0] is known. */
 uint64_t sim_programs_begin(struct sim_programs *all, uint32_t host, const char *const *argv,

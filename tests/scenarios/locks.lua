@@ -133,7 +133,7 @@ t.describe("locks", function()
     t.eq(work:join(), "done")
   end, { seeds = 20, modes = { "sim" } })
 
-  t.it("an error of the work is told as it is, though the lock is lost by the time all has stopped", function(mode)
+  t.it("an error of the work is told as it is, though the lock is lost while all stops", function(mode)
     local c <close> = t.cluster { mode = mode }
     c:program("job", { stop_ms = 4000 })
     c:start()

@@ -215,6 +215,7 @@ function Cluster:disk(id, kind, opts) end
 ---@field stderr string?
 ---@field stop_ms number? it exits with 0 so long after it was asked to stop; else it dies of that at once
 ---@field ignores_stop boolean? only SIGKILL ends it
+---@field node integer? only there, in place of what all have under this name
 
 ---@class t.Run
 ---@field node integer
