@@ -1,6 +1,7 @@
 -- mk.exec: programs. A process belongs to the task that starts it and ends with it, however that ends:
 -- it is asked to stop first, as long as there is time for that.
 local core = require "moonkeeper.core"
+local held_under = require "moonkeeper.held_under"
 local task = require "moonkeeper.task"
 
 local exec = {}
@@ -176,12 +177,14 @@ local function own(p, is_owned)
 end
 
 local function start(argv, o, output)
+  local lease = core.nearest(held_under)
   local handle, pid, is_owned = core.process_start(argv, {
     env = o.env,
     cwd = o.cwd,
     input = o.stdin and true or false,
     stdout = output.stdout ~= "drop",
     stderr = output.stderr ~= "drop",
+    until_ms = lease and lease.until_ms,
   })
   if not handle then return nil, pid end
   local p = setmetatable({
@@ -197,6 +200,7 @@ local function start(argv, o, output)
     end
   end
   own(p, is_owned)
+  if lease then lease:extend(p) end
   return p
 end
 

@@ -43,6 +43,7 @@ local function keep_once(self)
     self:finish()
   elseif kept then
     self.until_ms = asked_ms + sure_ms(self.ttl_ms)
+    for _, process in ipairs(self.processes) do core.process_hold(process.handle, self.until_ms) end
   end
   return kept and self.ttl_ms // 3 or math.max(10, self.ttl_ms // 30)
 end
@@ -56,6 +57,17 @@ local function keep(self)
     pause_ms = keep_once(self)
     if not self:valid() then return end
   end
+end
+
+-- A process that has been started under it is killed when it is not known to be valid any more; by the node's
+-- guardian, so that it does not matter what has become of the node.
+function Lease:extend(process)
+  local running = { process }
+  for _, other in ipairs(self.processes) do
+    if not other.ended.is_set then running[#running + 1] = other end
+  end
+  self.processes = running
+  core.process_hold(process.handle, self.until_ms)
 end
 
 -- From now on it is kept as long as the present task runs.
@@ -89,6 +101,7 @@ function lease.grant(ttl_ms, opts)
     ttl_ms = ttl_ms,
     until_ms = asked_ms + sure_ms(ttl_ms),
     ended = task.event(),
+    processes = {},
     owner = core.current(),
   }, Lease)
   self.keeper = core.spawn_lasting(keep, self)

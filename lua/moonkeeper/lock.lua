@@ -3,6 +3,7 @@
 -- Who wants lock NAME creates the key lock/NAME/<index> under a lease of its own; the lowest key holds
 -- it, and its index is the fencing token. A waiter watches only until all before it are gone.
 local core = require "moonkeeper.core"
+local held_under = require "moonkeeper.held_under"
 local lease = require "moonkeeper.lease"
 local raft = require "moonkeeper.raft"
 local task = require "moonkeeper.task"
@@ -111,6 +112,7 @@ function lock.with(name, opts, fn)
   local work = core.spawn(function()
     attempt.passed_on = true
     held.lease:adopt()
+    held_under[core.current()] = held.lease
     task.defer(function() held:__close() end)
     local results = table.pack(pcall(fn, held))
     ended = true

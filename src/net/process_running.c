@@ -279,6 +279,13 @@ static void on_death(void *ctx)
     }
 }
 
+void running_hold(struct running *r, uint64_t until_us)
+{
+    if (r->spawned.has_slot) {
+        processes_hold(r->all, r->spawned.slot, until_us);
+    }
+}
+
 void running_release(struct running *r)
 {
     fail_calls(r, &r->writes, ERR_CANCELLED, NULL);

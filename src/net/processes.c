@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "net/processes_internal.h"
 
 /* ---- commands ------------------------------------------------------------------------------- */
@@ -16,6 +17,7 @@ enum command_kind {
     COMMAND_WAIT,
     COMMAND_CLOSE_INPUT,
     COMMAND_SIGNAL,
+    COMMAND_HOLD,
     COMMAND_RELEASE,
 };
 
@@ -27,6 +29,7 @@ struct command {
     struct process_read read;
     struct buffer data;
     int signal;
+    uint64_t until_us; /* HOLD */
     STAILQ_ENTRY(command) link;
 };
 
@@ -109,6 +112,11 @@ static void port_signal(void *ctx, uint64_t process, int number)
     command(ctx, (struct command){.kind = COMMAND_SIGNAL, .process = process, .signal = number});
 }
 
+static void port_hold(void *ctx, uint64_t process, uint64_t until_us)
+{
+    command(ctx, (struct command){.kind = COMMAND_HOLD, .process = process, .until_us = until_us});
+}
+
 static void port_release(void *ctx, uint64_t process)
 {
     command(ctx, (struct command){.kind = COMMAND_RELEASE, .process = process});
@@ -146,6 +154,9 @@ static void carry_out(struct processes *all, struct command *c)
     case COMMAND_SIGNAL:
         running_signal(r, c->signal);
         break;
+    case COMMAND_HOLD:
+        running_hold(r, c->until_us);
+        break;
     case COMMAND_RELEASE:
         running_release(r);
         break;
@@ -175,21 +186,47 @@ void processes_answer(struct processes *all, uint64_t call, enum err err, const 
 
 /* ---- leases --------------------------------------------------------------------------------- */
 
+/* Under the lock. */
+static void set_deadline(struct processes *all, const struct leased *l)
+{
+    uint64_t until_us = process_deadline_us(l->lease_until_us, l->hold_until_us);
+    all->options.registry.set_deadline(all->options.registry.ctx, l->slot, until_us);
+}
+
 void processes_lease_add(struct processes *all, const struct process_spec *spec, uint32_t slot)
 {
-    if (spec->token == 0) {
+    if (spec->token == 0 && spec->hold_until_us == 0) {
         return;
     }
     pthread_mutex_lock(&all->lock);
-    for (size_t i = 0; i < GUARDIAN_CHILDREN_MAX; i++) {
-        if (!all->leased[i].used) {
-            all->leased[i] = (struct leased){.used = true, .slot = slot, .token = spec->token};
-            break; /* there are no more slots than places here */
-        }
+    struct leased *l = all->leased; /* there are no more slots than places here */
+    while (l->used) {
+        l++;
+        ASSERT(l < all->leased + GUARDIAN_CHILDREN_MAX);
     }
+    *l = (struct leased){.used = true,
+                         .slot = slot,
+                         .token = spec->token,
+                         .lease_until_us = spec->lease_until_us,
+                         .hold_until_us = spec->hold_until_us};
     /* It may have been extended while the process was being born. */
-    if (all->token == spec->token && all->lease_until_us > spec->lease_until_us) {
-        all->options.registry.set_deadline(all->options.registry.ctx, slot, all->lease_until_us);
+    if (spec->token != 0 && all->token == spec->token &&
+        all->lease_until_us > spec->lease_until_us) {
+        l->lease_until_us = all->lease_until_us;
+        set_deadline(all, l);
+    }
+    pthread_mutex_unlock(&all->lock);
+}
+
+void processes_hold(struct processes *all, uint32_t slot, uint64_t until_us)
+{
+    pthread_mutex_lock(&all->lock);
+    for (size_t i = 0; i < GUARDIAN_CHILDREN_MAX; i++) {
+        struct leased *l = &all->leased[i];
+        if (l->used && l->slot == slot && l->hold_until_us != 0) {
+            l->hold_until_us = until_us;
+            set_deadline(all, l);
+        }
     }
     pthread_mutex_unlock(&all->lock);
 }
@@ -212,9 +249,10 @@ static void port_lease(void *ctx, uint64_t token, uint64_t until_us)
     all->token = token;
     all->lease_until_us = until_us;
     for (size_t i = 0; i < GUARDIAN_CHILDREN_MAX; i++) {
-        if (all->leased[i].used && all->leased[i].token == token) {
-            all->options.registry.set_deadline(all->options.registry.ctx, all->leased[i].slot,
-                                               until_us);
+        struct leased *l = &all->leased[i];
+        if (l->used && l->token == token) {
+            l->lease_until_us = until_us;
+            set_deadline(all, l);
         }
     }
     pthread_mutex_unlock(&all->lock);
@@ -241,6 +279,7 @@ enum err processes_open(const struct processes_options *options, struct processe
                                       .wait = port_wait,
                                       .close_input = port_close_input,
                                       .signal = port_signal,
+                                      .hold = port_hold,
                                       .release = port_release,
                                       .lease = port_lease};
     all->loop = loop_new();

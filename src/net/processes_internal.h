@@ -72,7 +72,9 @@ struct processes {
     struct leased {
         bool used;
         uint32_t slot;
-        uint64_t token;
+        uint64_t token; /* 0: it works for no leadership */
+        uint64_t lease_until_us;
+        uint64_t hold_until_us; /* 0: it is not held under anything */
     } leased[GUARDIAN_CHILDREN_MAX];
 };
 
@@ -88,6 +90,7 @@ void running_write(struct running *r, uint64_t call, struct bytes data);
 void running_wait(struct running *r, uint64_t call);
 void running_close_input(struct running *r);
 void running_signal(struct running *r, int signal);
+void running_hold(struct running *r, uint64_t until_us);
 void running_release(struct running *r);
 /* Kill it, wait for its end, forget it. No answers. */
 void running_end(struct running *r);
@@ -99,5 +102,7 @@ void processes_answer(struct processes *all, uint64_t call, enum err err, const 
 /* A process has, has no more, a slot that is leased. */
 void processes_lease_add(struct processes *all, const struct process_spec *spec, uint32_t slot);
 void processes_lease_remove(struct processes *all, uint32_t slot);
+/* What the process of this slot was started under is held until then. */
+void processes_hold(struct processes *all, uint32_t slot, uint64_t until_us);
 
 #endif

@@ -164,7 +164,9 @@ static void become(struct birth *b)
     setpgid(0, 0);
     if (b->registry->add != NULL) {
         uint32_t slot = 0;
-        b->err = b->registry->add(b->registry->ctx, getpid(), b->spec->lease_until_us, &slot);
+        b->err = b->registry->add(
+            b->registry->ctx, getpid(),
+            process_deadline_us(b->spec->lease_until_us, b->spec->hold_until_us), &slot);
         if (b->err != ERR_OK) {
             fail_at(b, STEP_REGISTER);
         }

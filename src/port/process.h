@@ -7,8 +7,8 @@
  *
  * What a process leaves behind when it ends (others in its group) is killed with it. A process is
  * killed when it is released, when this port or its node ends, and, if it works for a leadership,
- * when the lease of that ends: the last two by the guardian, so that it does not matter what state
- * the node is in.
+ * when the lease of that ends; under a lock, when that is not known to be held any more: the last
+ * three by the guardian, so that it does not matter what state the node is in.
  *
  * All functions may be called from the script host's thread, lease() from any. None calls back. */
 #ifndef MK_PORT_PROCESS_H
@@ -32,6 +32,7 @@ struct process_spec {
     bool read[PROCESS_STREAMS]; /* is read; else it goes nowhere */
     uint64_t token;             /* of the leadership that it works for; 0: none */
     uint64_t lease_until_us;    /* it is killed then, unless lease() extends it */
+    uint64_t hold_until_us;     /* likewise, and hold() extends it; 0: no such bound */
 };
 
 struct process_read {
@@ -40,6 +41,12 @@ struct process_read {
      * something. What is before is forgotten. A call that was given up loses nothing. */
     uint64_t offset;
 };
+
+/* When a process is killed that is bound so. */
+static inline uint64_t process_deadline_us(uint64_t lease_until_us, uint64_t hold_until_us)
+{
+    return hold_until_us != 0 && hold_until_us < lease_until_us ? hold_until_us : lease_until_us;
+}
 
 struct process_port {
     void *ctx;
@@ -62,6 +69,8 @@ struct process_port {
     /* Kill it if it still runs, and forget it. Calls not yet answered are, with CANCELLED. */
     void (*release)(void *ctx, uint64_t process);
 
+    /* What it was started under is held until then. */
+    void (*hold)(void *ctx, uint64_t process, uint64_t until_us);
     /* The leadership of token is leased until then: so are the processes that work for it. */
     void (*lease)(void *ctx, uint64_t token, uint64_t until_us);
 };

@@ -202,8 +202,18 @@ static int started(lua_State *L, int status, lua_KContext ctx)
     return 3;
 }
 
-/* process_start(argv, {env, cwd, input, stdout, stderr}) -> process, pid, is it the task's? | nil,
- * err; input, stdout, stderr: is it written to, read? */
+/* When what it is started under is not known to be held any more; 0: under nothing. */
+static uint64_t hold_field(lua_State *L)
+{
+    lua_getfield(L, 2, "until_ms");
+    lua_Integer until_ms = lua_isnil(L, -1) ? 0 : luaL_checkinteger(L, -1);
+    lua_pop(L, 1);
+    return until_ms > 0 ? (uint64_t)until_ms * 1000 : 0;
+}
+
+/* process_start(argv, {env, cwd, input, stdout, stderr, until_ms}) -> process, pid, is it the
+ * task's? | nil, err; input, stdout, stderr: is it written to, read? until_ms: it is killed then,
+ * unless process_hold moves that */
 static int core_process_start(lua_State *L)
 {
     luaL_checktype(L, 2, LUA_TTABLE);
@@ -235,6 +245,7 @@ static int core_process_start(lua_State *L)
         .read = {[PROCESS_STDOUT] = flag(L, "stdout"), [PROCESS_STDERR] = flag(L, "stderr")},
     };
     set_lease(host, task, &spec);
+    spec.hold_until_us = hold_field(L);
     uint64_t call = request_begin(L);
     if (call == 0) {
         return report_fail(L, ERR_BUSY, "too many requests are unanswered");
@@ -341,6 +352,15 @@ static int core_process_signal(lua_State *L)
     return 0;
 }
 
+/* process_hold(process, until_ms) */
+static int core_process_hold(lua_State *L)
+{
+    uint64_t id = check_process(L);
+    lua_Integer until_ms = luaL_checkinteger(L, 2);
+    port_of(L)->hold(port_of(L)->ctx, id, until_ms > 0 ? (uint64_t)until_ms * 1000 : 1);
+    return 0;
+}
+
 /* signal_name(number) -> "TERM"; check_signal("TERM"): raises if there is none */
 static int core_signal_name(lua_State *L)
 {
@@ -387,6 +407,7 @@ void api_exec_add(lua_State *L)
         {"process_wait", core_process_wait},
         {"process_close_input", core_process_close_input},
         {"process_signal", core_process_signal},
+        {"process_hold", core_process_hold},
         {"signal_name", core_signal_name},
         {"check_signal", core_check_signal},
         {NULL, NULL},

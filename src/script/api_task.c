@@ -99,6 +99,22 @@ static int core_current(lua_State *L)
     return 1;
 }
 
+/* nearest(t) -> what the table t has for the running task, or else for the nearest task above it
+ * that it has something for; nil */
+static int core_nearest(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    for (struct task *task = thread_app(L)->host->current; task != NULL; task = task->parent) {
+        lua_settop(L, 1);
+        task_push(L, task);
+        if (lua_rawget(L, 1) != LUA_TNIL) {
+            return 1;
+        }
+    }
+    lua_pushnil(L);
+    return 1;
+}
+
 /* ---- sleeping ----------------------------------------------------------------------------------
  */
 
@@ -382,6 +398,7 @@ void api_task_add(lua_State *L)
         {"spawn_lasting", core_spawn_lasting},
         {"spawn_scope", core_spawn_scope},
         {"current", core_current},
+        {"nearest", core_nearest},
         {"sleep", core_sleep},
         {"sleep_until", core_sleep_until},
         {"checkpoint", core_checkpoint},

@@ -28,7 +28,10 @@ struct child {
     struct sim_program program; /* its texts are in texts */
     bool read[PROCESS_STREAMS];
     uint64_t token;
-    uint64_t deadline_us; /* on the host's clock; NEVER: none */
+    /* On the host's clock; NEVER: none. The earlier one of the two that follow. */
+    uint64_t deadline_us;
+    uint64_t lease_until_us; /* of its leadership */
+    uint64_t hold_until_us;  /* 0: it is not held under anything */
     enum child_state { CHILD_UNBORN, CHILD_RUNS, CHILD_ENDED } state;
     uint64_t run;    /* in sim_programs */
     uint64_t end_us; /* true time; NEVER: not by itself */
@@ -282,7 +285,10 @@ static void start(void *ctx, uint64_t call, uint64_t id, const struct process_sp
                         .start_call = call,
                         .program = *program,
                         .token = spec->token,
-                        .deadline_us = spec->lease_until_us};
+                        .deadline_us =
+                            process_deadline_us(spec->lease_until_us, spec->hold_until_us),
+                        .lease_until_us = spec->lease_until_us,
+                        .hold_until_us = spec->hold_until_us};
     memcpy(c->read, spec->read, sizeof c->read);
     c->texts[PROCESS_STDOUT] = slice_copy(program->output);
     c->texts[PROCESS_STDERR] = slice_copy(program->errors);
@@ -379,18 +385,34 @@ static void port_release(void *ctx, uint64_t id)
     child_free(c);
 }
 
+static void move_deadline(struct child *c)
+{
+    uint64_t until_us = process_deadline_us(c->lease_until_us, c->hold_until_us);
+    bool sooner = until_us < c->deadline_us;
+    c->deadline_us = until_us;
+    if (sooner && c->state == CHILD_RUNS) {
+        watch_deadline(c);
+    }
+}
+
 static void port_lease(void *ctx, uint64_t token, uint64_t until_us)
 {
     struct sim_exec *exec = ctx;
     struct child *c;
     LIST_FOREACH (c, &exec->children, link) {
         if (c->token == token) {
-            bool sooner = until_us < c->deadline_us;
-            c->deadline_us = until_us;
-            if (sooner && c->state == CHILD_RUNS) {
-                watch_deadline(c);
-            }
+            c->lease_until_us = until_us;
+            move_deadline(c);
         }
+    }
+}
+
+static void port_hold(void *ctx, uint64_t id, uint64_t until_us)
+{
+    struct child *c = find(ctx, id);
+    if (c != NULL && c->hold_until_us != 0) {
+        c->hold_until_us = until_us;
+        move_deadline(c);
     }
 }
 
@@ -411,6 +433,7 @@ struct sim_exec *sim_exec_new(struct sim_process *p, uint64_t seed)
                                        .wait = port_wait,
                                        .close_input = port_close_input,
                                        .signal = port_signal,
+                                       .hold = port_hold,
                                        .release = port_release,
                                        .lease = port_lease};
     return exec;

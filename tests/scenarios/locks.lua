@@ -117,6 +117,33 @@ t.describe("locks", function()
     t.le(c:now_ms() - job.ended_ms, 100)
   end, { seeds = 5, modes = { "sim" } })
 
+  t.it("programs of a holder that is stopped or cut off end before another has the lock", function(mode)
+    local c <close> = t.cluster { mode = mode }
+    c:program("job", { ignores_stop = true })
+    c:start()
+    c:wait_leader()
+    local holds = [[ mk.lock.with("job", { ttl_ms = 2000 }, function() mk.exec.run { "job" } end) ]]
+    for round = 1, 6 do
+      local first, second = round % 3 + 1, (round + 1) % 3 + 1
+      mk.task.spawn(function() c:node(first):eval(holds) end)
+      local before = #c:programs("job")
+      c:run_until(function() return #c:programs("job") > before or nil end, 10000, "the first runs")
+      mk.task.spawn(function() c:node(second):eval(holds) end)
+      c:run_for(100)
+      if round % 2 == 1 then c:pause(first) else c:isolate(first) end
+      c:run_until(function() return #c:programs("job") > before + 1 or nil end, 10000, "the second runs")
+      local runs = c:programs("job")
+      local killed = runs[before + 1]
+      t.eq(killed.signal, "KILL")
+      t.le(killed.ended_ms, runs[before + 2].began_ms, "one after the other")
+      c:resume(first)
+      c:heal()
+      c:crash(second)
+      c:restart(second)
+      c:wait_leader(10000)
+    end
+  end, { seeds = 3, modes = { "sim" }, timeout_ms = 200000 })
+
   t.it("a lock survives a time without a leader that is shorter than its own", function(mode)
     local c <close> = t.cluster { mode = mode }
     c:start()

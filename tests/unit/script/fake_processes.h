@@ -33,6 +33,10 @@ static inline void fake_one(void *ctx, uint64_t process)
 {
     (void)ctx, (void)process;
 }
+static inline void fake_hold(void *ctx, uint64_t process, uint64_t until_us)
+{
+    (void)ctx, (void)process, (void)until_us;
+}
 static inline void fake_lease(void *ctx, uint64_t token, uint64_t until_us)
 {
     (void)ctx, (void)token, (void)until_us;
@@ -49,6 +53,7 @@ static inline struct process_port fake_processes(struct fixture *f)
                                  .close_input = fake_one,
                                  .signal = fake_signal,
                                  .release = fake_one,
+                                 .hold = fake_hold,
                                  .lease = fake_lease};
 }
 
