@@ -213,9 +213,10 @@ struct target_vtable {
     struct target_rpcs (*rpcs)(const struct target *t, uint32_t node, unsigned types);
 
     /* Are the invariants held (safety, not linearizability, which is the driver's)? rule: one of
-     * target_rules, NULL: all. Replies OK or ERR_REJECTED and what is wrong. The simulation checks
-     * all the time and replies at once; on real processes the nodes are stopped, compared, and
-     * those that ran are started again unless last. */
+     * target_rules, NULL: all. Replies OK or ERR_REJECTED and what is wrong. Both targets check
+     * all of them whichever is named: the simulation all the time, so that it replies at once; on
+     * real processes the nodes are stopped, compared, and those that ran are started again unless
+     * last. */
     void (*check)(struct target *t, const char *rule, bool last, node_reply_fn reply, void *ctx);
 
     /* What went wrong by itself, whatever the test is doing: a violated invariant, a crash that

@@ -177,6 +177,8 @@ function Cluster:partition(...) end
 ---All links as they were at first.
 ---@async
 function Cluster:heal() end
+---Frames take so long, one way, in place of the cluster's latency. probability: of each frame; the others take the
+---latency of the cluster. 0 ends the rule. A later rule takes its types from the earlier ones.
 ---@async
 ---@param from integer? nil: all
 ---@param to integer? nil: all
