@@ -111,9 +111,31 @@ static void open_log(struct start *s)
 
 /* ---- running -------------------------------------------------------------------------------- */
 
+/* A node that its guardian starts again has the scripts that the file names now, as after a reload.
+ * All else is what the guardian itself goes by. */
+static void take_apps_anew(struct start *s)
+{
+    struct config fresh = {0};
+    struct why why = {""};
+    if (read_again(s, &fresh, &why) == ERR_OK) {
+        struct config_app *apps = s->config.apps;
+        uint32_t count = s->config.apps_count;
+        s->config.apps = fresh.apps;
+        s->config.apps_count = fresh.apps_count;
+        fresh.apps = apps;
+        fresh.apps_count = count;
+    } else {
+        log_warn(&s->log,
+                 "the configuration file cannot be read again; scripts are those it named before",
+                 log_text("err", why.text));
+    }
+    config_close(&fresh);
+}
+
 static int run_node(void *ctx, const struct guardian_host *host)
 {
     struct start *s = ctx;
+    take_apps_anew(s);
     const struct daemon_source source = {.ctx = s, .read = read_again};
     return daemon_run(&s->config, &source, &s->test, &s->log, host);
 }

@@ -19,6 +19,8 @@ struct driver_cluster {
     struct target_options options;
     struct target *target; /* NULL: closed */
     struct kv_history *history;
+    struct target_options
+        *reloaded[TARGET_NODES_MAX]; /* scripts of node i at [i - 1]; NULL: those of all */
     bool has_others;      /* scripts or eval, which may write to kv: its history is not the whole */
     bool abandoned;       /* not to be checked any more: left behind by an error, or ended */
     bool ended;           /* checked, to be closed */

@@ -21,6 +21,7 @@ static const struct {
     {"cluster_crash", verb_crash, NODE},
     {"cluster_pause", verb_pause, NODE},
     {"cluster_wipe", verb_wipe, NODE},
+    {"cluster_reload", verb_reload, NODE},
     {"cluster_cut", verb_cut, LINK},
     {"cluster_heal", verb_heal, CLUSTER},
     {"cluster_delay", verb_delay, LINK},

@@ -16,6 +16,7 @@ enum { MS = 1000, LOG_ENTRIES_MAX = 100000, NAME_MAX_BYTES = 64, PATH_MAX_BYTES 
 /* One reading: where it stands, and what was wrong. */
 struct reading {
     struct reader r;
+    const char *verb;
     struct target_options *o;
     struct bytes config; /* of all scripts that have none of their own */
     const char *key;
@@ -26,7 +27,7 @@ struct reading {
 static void fail(struct reading *g, const char *expected)
 {
     if (g->err == ERR_OK) {
-        g->err = err_why(g->why, ERR_INVALID, "t.cluster: %s is %s", g->key, expected);
+        g->err = err_why(g->why, ERR_INVALID, "%s: %s is %s", g->verb, g->key, expected);
     }
 }
 
@@ -257,7 +258,7 @@ static enum err unknown(struct reading *g, struct bytes key, const struct option
     }
     snprintf(word, sizeof word, "%.*s", (int)key.size, (const char *)key.data);
     const char *nearest = nearest_name(word, names, count);
-    return err_why(g->why, ERR_INVALID, "t.cluster: there is no option \"%s\"%s%s%s", word,
+    return err_why(g->why, ERR_INVALID, "%s: there is no option \"%s\"%s%s%s", g->verb, word,
                    nearest != NULL ? "; did you mean \"" : "", nearest != NULL ? nearest : "",
                    nearest != NULL ? "\"?" : "");
 }
@@ -280,9 +281,14 @@ static enum err check(struct reading *g)
             return err_why(g->why, ERR_INVALID, "t.cluster: logs: there is no node %u", i + 1);
         }
     }
-    for (uint32_t i = 0; i < o->scripts_count; i++) {
-        if (o->scripts[i].config.size == 0) {
-            buffer_add_bytes(&o->scripts[i].config, g->config);
+    return ERR_OK;
+}
+
+static enum err give_config(struct reading *g)
+{
+    for (uint32_t i = 0; i < g->o->scripts_count; i++) {
+        if (g->o->scripts[i].config.size == 0) {
+            buffer_add_bytes(&g->o->scripts[i].config, g->config);
         }
     }
     return ERR_OK;
@@ -314,6 +320,27 @@ static void take_mode(struct reading *g, void *out)
     read_skip(&g->r);
 }
 
+static enum err take_options(struct reading *g, const struct option *table, size_t table_count)
+{
+    uint32_t count = reader_peek(&g->r) == WIRE_ARRAY ? read_array(&g->r) * 0 : read_map(&g->r);
+    for (uint32_t i = 0; i < count && g->err == ERR_OK; i++) {
+        struct bytes key = read_str_or_bin(&g->r, NAME_MAX_BYTES);
+        size_t at = 0;
+        while (at < table_count && !bytes_is(key, table[at].name)) {
+            at++;
+        }
+        if (at == table_count) {
+            return unknown(g, key, table, table_count);
+        }
+        g->key = table[at].name;
+        table[at].take(g, table[at].out);
+    }
+    if (g->err == ERR_OK && g->r.err != ERR_OK) {
+        g->err = err_why(g->why, ERR_INVALID, "%s takes a table of named options", g->verb);
+    }
+    return g->err;
+}
+
 enum err options_read(struct bytes map, uint64_t seed, struct target_options *out, struct why *why)
 {
     *out = defaults(seed);
@@ -338,23 +365,20 @@ enum err options_read(struct bytes map, uint64_t seed, struct target_options *ou
         {"config", take_config, NULL},
         {"logs", take_logs, NULL},
     };
-    enum { TABLE = sizeof table / sizeof table[0] };
-    struct reading g = {.r = reader_of(map), .o = out, .why = why};
-    uint32_t count = reader_peek(&g.r) == WIRE_ARRAY ? read_array(&g.r) * 0 : read_map(&g.r);
-    for (uint32_t i = 0; i < count && g.err == ERR_OK; i++) {
-        struct bytes key = read_str_or_bin(&g.r, NAME_MAX_BYTES);
-        size_t at = 0;
-        while (at < TABLE && !bytes_is(key, table[at].name)) {
-            at++;
-        }
-        if (at == TABLE) {
-            return unknown(&g, key, table, TABLE);
-        }
-        g.key = table[at].name;
-        table[at].take(&g, table[at].out);
-    }
-    if (g.err == ERR_OK && g.r.err != ERR_OK) {
-        g.err = err_why(why, ERR_INVALID, "t.cluster takes a table of named options");
-    }
-    return g.err == ERR_OK ? check(&g) : g.err;
+    struct reading g = {.r = reader_of(map), .verb = "t.cluster", .o = out, .why = why};
+    enum err e = take_options(&g, table, sizeof table / sizeof table[0]);
+    e = e == ERR_OK ? check(&g) : e;
+    return e == ERR_OK ? give_config(&g) : e;
+}
+
+enum err options_read_scripts(struct bytes map, struct target_options *out, struct why *why)
+{
+    *out = (struct target_options){0};
+    const struct option table[] = {
+        {"scripts", take_scripts, NULL},
+        {"config", take_config, NULL},
+    };
+    struct reading g = {.r = reader_of(map), .verb = "reload", .o = out, .why = why};
+    enum err e = take_options(&g, table, sizeof table / sizeof table[0]);
+    return e == ERR_OK ? give_config(&g) : e;
 }

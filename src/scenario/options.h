@@ -8,5 +8,7 @@
  * Close *out whatever the answer was.
  * Errors: INVALID, with a sentence that names the option. */
 enum err options_read(struct bytes map, uint64_t seed, struct target_options *out, struct why *why);
+/* Only scripts and config, of c:reload(). Close *out whatever the answer was. Errors: as above. */
+enum err options_read_scripts(struct bytes map, struct target_options *out, struct why *why);
 
 #endif

@@ -19,3 +19,11 @@ void target_options_close(struct target_options *o)
     }
     *o = (struct target_options){0};
 }
+
+void target_options_free(struct target_options *o)
+{
+    if (o != NULL) {
+        target_options_close(o);
+        free(o);
+    }
+}

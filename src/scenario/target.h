@@ -64,6 +64,8 @@ struct target_options {
 };
 /* Accepts a zeroed object. */
 void target_options_close(struct target_options *o);
+/* Of one on the heap. Accepts NULL. */
+void target_options_free(struct target_options *o);
 
 /* ---- links ----------------------------------------------------------------------------------- */
 
@@ -170,6 +172,13 @@ struct target_vtable {
     /* There is a process, paused or not. */
     bool (*alive)(const struct target *t, uint32_t node);
     bool (*paused)(const struct target *t, uint32_t node);
+
+    /* Have the node load its scripts anew, and at later starts: those of options, borrowed until
+     * the next such call for this node, or close; NULL: those that it has. Replies as "reload" does
+     * (cli/daemon_reload.h). Errors: UNREACHABLE (it does not run; it will have them when it is
+     * started), BUSY. */
+    void (*reload)(struct target *t, uint32_t node, const struct target_options *scripts,
+                   node_reply_fn reply, void *ctx);
 
     /* Network, from now on. A cut loses and closes nothing at first (TCP repeats): what is sent
      * waits until the link is mended or its connection breaks. */

@@ -94,6 +94,21 @@ static enum err real_wipe(struct target *target, uint32_t node, struct why *why)
     return ERR_OK;
 }
 
+static void real_reload(struct target *target, uint32_t node, const struct target_options *scripts,
+                        node_reply_fn reply, void *ctx)
+{
+    struct host *h = host_of(target, node);
+    struct why why = {""};
+    h->scripts = scripts != NULL ? scripts : h->scripts;
+    enum err e = target_real_write_config(h, &why);
+    if (e != ERR_OK) {
+        reply(ctx, &(struct node_reply){.err = e, .message = why.text});
+        return;
+    }
+    target_real_note(target_real_of(target), node, "reloads");
+    target_real_call(target, node, "reload", (struct bytes){0}, reply, ctx);
+}
+
 static bool real_alive(const struct target *t, uint32_t node)
 {
     return target_real_of_const(t)->hosts[node - 1].pid > 0;
@@ -261,6 +276,7 @@ static const struct target_vtable real_vtable = {
     .crash = real_crash,
     .pause = real_pause,
     .wipe = real_wipe,
+    .reload = real_reload,
     .alive = real_alive,
     .paused = real_paused,
     .cut = real_cut,

@@ -153,7 +153,7 @@ static enum err add_config(const struct host *h, struct buffer *out, struct why 
     add_unless_zero(out, "bytes", o->snapshot_bytes);
     add_unless_zero(out, "keep_entries", o->snapshot_keep_entries);
     buffer_add_format(out, " },\n");
-    enum err e = add_apps(o, out, why);
+    enum err e = add_apps(h->scripts != NULL ? h->scripts : o, out, why);
     buffer_add_format(out, "}\n");
     return e;
 }

@@ -56,6 +56,9 @@ struct host {
     struct http_server *outside; /* what its scripts' HTTP requests reach */
     char directory[PATH_MAX], config[PATH_MAX + 16], control_path[PATH_MAX + 16];
 
+    const struct target_options
+        *scripts; /* instead of those of all nodes; NULL: none were loaded anew */
+
     enum host_state state;
     bool ever_up;
     bool wiped; /* it may be refused by its peers, and end */

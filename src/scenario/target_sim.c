@@ -204,6 +204,7 @@ static const struct target_vtable sim_vtable = {
     .crash = sim_crash,
     .pause = sim_pause,
     .wipe = sim_wipe,
+    .reload = target_sim_reload,
     .alive = sim_alive,
     .paused = sim_paused,
     .cut = target_sim_cut,
@@ -258,11 +259,7 @@ static struct cluster_options cluster_options_of(struct target_sim *t, uint64_t 
     ASSERT(kv.data != NULL);
     c.kv_source = (const char *)kv.data;
     c.kv_source_size = kv.size;
-    for (uint32_t i = 0; i < o->scripts_count; i++) {
-        t->scripts[i] = (struct script_app){.name = o->scripts[i].name,
-                                            .path = o->scripts[i].path,
-                                            .config = buffer_bytes(&o->scripts[i].config)};
-    }
+    target_sim_list_scripts(o, t->scripts);
     c.scripts = t->scripts;
     c.scripts_count = o->scripts_count;
     c.zones = system_zones();

@@ -43,6 +43,8 @@ struct target_sim {
     struct opaque_applied *opaque;
     size_t opaque_count, opaque_capacity;
     struct script_app scripts[TARGET_SCRIPTS_MAX];
+    /* Instead, of node i at [i - 1]. */
+    struct script_app reloaded[TARGET_NODES_MAX][TARGET_SCRIPTS_MAX];
     struct buffer failure; /* for people */
     uint32_t calls;        /* unanswered */
     LIST_HEAD(, sim_http_ask) http_asks;
@@ -98,6 +100,14 @@ void target_sim_http(struct target *t, uint32_t node, const struct target_http *
                      node_reply_fn reply, void *ctx);
 /* After the cluster is freed: those whose time never came. */
 void target_sim_http_close(struct target_sim *t);
+
+/* ---- target_sim_reload.c ---- */
+
+void target_sim_reload(struct target *t, uint32_t node, const struct target_options *scripts,
+                       node_reply_fn reply, void *ctx);
+/* Those of options, of which they borrow. */
+void target_sim_list_scripts(const struct target_options *o,
+                             struct script_app out[TARGET_SCRIPTS_MAX]);
 
 /* ---- target_sim_programs.c ---- */
 

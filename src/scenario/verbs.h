@@ -23,6 +23,7 @@ void verb_stop(struct ask *a);
 void verb_crash(struct ask *a);
 void verb_pause(struct ask *a);
 void verb_wipe(struct ask *a);
+void verb_reload(struct ask *a);
 void verb_alive(struct ask *a);
 void verb_cut(struct ask *a);
 void verb_heal(struct ask *a);

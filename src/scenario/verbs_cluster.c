@@ -30,6 +30,9 @@ void driver_cluster_free(struct driver_cluster *c)
     kv_history_free(c->history);
     c->history = NULL;
     buffer_close(&c->closed);
+    for (uint32_t i = 0; i < TARGET_NODES_MAX; i++) {
+        target_options_free(c->reloaded[i]);
+    }
     target_options_close(&c->options);
 }
 

@@ -1,6 +1,8 @@
 /* What is done to a cluster: to its processes, links, clocks and disks. */
 #include <string.h>
 
+#include "base/alloc.h"
+#include "scenario/options.h"
 #include "scenario/verbs.h"
 #include "wire/reader.h"
 #include "wire/writer.h"
@@ -103,6 +105,29 @@ void verb_wipe(struct ask *a)
         return;
     }
     ask_answer_nothing(a);
+}
+
+/* cluster_reload [cluster, node, {scripts, config} or nil] -> {apps, restart} */
+void verb_reload(struct ask *a)
+{
+    struct target *t = a->cluster->target;
+    if (ask_next_is_nil(a)) {
+        t->vtable->reload(t, a->node, NULL, ask_pass_on, a);
+        return;
+    }
+    struct target_options *options = NEW(struct target_options);
+    struct why why = {""};
+    enum err e = options_read_scripts(read_raw(&a->params), options, &why);
+    if (e != ERR_OK) {
+        target_options_free(options);
+        ask_fail(a, e, "%s", why.text);
+        return;
+    }
+    struct target_options **kept = &a->cluster->reloaded[a->node - 1], *before = *kept;
+    *kept = options;
+    a->cluster->has_others |= options->scripts_count > 0;
+    t->vtable->reload(t, a->node, options, ask_pass_on, a); /* a may be gone */
+    target_options_free(before);
 }
 
 /* node_alive [cluster, node] -> bool */

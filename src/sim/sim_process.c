@@ -229,6 +229,29 @@ bool sim_process_http(struct sim_process *p, const struct script_http_request *r
            script_host_http(sim_scripts_host(p->scripts), request);
 }
 
+void sim_process_set_scripts(struct sim_process *p, const struct script_app *scripts,
+                             uint32_t count)
+{
+    p->options.scripts = scripts;
+    p->options.scripts_count = count;
+}
+
+bool sim_process_reload(struct sim_process *p,
+                        void (*done)(void *ctx, enum err err, const char *message,
+                                     struct bytes results),
+                        void *ctx)
+{
+    if (p->node == NULL || p->ending || p->scripts == NULL) {
+        return false;
+    }
+    script_host_reload(sim_scripts_host(p->scripts),
+                       &(struct script_reload){.apps = p->options.scripts,
+                                               .apps_count = p->options.scripts_count,
+                                               .done = done,
+                                               .ctx = ctx});
+    return true;
+}
+
 /* ---- looking --------------------------------------------------------------------------------- */
 
 const char *sim_end_name(enum sim_end end)

@@ -143,9 +143,18 @@ bool sim_process_call(struct sim_process *p, struct bytes method, struct bytes p
  * exactly once otherwise, when the process ends with ERR_SHUTDOWN. */
 bool sim_process_eval(struct sim_process *p, const struct script_eval *eval);
 
-/* script_host_http(). False if there is nobody to ask, or it refuses: then done is not called. It is
- * called exactly once otherwise. */
+/* script_host_http(). False if there is nobody to ask, or it refuses: then done is not called. It
+ * is called exactly once otherwise. */
 bool sim_process_http(struct sim_process *p, const struct script_http_request *request);
+
+/* The scripts of later processes, and of script_host_reload(); borrowed. */
+void sim_process_set_scripts(struct sim_process *p, const struct script_app *scripts,
+                             uint32_t count);
+/* script_host_reload(), with the scripts that it has. False, and done, as above. */
+bool sim_process_reload(struct sim_process *p,
+                        void (*done)(void *ctx, enum err err, const char *message,
+                                     struct bytes results),
+                        void *ctx);
 
 /* NULL if there is no process. */
 struct node *sim_process_node(const struct sim_process *p);

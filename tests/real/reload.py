@@ -12,6 +12,7 @@ import urllib.request
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from cluster import Cluster, wait_until  # noqa: E402
 from command import BINARY, main, moonkeeper  # noqa: E402
+from msgpack_rpc import Client  # noqa: E402
 
 SCRIPT = """
 local mk = require "moonkeeper"
@@ -115,13 +116,15 @@ class Reload(unittest.TestCase):
 
     def test_commits_are_told_once_across_reloads(self):
         node = self.start(SCRIPT.replace("GEN", "one"))
-        for i in range(60):
-            self.assertEqual(self.cli(node, "kv", "put", f"k{i}", "v").returncode, 0)
-            if i % 6 == 0:
+        client = Client(f"127.0.0.1:{node.client}", 5)
+        self.addCleanup(client.close)
+        for i in range(600):
+            client.call("propose", "kv", "set", {"key": f"k{i}", "value": i})
+            if i % 60 == 0:
                 os.kill(node.guardian_pid(), signal.SIGHUP)
-        self.wait_log(node, "key=k59")
+        self.wait_log(node, "key=k599")
         told = [line.split("key=")[1].split()[0] for line in self.log(node).splitlines() if "told" in line]
-        self.assertEqual(told, [f"k{i}" for i in range(60)])
+        self.assertEqual(told, [f"k{i}" for i in range(600)])
         self.assertGreater(self.log(node).count("application loaded"), 3)
 
     def test_the_work_of_a_leader_never_overlaps(self):

@@ -148,6 +148,12 @@ function Cluster:resume(id) end
 ---@async
 ---@param id integer
 function Cluster:wipe(id) end
+---Load its scripts anew, as SIGHUP does; later starts have them, too. Without opts, the same files again.
+---@async
+---@param id integer
+---@param opts { scripts: (string|table)[]?, config: table? }?
+---@return { app: string, generation: integer, outcome: "reloaded"|"started"|"ended"|"failed", error: string? }[]?, mk.Error?
+function Cluster:reload(id, opts) end
 ---Stop it for good, and check it.
 ---@async
 function Cluster:close() end
@@ -401,6 +407,11 @@ function Node:propose(sm, cmd, args, opts) end
 ---@param opts table?
 ---@return any, mk.Error?
 function Node:query(sm, name, args, opts) end
+---c:reload() of this node.
+---@async
+---@param opts { scripts: (string|table)[]?, config: table? }?
+---@return { app: string, generation: integer, outcome: string, error: string? }[]?, mk.Error?
+function Node:reload(opts) end
 ---Run Lua on the node, with mk: its results.
 ---@async
 ---@param source string

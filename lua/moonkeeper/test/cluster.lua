@@ -81,6 +81,14 @@ function Cluster:resume(id) must("cluster_pause", self.number, self:node(id).id,
 
 function Cluster:wipe(id) must("cluster_wipe", self.number, self:node(id).id) end
 
+-- Have a node load its scripts anew, as SIGHUP does. opts: scripts, config (as of t.cluster; without opts the same
+-- files again), which it also has at later starts. Returns { app, generation, outcome, error } for each
+-- application: what became of it; or nil and an error.
+function Cluster:reload(id, opts)
+  local answer, err = ask("cluster_reload", self.number, self:node(id).id, opts)
+  return answer and answer.apps, err
+end
+
 local function close(c)
   local _, err = core.request("cluster_close", c.number, true)
   if err then expect.raise(err.message) end
@@ -466,6 +474,8 @@ function Node:submit(bytes)
   if not at then return nil, err end
   return at[1], at[2]
 end
+
+function Node:reload(opts) return self.cluster:reload(self.id, opts) end
 
 function Node:eval(source, ...)
   local results, err = control(self, "eval", source, ...)

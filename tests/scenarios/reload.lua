@@ -1,0 +1,76 @@
+-- Scripts loaded anew in a cluster that works: nothing is told twice or left out, and leader-only work of two
+-- generations never overlaps.
+local t = require "moonkeeper.test"
+local alone = require "lib.alone"
+local chaos = require "lib.chaos"
+
+local TOLD = { scripts = { { script = "tests/scenarios/scripts/told.lua", name = "app" } } }
+local BROKEN = { scripts = { { script = "tests/scenarios/scripts/broken.lua", name = "app" } } }
+
+local function value(c, key)
+  local found, err = c:query("kv", "get", { key = key })
+  t.eq(err, nil)
+  return found and found.value
+end
+
+t.describe("reload", function()
+  t.it("each commit is told to exactly one generation, whatever fails to load in between", function(mode)
+    local c <close> = t.cluster { n = 3, mode = mode, scripts = TOLD.scripts }
+    c:start()
+    c:wait_leader()
+    for i = 1, 40 do
+      t.ok(c:propose("kv", "set", { key = ("work/%02d"):format(i), value = i }))
+      if i % 4 == 0 then
+        local id = i // 4 % 3 + 1
+        local apps = t.ok(c:reload(id, i % 16 == 0 and BROKEN or TOLD))
+        t.eq(apps[1].outcome, i % 16 == 0 and "failed" or "reloaded")
+      end
+    end
+    c:run_until(function()
+      for id = 1, 3 do
+        if not value(c, ("told/n%d/work/40"):format(id)) then return false end
+      end
+      return true
+    end, 10000, "all are told of the last")
+    for id = 1, 3 do
+      for i = 1, 40 do
+        t.ok(value(c, ("told/n%d/work/%02d"):format(id, i)), ("n%d was told of %d"):format(id, i))
+        t.eq(value(c, ("twice/n%d/work/%02d"):format(id, i)), nil)
+      end
+    end
+    t.eq(value(c, "broken"), nil)
+  end, { modes = { "sim", "real" }, seeds = 3, timeout_ms = 60000 })
+
+  t.it("a failed one says why, and a node that does not run has the new scripts when it starts", function(mode)
+    local c <close> = t.cluster { n = 1, mode = mode, scripts = TOLD.scripts }
+    c:start()
+    c:wait_leader()
+    local apps = t.ok(c:reload(1, BROKEN))
+    t.eq(apps[1].generation, 1)
+    t.match(apps[1].error, "broken.lua:8: broken on purpose")
+    c:reload(1, TOLD)
+    c:crash(1)
+    t.err("unreachable", c:reload(1, { scripts = { { script = "tests/scenarios/scripts/duty.lua", name = "duty" } },
+      config = { pause_ms = 1 } }))
+    c:restart(1)
+    c:wait_leader()
+    c:run_until(function() return value(c, "duty") == "n1" end, 10000, "the other script runs")
+  end, { modes = { "sim", "real" } })
+
+  t.it("the program of a leader never runs twice, in chaos", function(mode)
+    local worker = { scripts = { { script = "tests/scenarios/scripts/worker.lua", name = "worker" } } }
+    local c <close> = t.cluster { n = 3, mode = mode, scripts = worker.scripts }
+    c:program("worker", { stop_ms = 400 })
+    c:start()
+    local reloads = 0
+    chaos.run(c, { seconds = 30, between = function()
+      local leader = c:leader()
+      if leader and leader:alive() and leader:reload(math.random(4) == 1 and worker or nil) then
+        reloads = reloads + 1
+      end
+    end })
+    alone.wait_for(c, "worker")
+    alone.check(c, "worker")
+    t.gt(reloads, 0)
+  end, { modes = { "sim" }, seeds = 3, timeout_ms = 300000 })
+end)

@@ -1,0 +1,12 @@
+-- Writes down which commits it is told of, and by which generation: told/NODE/KEY, and twice/... for those it is
+-- told of again.
+local mk = require "moonkeeper"
+
+local me, generation = mk.info().id, mk.info().generation
+
+mk.on("commit", function(ev)
+  local key = ev.cmd == "set" and ev.args.key:match "^work/.*"
+  if not key then return end
+  local _, err = mk.kv.set("told/" .. me .. "/" .. key, generation, { if_version = 0 })
+  if err and err.code == "conflict" then mk.kv.set("twice/" .. me .. "/" .. key, generation) end
+end, { name = "told" })
