@@ -161,6 +161,8 @@ local function stop_all(owner)
   end
 end
 
+core.on_end(function() stop_all(APP) end) -- this generation of the script ends
+
 local deferred = setmetatable({}, { __mode = "k" }) -- owners that stop their processes at their end
 
 local function own(p, is_owned)

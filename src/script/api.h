@@ -21,6 +21,9 @@ void api_set_saved(lua_State *L, struct bytes saved);
 /* The function given to mk.on_reload, or nil: false. Stack: [-0, +1]. */
 bool api_push_on_reload(lua_State *L);
 
+/* The same of core.on_end: it has all that belongs to the app itself end. Stack: [-0, +1]. */
+bool api_push_on_end(lua_State *L);
+
 /* Each adds its functions to the table on top. Stack: [-0, +0]. Raises: out of memory. */
 void api_cluster_add(lua_State *L);
 void api_cron_add(lua_State *L);

@@ -16,6 +16,7 @@ static const char config_key;
 /* Registry keys: what the generation before has left, and the function that leaves it. */
 static const char saved_key;
 static const char on_reload_key;
+static const char on_end_key;
 
 /* The arguments from the second on, as an array. Errors: those of value_encode(). */
 static enum err write_params(lua_State *L, struct buffer *params, struct why *why)
@@ -191,6 +192,20 @@ bool api_push_on_reload(lua_State *L)
     return lua_rawgetp(L, LUA_REGISTRYINDEX, &on_reload_key) == LUA_TFUNCTION;
 }
 
+/* on_end(fn): called as a task when this generation ends */
+static int core_on_end(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_settop(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &on_end_key);
+    return 0;
+}
+
+bool api_push_on_end(lua_State *L)
+{
+    return lua_rawgetp(L, LUA_REGISTRYINDEX, &on_end_key) == LUA_TFUNCTION;
+}
+
 /* saved() -> what the generation before has left, or nil */
 static int core_saved(lua_State *L)
 {
@@ -326,6 +341,7 @@ void api_node_add(lua_State *L)
         {"wall_ms", core_wall_ms},
         {"config", core_config},
         {"on_reload", core_on_reload},
+        {"on_end", core_on_end},
         {"saved", core_saved},
         {"log", core_log},
         {"array", array},

@@ -70,10 +70,13 @@ static int core_spawn_in_scope(lua_State *L)
     return spawn(L, parent, where_of(parent));
 }
 
-/* spawn_lasting(fn, ...) -> Task of the app: nobody's child */
+/* spawn_lasting(fn, ...) -> Task of the app: nobody's child, and the last to be ended */
 static int core_spawn_lasting(lua_State *L)
 {
-    return spawn(L, NULL, where_of(parent_for(L)));
+    spawn(L, NULL, where_of(parent_for(L)));
+    struct task *task = lua_touserdata(L, -1);
+    task->lasting = true;
+    return 1;
 }
 
 /* spawn_scope(fn, ...) -> Task that is a scope, and fails when one of its children does */

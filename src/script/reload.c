@@ -17,6 +17,8 @@
 /* How long each phase may take before the next one begins (save: before it has failed). A main
  * chunk that goes on longer is one that never ends, and has run well so far. */
 enum { CALLS_US = 2000000, SAVE_US = 2000000, MAIN_US = 5000000, END_US = 5000000 };
+/* What belongs to no task but the app, such as programs that its main chunk has started. */
+enum { STOP_US = 10000000 };
 
 static const char taken_over[] = "a new generation of its script takes over";
 
@@ -31,6 +33,7 @@ struct handover {
     enum phase phase;
     struct deadline limit;
     bool limit_over;
+    bool keepers_cancelled; /* what looks after something for others was, too */
     struct buffer saved;
     bool failed;
     uint32_t generation; /* PHASE_DONE: the one that goes on; 0: none */
@@ -231,14 +234,44 @@ static void begin_save(struct handover *h)
 /* ---- the end of the old -----------------------------------------------------------------------
  */
 
-static void end_tasks(struct app *app)
+/* Those that are nobody's, in order: who works, then who looks after something for them. */
+static void end_tasks(struct app *app, bool lasting)
 {
     struct task *task;
     TAILQ_FOREACH (task, &app->tasks, app_link) {
-        if (task->parent == NULL && task->kind != TASK_HOOK && task->lead == NULL) {
+        if (task->parent == NULL && task->kind != TASK_HOOK && task->lead == NULL &&
+            task->lasting == lasting) {
             task_cancel(task, ERR_CANCELLED, taken_over, task_unwind_end(task));
         }
     }
+}
+
+/* Under app_protect(). */
+static int start_ending(lua_State *L)
+{
+    const struct handover *h = lua_touserdata(L, 1);
+    luaL_checkstack(L, 8, NULL);
+    if (api_push_on_end(L)) {
+        const struct task_spec spec = {.kind = TASK_SPAWNED, .where = "on_end"};
+        struct task *task = task_spawn(L, &spec, 0);
+        task_end_by(task, host_now_us(h->host) + STOP_US, "its programs did not stop in time");
+    }
+    return 0;
+}
+
+static bool works(const struct app *app)
+{
+    const struct task *task;
+    TAILQ_FOREACH (task, &app->tasks, app_link) {
+        const struct task *root = task;
+        while (root->parent != NULL) {
+            root = root->parent;
+        }
+        if (!root->lasting) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void end_calls(struct app *app)
@@ -257,14 +290,15 @@ static void begin_end(struct handover *h)
     if (h->old == NULL) {
         return;
     }
-    h->old->phase = APP_ENDING;
     struct hook *hook;
     TAILQ_FOREACH (hook, &h->host->hooks, link) {
         if (hook->app == h->old && hook->kind == HOOK_LEAD) {
             lead_stop(hook, taken_over);
         }
     }
-    end_tasks(h->old);
+    end_tasks(h->old, false);
+    app_protect(h->old, start_ending, h);
+    h->old->phase = APP_ENDING;
 }
 
 /* ---- taking over ------------------------------------------------------------------------------
@@ -406,6 +440,9 @@ static void end_step(struct handover *h)
 {
     if (h->old == NULL || h->old->tasks_count == 0) {
         take_over(h);
+    } else if (!h->keepers_cancelled && !works(h->old)) {
+        h->keepers_cancelled = true;
+        end_tasks(h->old, true);
     } else if (h->limit_over) {
         h->limit_over = false;
         end_calls(h->old);

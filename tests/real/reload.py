@@ -35,6 +35,14 @@ end, { grace_ms = 5000 })
 """
 
 
+# The same of a program that belongs to the application itself, not to a task.
+LASTING = """
+local mk = require "moonkeeper"
+local p = assert(mk.exec.spawn({ "sh", "-c", [[
+  echo begin GEN >> FILE; trap 'sleep 0.3; echo end GEN >> FILE; exit' TERM; while :; do sleep 0.05; done]] }))
+"""
+
+
 class Reload(unittest.TestCase):
     def start(self, text, n=1):
         self.cluster = Cluster(BINARY, n=n)
@@ -127,25 +135,39 @@ class Reload(unittest.TestCase):
         self.assertEqual(told, [f"k{i}" for i in range(600)])
         self.assertGreater(self.log(node).count("application loaded"), 3)
 
-    def test_the_work_of_a_leader_never_overlaps(self):
-        path = os.path.join(self.start("").cluster.folder, "worker.out")
-        node = self.cluster.nodes[0]
+    def start_programs(self):
+        node = self.start("")
+        self.output = os.path.join(self.cluster.folder, "program.out")
+        return node
 
-        def lines():
-            if not os.path.exists(path):
-                return []
-            with open(path) as f:
-                return f.read().split("\n")[:-1]
-        expected = []
-        for generation in ("a", "b", "c"):
-            self.write(WORKER.replace("GEN", generation).replace("FILE", path))
-            self.assertEqual(self.cli(node, "reload").returncode, 0)
-            expected.append(f"begin {generation}")
-            wait_until(lambda: lines() == expected, 10, f"{expected}, not {lines()}")
-            expected.append(f"end {generation}")
-        self.write("")
+    def reload_with(self, node, script, generation):
+        self.write(script.replace("GEN", generation).replace("FILE", self.output))
         self.assertEqual(self.cli(node, "reload").returncode, 0)
-        wait_until(lambda: lines() == expected, 10, "the end of the last")
+
+    def wait_lines(self, expected):
+        def lines():
+            if not os.path.exists(self.output):
+                return []
+            with open(self.output) as f:
+                return f.read().split("\n")[:-1]
+        wait_until(lambda: lines() == expected, 10, f"{expected}, not {lines()}")
+
+    def test_the_work_of_a_leader_never_overlaps(self):
+        node, expected = self.start_programs(), []
+        for generation in ("a", "b", "c"):
+            self.reload_with(node, WORKER, generation)
+            expected.append(f"begin {generation}")
+            self.wait_lines(expected)
+            expected.append(f"end {generation}")
+        self.reload_with(node, "", "d")
+        self.wait_lines(expected)
+
+    def test_programs_of_the_application_itself_are_asked_to_stop(self):
+        node = self.start_programs()
+        self.reload_with(node, LASTING, "a")
+        self.wait_lines(["begin a"])
+        self.reload_with(node, "", "b")
+        self.wait_lines(["begin a", "end a"])
 
 
 if __name__ == "__main__":
