@@ -74,6 +74,7 @@ struct script_host *script_host_new(const struct script_options *options)
     TAILQ_INIT(&host->hooks);
     TAILQ_INIT(&host->due_hooks);
     TAILQ_INIT(&host->ready);
+    STAILQ_INIT(&host->held_served);
     inbox_init(&host->inbox, &host->options);
     feed_init(&host->feed, host->options.limits.commits_max);
     lead_init(host);

@@ -104,7 +104,8 @@ struct script_host {
     struct call_list calls; /* under way */
     struct route_list routes;
     uint64_t route_ids;
-    struct served_list served; /* requests under way */
+    struct served_list served;       /* requests under way */
+    struct served_items held_served; /* until their app has changed hands */
     struct feed feed;
     uint64_t event_seq;                             /* of the last event told */
     struct told *state_events[SCRIPT_STATE_EVENTS]; /* the last of each, for replay */

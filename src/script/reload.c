@@ -10,6 +10,7 @@
 #include "script/app.h"
 #include "script/hook.h"
 #include "script/report.h"
+#include "script/serve.h"
 #include "script/task.h"
 #include "script/value.h"
 #include "wire/writer.h"
@@ -113,11 +114,16 @@ static void leave(struct handover *h, enum phase phase)
     deadline_clear(&h->host->deadlines, &h->limit);
 }
 
+static bool is_call(const struct task *task)
+{
+    return task->kind == TASK_HOOK || task->is_call;
+}
+
 static bool has_call(const struct app *app)
 {
     const struct task *task;
     TAILQ_FOREACH (task, &app->tasks, app_link) {
-        if (task->kind == TASK_HOOK) {
+        if (is_call(task)) {
             return true;
         }
     }
@@ -239,7 +245,7 @@ static void end_tasks(struct app *app, bool lasting)
 {
     struct task *task;
     TAILQ_FOREACH (task, &app->tasks, app_link) {
-        if (task->parent == NULL && task->kind != TASK_HOOK && task->lead == NULL &&
+        if (task->parent == NULL && !is_call(task) && task->lead == NULL &&
             task->lasting == lasting) {
             task_cancel(task, ERR_CANCELLED, taken_over, task_unwind_end(task));
         }
@@ -278,7 +284,7 @@ static void end_calls(struct app *app)
 {
     struct task *task;
     TAILQ_FOREACH (task, &app->tasks, app_link) {
-        if (task->kind == TASK_HOOK) {
+        if (is_call(task)) {
             task_cancel(task, ERR_CANCELLED, taken_over, task_unwind_end(task));
         }
     }
@@ -391,6 +397,7 @@ static void take_over(struct handover *h)
             task_let_go(task);
         }
     }
+    serve_held(h->host);
     tell(h);
 }
 
@@ -408,6 +415,7 @@ static void fail(struct handover *h)
         h->generation = old->generation;
         old->phase = APP_LIVE;
         wake_hooks(old);
+        serve_held(h->host);
         report_error(old, "reload", buffer_text(&text), traceback, old->errors + 1);
         buffer_close(&text);
     } else {

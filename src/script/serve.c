@@ -89,7 +89,7 @@ static const struct route *find_route(const struct script_host *host, const stru
     struct route_part parts[ROUTE_NAMES_MAX];
     *path_known = false;
     LIST_FOREACH (r, &host->routes, link) {
-        if (route_match(r->pattern, s->path, parts) < 0) {
+        if (r->app->phase == APP_STAGED || route_match(r->pattern, s->path, parts) < 0) {
             continue;
         }
         *path_known = true;
@@ -289,14 +289,19 @@ static int start(lua_State *L)
     const struct task_spec spec = {
         .kind = TASK_SPAWNED, .where = where, .ended = task_ended, .owner = s};
     s->task = task_spawn(L, &spec, 1);
+    s->task->is_call = true;
     return 0;
 }
 
 static void begin(struct script_host *host, struct served *s)
 {
     bool path_known;
-    LIST_INSERT_HEAD(&host->served, s, link);
     s->route = find_route(host, s, &path_known);
+    if (s->route != NULL && s->route->app->phase != APP_LIVE) {
+        STAILQ_INSERT_TAIL(&host->held_served, s, waiting);
+        return;
+    }
+    LIST_INSERT_HEAD(&host->served, s, link);
     if (s->route == NULL && path_known) {
         tell_error(s, 405, "invalid", "this path takes another method");
     } else if (s->route == NULL) {
@@ -323,6 +328,13 @@ void serve_take(struct script_host *host, struct served_items *items)
         STAILQ_REMOVE_HEAD(items, waiting);
         begin(host, s);
     }
+}
+
+void serve_held(struct script_host *host)
+{
+    struct served_items again = STAILQ_HEAD_INITIALIZER(again);
+    STAILQ_CONCAT(&again, &host->held_served);
+    serve_take(host, &again);
 }
 
 /* ---- the end ------------------------------------------------------------------------------------
@@ -358,6 +370,7 @@ void serve_close(struct script_host *host)
 {
     struct served_items left = STAILQ_HEAD_INITIALIZER(left);
     struct served *s;
+    STAILQ_CONCAT(&left, &host->held_served);
     pthread_mutex_lock(&host->inbox.lock);
     STAILQ_CONCAT(&left, &host->inbox.served);
     pthread_mutex_unlock(&host->inbox.lock);

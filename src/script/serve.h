@@ -35,6 +35,8 @@ struct served {
 struct served *served_new(struct script_host *host, const struct script_http_request *request);
 /* Begin those that came in. */
 void serve_take(struct script_host *host, struct served_items *items);
+/* Begin those that were held because their app changed hands. */
+void serve_held(struct script_host *host);
 /* The app ends: its routes go, and what it was to answer is answered with 503. */
 void serve_drop_app(struct app *app);
 /* Those that wait are answered with 503. */

@@ -47,6 +47,7 @@ struct task {
     struct task *parent;
     struct task_list children;
     bool is_scope;         /* timers made below belong to it */
+    bool is_call;          /* somebody waits for its result: it may finish when its app ends */
     bool lasting;          /* looks after something for others: ends after all of them */
     bool fails_with_child; /* a child that fails cancels it */
     bool awaits_children;  /* its wait ends with its last child, and not by being cancelled */

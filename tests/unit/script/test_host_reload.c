@@ -435,6 +435,56 @@ static void apps_come_and_go_with_the_list(void **state)
     fixture_close(&f);
 }
 
+static void on_http(void *ctx, struct bytes answer)
+{
+    buffer_add_bytes(ctx, answer);
+}
+
+static void get(struct fixture *f, const char *path, struct buffer *answers)
+{
+    const struct script_http_request request = {
+        .method = "GET", .path = path, .query = "", .remote = "", .done = on_http, .ctx = answers};
+    assert_true(script_host_http(f->host, &request));
+    settle(f);
+}
+
+/* One under way is answered by the old one, those that come meanwhile by the new one. */
+static void no_request_is_lost_while_hands_change(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct answers a = {0};
+    struct buffer got = {0};
+    fixture_open(&f);
+    load(&f,
+         MK "mk.http.route('GET', '/a', function() task.sleep(100) return {body = 'old one'} end)\n"
+            "mk.http.route('GET', '/b', function() return {body = 'old b'} end)");
+    get(&f, "/a", &got);
+    reload_with(
+        &f, &a,
+        MK "mk.http.route('GET', '/a', function() return {body = 'new a'} end)\n"
+           "task.sleep(50) mk.http.route('GET', '/b', function() return {body = 'new b'} end)");
+    get(&f, "/a", &got);
+    assert_int_equal(got.size, 0);
+    run_for(&f, 101);
+    assert_non_null(memmem(got.data, got.size, "old one", 7));
+    assert_null(memmem(got.data, got.size, "new", 3));
+    get(&f, "/b", &got);
+    run_for(&f, 60);
+    assert_non_null(memmem(got.data, got.size, "new a", 5));
+    assert_non_null(memmem(got.data, got.size, "new b", 5));
+    buffer_clear(&got);
+    reload_with(&f, &a,
+                MK "mk.http.route('GET', '/a', function() return {body = 'bad'} end)\n"
+                   "task.sleep(50) error('no')");
+    get(&f, "/a", &got);
+    run_for(&f, 60);
+    assert_non_null(memmem(got.data, got.size, "new a", 5));
+    buffer_close(&got);
+    buffer_close(&a.text);
+    fixture_close(&f);
+}
+
 static void a_second_reload_is_refused_while_one_is_under_way(void **state)
 {
     (void)state;
@@ -513,6 +563,7 @@ int main(void)
         cmocka_unit_test(what_is_saved_is_there_when_the_main_chunk_runs),
         cmocka_unit_test(what_cannot_be_saved_or_takes_too_long_fails_the_reload),
         cmocka_unit_test(apps_come_and_go_with_the_list),
+        cmocka_unit_test(no_request_is_lost_while_hands_change),
         cmocka_unit_test(a_second_reload_is_refused_while_one_is_under_way),
         cmocka_unit_test(a_shutdown_gives_it_up_and_the_old_one_is_told),
         cmocka_unit_test(a_host_can_end_at_any_time),
