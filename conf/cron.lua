@@ -1,8 +1,8 @@
 -- cron in a cluster on this machine:  moonkeeper dev -c conf/cron.lua
 -- Then, in another terminal:          moonkeeper cron list
 --
--- The settings of a job are explained in scripts/README.md. dev has ids, addresses and directories of its own; on
--- machines of your own, keep `apps` the same on all nodes.
+-- The settings of a job are explained in scripts/README.md. dev has ids, addresses and directories of its
+-- own; on machines of your own, keep `apps` the same on all nodes.
 return {
   cluster = "demo",
   id = "n1",

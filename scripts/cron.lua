@@ -81,6 +81,9 @@ end
 -- Write the job and these records in one command. It is refused if this node leads no longer, or if somebody
 -- else has changed them. Returns once it is known to be done: what gets no answer is asked for again.
 function Job:commit(changed, request)
+  local running = self:find("running")[1]
+  self.state.running = running and { slot = running.value.slot, node = running.value.node }
+  self.state.queued = #self:find "queued"
   self.state.write = math.random(0) -- tells this write from all others
   local ops = { { op = "set", key = self.key, value = self.state, if_version = self.version } }
   for _, record in ipairs(changed) do
@@ -124,7 +127,8 @@ function Job:load()
   local state, version = mk.kv.get(self.key)
   if not state and version then error(version, 0) end
   local o, now_ms = self.options, mk.time.wall_ms()
-  self.state, self.version, self.records = state or { counts = {} }, version or 0, assert(mk.kv.list(self.runs_prefix))
+  self.state, self.version = state or { counts = {} }, version or 0
+  self.records = assert(mk.kv.list(self.runs_prefix))
   if self.state.schedule ~= o.schedule or self.state.tz ~= o.tz or self.state.removed then
     self.state.considered_ms = now_ms -- nothing is due from before it was so
   end
@@ -163,6 +167,10 @@ end
 function Job:ended(record, state, how)
   local value, now_ms = record.value, mk.time.wall_ms()
   for name, detail in pairs(how or {}) do value[name] = detail end
+  if value.attempt > 0 then
+    mk.log[state == "ok" and "info" or "warn"]("cron: " .. state, { job = self.name, slot = value.slot,
+      attempt = value.attempt, code = value.code, signal = value.signal, err = value.err })
+  end
   local may_retry = state == "failed" or state == "timeout" or state == "interrupted"
   if may_retry and value.attempt <= self.options.retries then
     value.state, value.retry_after, value.not_before_ms = "queued", state, now_ms + self.options.retry_ms
@@ -277,12 +285,11 @@ function Job:start(now_ms)
   for _, record in ipairs(self:find "queued") do
     local value = record.value
     if (value.not_before_ms or 0) <= now_ms then
-      local again = { slot = value.slot, slot_ms = value.slot_ms, retry_after = value.retry_after }
-      record.value = again
-      again.state, again.attempt, again.node, again.began_ms = "running", value.attempt + 1, mk.info().id, now_ms
+      record.value = { slot = value.slot, slot_ms = value.slot_ms, retry_after = value.retry_after,
+        state = "running", attempt = value.attempt + 1, node = mk.info().id, began_ms = now_ms }
       self:commit { record }
       self.running = { key = record.key }
-      self.lead:spawn(self.run, self, again.slot, again.attempt)
+      self.lead:spawn(self.run, self, value.slot, record.value.attempt)
       return
     end
   end

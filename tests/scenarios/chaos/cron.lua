@@ -1,11 +1,11 @@
--- cron in chaos: a slot never starts more often than its retries allow, and is left out only by policy. The world
--- counts the programs, whose arguments are their slots.
+-- cron in chaos: a slot never starts more often than its retries allow, and is left out only by policy. The
+-- world counts the programs, whose arguments are their slots.
 local t = require "moonkeeper.test"
 local chaos = require "lib.chaos"
 local cron = require "lib.cron"
 
--- The world and the log tell the same: of the slots between the first and the last, none is left out, and those
--- that the log says were run are those that were.
+-- The world and the log tell the same: of the slots between the first and the last, none is left out, and
+-- those that the log says were run are those that were.
 local function account(c, name, retries, policy)
   local runs, starts = cron.runs(c, name), {}
   for _, run in ipairs(c:programs(name)) do
@@ -30,7 +30,8 @@ t.describe("cron in chaos", function()
   t.it("starts no slot twice and leaves none out", function(mode)
     local jobs = {
       { name = "once", argv = { "once", "{slot}", "{attempt}" }, missed = "skip" },
-      { name = "all", argv = { "all", "{slot}", "{attempt}" }, missed = "run_all", overlap = "queue", retries = 2 },
+      { name = "all", argv = { "all", "{slot}", "{attempt}" }, missed = "run_all", overlap = "queue",
+        retries = 2 },
       { name = "kill", argv = { "kill", "{slot}", "{attempt}" }, missed = "run_once", overlap = "kill" },
     }
     for _, job in ipairs(jobs) do job.schedule, job.window_ms, job.retry_ms = "* * * * *", 5000, 100 end

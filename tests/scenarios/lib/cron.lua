@@ -3,7 +3,8 @@ local t = require "moonkeeper.test"
 
 local cron = { MINUTE = 60 * 1000, HOUR = 3600 * 1000, DAY = 24 * 3600 * 1000 }
 
--- A slow cluster is quickly simulated. Jobs have the argv { "job", "{slot}", "{attempt}" } unless they say otherwise.
+-- A slow cluster is quickly simulated. Jobs have the argv { "job", "{slot}", "{attempt}" } unless they say
+-- otherwise.
 function cron.cluster(mode, jobs, o)
   for _, job in ipairs(jobs) do
     job.argv = job.argv or { "job", "{slot}", "{attempt}" }
