@@ -114,6 +114,7 @@ function Job:take_oldest()
   while #self.records > self.options.history and i <= #self.records and #taken < BATCH do
     if self.records[i].value.ended_ms then
       taken[#taken + 1] = table.remove(self.records, i)
+      self.known[taken[#taken].key] = nil
     else
       i = i + 1
     end
@@ -140,8 +141,9 @@ function Job:load()
     mk.log.warn("cron: the slots of the next hour and more are through: was a clock wrong, or is ours?",
       { job = self.name, considered = text_of(self.state.considered_ms) })
   end
-  self.open = {} -- what is queued or running
+  self.open, self.known = {}, {} -- open: what is queued or running
   for _, record in ipairs(self.records) do
+    self.known[record.key] = true
     if not record.value.ended_ms then self.open[#self.open + 1] = record end
   end
   local interrupted = {}
@@ -190,7 +192,7 @@ function Job:add(slot_ms, state, request)
   local id = text_of(slot_ms) .. (request and "+" .. request.key:match "[^/]*$" or "")
   local record = { key = self.runs_prefix .. id, version = 0,
     value = { slot = id, slot_ms = slot_ms, state = "queued", attempt = 0 } }
-  self.records[#self.records + 1], self.open[#self.open + 1] = record, record
+  self.records[#self.records + 1], self.open[#self.open + 1], self.known[record.key] = record, record, true
   if state ~= "queued" then self:ended(record, state) end
   return record
 end
@@ -226,7 +228,7 @@ function Job:decide(now_ms)
     self.state.considered_ms = slot_ms
     if i <= #slots - self.options.history then
       counts.missed = (counts.missed or 0) + 1 -- too many to keep a record of each
-    else
+    elseif not self.known[self.runs_prefix .. text_of(slot_ms)] then -- it is, if our key was deleted by hand
       if now_ms - slot_ms > self.options.window_ms then
         state = self:too_late(i == #slots)
       elseif state ~= "queued" then -- else all run in turn, from there on
@@ -242,7 +244,14 @@ function Job:decide(now_ms)
   local request = self.requests[1] -- somebody asked for a run besides: moonkeeper cron run
   if request then
     self:commit({ self:add(now_ms, self:on_time(), request) }, request)
-    table.remove(self.requests, 1)
+    self:forget(request.key)
+  end
+end
+
+-- Done here, or told by the log: whichever comes first.
+function Job:forget(key)
+  for i, request in ipairs(self.requests) do
+    if request.key == key then return table.remove(self.requests, i) end
   end
 end
 
@@ -369,9 +378,7 @@ local function take_requests(lead, jobs)
       mk.log.warn("cron: asked to run a job that is not there", { job = name })
       mk.kv.delete(ev.key, { fence = lead.token })
     elseif ev.type == "delete" and job then
-      for i, request in ipairs(job.requests) do
-        if request.key == ev.key then table.remove(job.requests, i) break end
-      end
+      job:forget(ev.key)
     elseif ev.type == "gap" then
       for _, other in pairs(jobs) do other.requests = {} end
     end

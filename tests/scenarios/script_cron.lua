@@ -250,6 +250,23 @@ t.describe("cron and clocks", function()
     cron.check_starts(c, 0)
   end, { modes = SIM, seeds = 3, timeout_ms = DAY })
 
+  t.it("a job whose key is deleted begins anew, and runs no slot again that has a record", function(mode)
+    local c <close> = cron.cluster(mode, { { name = "a", schedule = "*/10 * * * *", missed = "run_all" } })
+    c:program("job", { run_ms = 1000 })
+    cron.set(c, "2024-01-01 12:05")
+    c:start()
+    c:run_for(20 * MINUTE)
+    cron.set(c, "2024-01-01 13:01")
+    c:run_for(MINUTE)
+    cron.set(c, "2024-01-01 12:25")
+    local leader = c:wait_leader()
+    t.ok(leader:eval 'return mk.kv.delete "cron/jobs/a"')
+    c:transfer(leader.id % 3 + 1)
+    c:run_for(50 * MINUTE)
+    t.eq(#c:programs "job", 7) -- 12:10 ... 13:00, 13:10
+    cron.check_starts(c, 0)
+  end, { modes = SIM, seeds = 3, timeout_ms = DAY })
+
   t.it("the night in which clocks are put forward, and that in which they are put back", function(mode)
     local jobs = { { name = "a", schedule = "30 2 * * *", tz = "Europe/Berlin" },
       { name = "b", schedule = "30 * * * *", tz = "Europe/Berlin" } }
