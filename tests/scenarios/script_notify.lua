@@ -1,0 +1,186 @@
+-- scripts/notify.lua: what happens to the cluster is told to somebody, once it is accepted no more.
+local t = require "moonkeeper.test"
+local notices = require "lib.notices"
+
+local QUICK = { retry_ms = 50, retry_max_ms = 200, timeout_ms = 500, window_ms = 1 }
+
+local function config(changes)
+  local o = {}
+  for name, value in pairs(QUICK) do o[name] = value end
+  for name, value in pairs(changes or {}) do o[name] = value end
+  return o
+end
+
+local function find(c, id)
+  for _, notice in ipairs(notices.received(c)) do
+    if notice.id == id then return notice end
+  end
+end
+
+local function wait_for(c, id)
+  return c:run_until(function() return find(c, id) end, 10000, id)
+end
+
+t.describe("an election", function()
+  t.it("is told once, whoever leads by then", function(mode)
+    local c <close> = notices.cluster(mode, config { events = { "leader_elected" } })
+    c:http_server(notices.URL, { latency_ms = { 1, 20 } })
+    c:start()
+    for round = 1, 3 do
+      local leader = c:wait_leader(10000)
+      local notice = wait_for(c, "leader_elected-" .. leader:term())
+      t.eq(notice.about.leader_id, tostring(leader))
+      t.eq(notice.text, ("%s leads in term %d"):format(leader, leader:term()))
+      c:crash(leader.id)
+      c:wait_leader(10000)
+      if round < 3 then c:restart(leader.id) end
+    end
+    notices.check(c, 50)
+    local seen = {}
+    for _, notice in ipairs(notices.received(c)) do
+      t.ok(not seen[notice.id] or mode == "real" or notice.token > seen[notice.id], "told twice: " .. notice.id)
+      seen[notice.id] = notice.token
+    end
+  end, { modes = { "sim", "real" }, seeds = 10 })
+
+  t.it("is told by the next leader when the receiver had nothing to say to this one", function(mode)
+    local c <close> = notices.cluster(mode, config())
+    c:http_server(notices.URL, { down = true })
+    c:start()
+    local old = c:wait_leader()
+    local id = "leader_elected-" .. old:term()
+    c:run_until(function() return notices.logged(c)[id] end, 10000, "it is in the log")
+    c:crash(old.id)
+    local new = c:wait_leader(10000)
+    c:http_server(notices.URL, { status = { 500, 503, 200 } })
+    wait_for(c, id)
+    wait_for(c, "leader_elected-" .. new:term())
+    notices.check(c, 50)
+  end, { modes = { "sim", "real" }, seeds = 10 })
+end)
+
+t.describe("a leader that loses its quorum", function()
+  t.it("says so at once, and tells nobody twice", function(mode)
+    local c <close> = notices.cluster(mode, config { events = { "quorum_lost", "quorum_regained" } })
+    c:http_server(notices.URL)
+    c:start()
+    local leader = c:wait_leader()
+    c:isolate(leader.id)
+    c:run_until(function() return #notices.received(c) == 1 end, 10000, "told while it is alone")
+    t.eq(notices.received(c)[1].event, "quorum_lost")
+    t.eq(notices.received(c)[1].node, leader.id)
+    c:heal()
+    c:run_until(function() return #notices.received(c) == 2 end, 10000, "told that it is over")
+    t.eq(notices.received(c)[2].event, "quorum_regained")
+    notices.check(c, 50)
+  end, { modes = { "sim", "real" }, seeds = 5 })
+end)
+
+t.describe("members that come and go", function()
+  t.it("are told", function(mode)
+    local c <close> = notices.cluster(mode, config { events = { "member_added", "member_promoted", "member_removed" } },
+      { spares = 1 })
+    c:http_server(notices.URL)
+    c:start()
+    c:wait_leader()
+    t.ok(c:add(4))
+    t.ok(c:remove(4))
+    c:run_until(function() return #notices.received(c) >= 3 end, 10000, "three events")
+    notices.check(c, 50)
+    local texts = {}
+    for i, notice in ipairs(notices.received(c)) do texts[i] = notice.text end
+    t.eq(texts, { "n4 was added", "n4 votes now", "n4 was removed" })
+  end, { modes = { "sim", "real" }, seeds = 5 })
+end)
+
+t.describe("a storm", function()
+  t.it("is told of a few times, and the rest in summaries", function()
+    local c <close> = notices.cluster("sim", config { most = 3, window_ms = 40000, events = { "leader_elected" } })
+    c:http_server(notices.URL)
+    c:start()
+    local elections = {}
+    for _ = 1, 12 do
+      local leader = c:wait_leader(10000)
+      elections["leader_elected-" .. leader:term()] = true
+      c:run_for(300 + math.random(1200)) -- time to write it down
+      c:crash(leader.id)
+      c:wait_leader(10000)
+      c:restart(leader.id)
+    end
+    c:run_for(120000)
+    notices.check(c, 50)
+    local at, named = {}, {}
+    for _, notice in ipairs(notices.received(c)) do
+      at[#at + 1] = notice.at_ms
+      named[notice.id] = true
+      for _, event in ipairs(notice.events or {}) do named[event.id] = true end
+    end
+    for i = 4, #at do t.gt(at[i] - at[i - 3], 29000, "three in a window") end -- clocks are up to 10 s apart
+    for id in pairs(elections) do t.ok(named[id], id .. " is told or part of a summary") end
+    t.lt(#at, 10)
+  end, { modes = { "sim" }, seeds = 5, timeout_ms = 300000 })
+end)
+
+t.describe("a program", function()
+  t.it("is told as a webhook is", function()
+    local c <close> = notices.cluster("sim", config { argv = { "tell", "the-team" }, events = { "leader_elected" } })
+    c:program("tell", { run_ms = 10, code = 1, stderr = "nobody there" })
+    c:start()
+    c:wait_leader()
+    c:run_until(function() return #c:programs "tell" >= 3 end, 10000, "it is tried again")
+    c:program("tell", { run_ms = 10 })
+    c:run_until(function()
+      for _, value in pairs(notices.logged(c)) do
+        if value.state ~= "accepted" then return false end
+      end
+      return true
+    end, 10000, "it is accepted")
+    local count = #c:programs "tell"
+    c:run_for(5000)
+    t.eq(#c:programs "tell", count)
+    t.eq(c:programs("tell")[1].arguments, "the-team")
+  end, { modes = { "sim" }, seeds = 3 })
+end)
+
+t.describe("the log", function()
+  t.it("does not grow for ever, and what has gone from it is not told again", function()
+    local c <close> = notices.cluster("sim", config { keep = 10, events = { "term_change", "member_added" } },
+      { n = 1, spares = 1 })
+    c:http_server(notices.URL, { latency_ms = 0 })
+    c:start()
+    c:wait_leader()
+    t.ok(c:add(2, { voter = false }))
+    for _ = 1, 40 do
+      c:node(1):campaign()
+      c:crash(1)
+      c:restart(1)
+      c:wait_leader()
+      c:run_for(60)
+    end
+    notices.check(c, 50)
+    local count, times = 0, {}
+    for _ in pairs(notices.logged(c)) do count = count + 1 end
+    t.le(count, 22)
+    for _, notice in ipairs(notices.received(c)) do
+      times[notice.id] = (times[notice.id] or 0) + 1
+      if notice.event == "member_added" then t.eq(times[notice.id], 1) end
+    end
+  end, { modes = { "sim" }, timeout_ms = 600000 })
+end)
+
+t.describe("settings that make no sense", function()
+  t.it("are told in one sentence, and the node runs on", function()
+    for message, settings in pairs {
+      ["either url %(a webhook%) or argv"] = { url = "http://a/", argv = { "b" } },
+      ["did you mean 'retry_ms'"] = { url = "http://a/", retry_m = 1 },
+      ["config: keep must be at least as much as most"] = { url = "http://a/", keep = 9 },
+      ["config: events%[1%] must be one of"] = { url = "http://a/", events = { "leader" } },
+    } do
+      local c <close> = t.cluster { n = 1, scripts = { { name = "notify", script = "bundled:notify", config = settings } } }
+      c:start()
+      c:wait_leader()
+      t.ok(c:propose("kv", "set", { key = "x", value = 1 }))
+      t.match(c:events({ name = "error" })[1].message, message)
+    end
+  end, { modes = { "sim" } })
+end)
