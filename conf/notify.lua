@@ -1,10 +1,10 @@
 -- notify in a cluster on this machine:  moonkeeper dev -c conf/notify.lua
--- It prints what a receiver gets. Then, in another terminal, make something happen:
+-- What is told is added to the file notify.jsonl. In another terminal, make something happen:
 --                                       moonkeeper transfer
 --                                       moonkeeper kv list notify/
 --
--- The settings are explained in scripts/README.md. dev has ids, addresses and directories of its own; on machines of
--- your own, keep `apps` the same on all nodes.
+-- The settings are explained in scripts/README.md. dev has ids, addresses and directories of its own; on
+-- machines of your own, keep `apps` the same on all nodes.
 return {
   cluster = "demo",
   id = "n1",
@@ -16,7 +16,7 @@ return {
       script = "bundled:notify",
       config = {
         -- url = "https://chat.example/hooks/cluster",
-        argv = { "sh", "-c", "echo \"told: $NOTIFY_TEXT\" >&2; exit 0" },
+        argv = { "sh", "-c", "cat >> notify.jsonl; echo >> notify.jsonl" },
         events = { "leader_elected", "quorum_lost", "quorum_regained", "member_added", "member_removed" },
         most = 10,
         window_ms = 60 * 1000,

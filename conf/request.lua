@@ -2,8 +2,8 @@
 -- Then, in another terminal:             curl -X POST -d hello 'http://127.0.0.1:7129/req?age=1'
 --                                        moonkeeper kv list request/
 --
--- The settings are explained in scripts/README.md. dev has ids, addresses and directories of its own; on machines of
--- your own, keep `apps` the same on all nodes.
+-- The settings are explained in scripts/README.md. dev has ids, addresses and directories of its own; on
+-- machines of your own, keep `apps` the same on all nodes.
 return {
   cluster = "demo",
   id = "n1",

@@ -240,6 +240,7 @@ local function step(lead, known, retry)
   if accepted then
     retry.ms = settings.retry_ms
     commit(lead, known, { with_state(item, "accepted", lead.token) })
+    mk.log.info("notify: told", { id = item.value.id, text = item.value.text })
     return 0
   elseif mk.time.wall_ms() - item.value.heard_ms > settings.give_up_ms then
     mk.log.error("notify: given up", { id = item.value.id, why = why })
