@@ -23,6 +23,7 @@ local mk = {
   on_reload = core.on_reload,
   saved = core.saved(),
   json = core.json,
+  metrics = core.metrics,
   msgpack = core.msgpack,
   null = core.null,
   array = core.array,
@@ -50,7 +51,7 @@ function mk.shutdown() core.tell("shutdown") end
 
 -- What is planned says so, instead of "attempt to index a nil value".
 local planned = {}
-for _, name in ipairs { "fs", "metrics", "net", "service", "sm" } do
+for _, name in ipairs { "fs", "net", "service", "sm" } do
   planned[name] = true
 end
 

@@ -76,25 +76,39 @@ static void add_bucket(struct metrics *m, const struct metrics_label *labels, ui
     buffer_add_format(&m->out, " %" PRIu64 "\n", below);
 }
 
-void metrics_histogram(struct metrics *m, const struct metrics_label *labels, uint32_t labels_count,
-                       const struct histogram *h)
+void metrics_buckets(struct metrics *m, const struct metrics_label *labels, uint32_t labels_count,
+                     const struct metrics_buckets *b)
 {
     uint64_t below = 0;
-    for (unsigned i = 0; i < HISTOGRAM_BOUNDS; i++) {
+    for (uint32_t i = 0; i < b->bounds_count; i++) {
         struct buffer le = {0};
-        buffer_add_format(&le, "%.9g", (double)histogram_bounds_us[i] / 1e6);
-        below += h->counts[i];
+        buffer_add_format(&le, "%.9g", b->bounds[i]);
+        below += b->counts[i];
         add_bucket(m, labels, labels_count, buffer_text(&le), below);
         buffer_close(&le);
     }
-    below += h->counts[HISTOGRAM_BOUNDS];
+    below += b->counts[b->bounds_count];
     add_bucket(m, labels, labels_count, "+Inf", below);
     buffer_add_format(&m->out, "%s%s_sum", m->prefix, m->family);
     add_labels(&m->out, labels, labels_count, NULL);
-    add_number(&m->out, (double)h->sum_us / 1e6);
+    add_number(&m->out, b->sum);
     buffer_add_format(&m->out, "%s%s_count", m->prefix, m->family);
     add_labels(&m->out, labels, labels_count, NULL);
     buffer_add_format(&m->out, " %" PRIu64 "\n", below);
+}
+
+void metrics_histogram(struct metrics *m, const struct metrics_label *labels, uint32_t labels_count,
+                       const struct histogram *h)
+{
+    double bounds[HISTOGRAM_BOUNDS];
+    for (unsigned i = 0; i < HISTOGRAM_BOUNDS; i++) {
+        bounds[i] = (double)histogram_bounds_us[i] / 1e6;
+    }
+    metrics_buckets(m, labels, labels_count,
+                    &(struct metrics_buckets){.bounds = bounds,
+                                              .counts = h->counts,
+                                              .bounds_count = HISTOGRAM_BOUNDS,
+                                              .sum = (double)h->sum_us / 1e6});
 }
 
 void metrics_value(struct metrics *m, const char *name, enum metrics_kind kind, const char *help,

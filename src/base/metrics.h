@@ -38,6 +38,15 @@ void metrics_sample(struct metrics *m, const struct metrics_label *labels, uint3
 /* One histogram of the family, in seconds: its buckets, sum and count. */
 void metrics_histogram(struct metrics *m, const struct metrics_label *labels, uint32_t labels_count,
                        const struct histogram *h);
+/* The same in buckets of any kind. */
+struct metrics_buckets {
+    const double *bounds;   /* upper ones, inclusive, ascending */
+    const uint64_t *counts; /* each bucket by itself; one more than bounds: beyond the last */
+    uint32_t bounds_count;
+    double sum;
+};
+void metrics_buckets(struct metrics *m, const struct metrics_label *labels, uint32_t labels_count,
+                     const struct metrics_buckets *b);
 /* A family of one number without labels. */
 void metrics_value(struct metrics *m, const char *name, enum metrics_kind kind, const char *help,
                    double value);

@@ -152,6 +152,14 @@ static size_t applied_place(const struct daemon_control *c, raft_index index)
     return lo;
 }
 
+static enum err ask_metrics(struct asked *a)
+{
+    struct slice lines = script_host_metrics(a->control->options.host);
+    write_str(&a->out, slice_bytes(lines));
+    slice_close(&lines);
+    return ERR_OK;
+}
+
 static enum err ask_applied(struct asked *a)
 {
     const struct daemon_control *c = a->control;
@@ -173,6 +181,7 @@ static const struct {
 } questions[] = {
     {"state", ask_state},       {"vote", ask_vote},     {"log", ask_log},
     {"campaign", ask_campaign}, {"submit", ask_submit}, {"applied", ask_applied},
+    {"metrics", ask_metrics},
 };
 
 static void answer(struct daemon_control *c, struct rpc_call *call, struct bytes params,

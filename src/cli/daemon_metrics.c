@@ -200,6 +200,9 @@ static void script_metrics(struct metrics *m, const struct script_host *scripts)
     app_failures(m, apps);
     slice_close(&hooks_owned);
     slice_close(&apps_owned);
+    struct slice own = script_host_metrics(scripts); /* what they keep themselves */
+    buffer_add_bytes(&m->out, slice_bytes(own));
+    slice_close(&own);
 }
 
 void daemon_metrics_write(struct node *node, const struct script_host *scripts, struct posix_fs *fs,

@@ -207,6 +207,7 @@ struct target_vtable {
      *              (node_submit() in node/node.h)
      *   "applied"  [index] -> bytes of the opaque command that was applied at index; true: applied, but
      *              another entry; nil: not applied yet
+     *   "metrics"  [] -> text: what scripts add to the page of /metrics, a quarter of a second old at most
      * The simulation answers all but eval at once, also for a node that is paused (but campaign and
      * submit); a real one that is paused does not answer: TIMEOUT, after a second.
      * Errors: UNREACHABLE, NOT_LEADER (submit), what eval raised as ERR_REJECTED. */

@@ -207,6 +207,14 @@ void target_sim_applied(void *ctx, uint32_t host, struct raft_pos pos, const str
         (struct opaque_applied){.index = pos.index, .command = slice_copy(command)};
 }
 
+static enum err ask_metrics(struct asked *a)
+{
+    struct slice lines = sim_process_metrics(a->process);
+    write_str(a->out, slice_bytes(lines));
+    slice_close(&lines);
+    return ERR_OK;
+}
+
 static const struct {
     const char *name;
     enum err (*ask)(struct asked *a);
@@ -214,6 +222,7 @@ static const struct {
 } questions[] = {
     {"state", ask_state, false},     {"log", ask_log, false},          {"vote", ask_vote, false},
     {"applied", ask_applied, false}, {"campaign", ask_campaign, true}, {"submit", ask_submit, true},
+    {"metrics", ask_metrics, false},
 };
 
 static enum err ask(struct asked *a, size_t question)

@@ -32,6 +32,7 @@ void api_http_add(lua_State *L);
 void api_task_add(lua_State *L);
 void api_hook_add(lua_State *L);
 void api_lead_add(lua_State *L);
+void api_metrics_add(lua_State *L);
 void api_node_add(lua_State *L);
 
 /* Metatables. Stack: [-0, +0]. */
@@ -42,6 +43,7 @@ void api_task_prepare(lua_State *L);
 void api_hook_prepare(lua_State *L);
 void api_http_prepare(lua_State *L);
 void api_lead_prepare(lua_State *L);
+void api_metrics_prepare(lua_State *L);
 
 /* Return the module's table: mk.json, mk.msgpack. Stack: [-0, +1]. */
 int api_json_open(lua_State *L);
@@ -56,6 +58,10 @@ void api_push_route_handler(lua_State *L, uint64_t id);
 
 /* The object that a while_leader's function is given. Stack: [-0, +1]. Raises: out of memory. */
 void api_lead_push(lua_State *L, uint64_t term, uint64_t token);
+
+/* Raise if the table at index (which may be absent) has a key that is not known (NULL at the end).
+ */
+void api_check_options(lua_State *L, int index, const char *const *known);
 
 /* ms at index as a time on the host's clock, from now; UINT64_MAX when it is absent or nil.
  * Raises: not a number, negative. */

@@ -65,7 +65,7 @@ static const char *text_field(lua_State *L, int index, const char *key, size_t s
 }
 
 /* A misspelt option would be ignored, and nobody would know. */
-static void check_options(lua_State *L, int index, const char *const *known)
+void api_check_options(lua_State *L, int index, const char *const *known)
 {
     if (lua_isnoneornil(L, index)) {
         return;
@@ -137,7 +137,7 @@ static int add(lua_State *L, struct task *owner)
                                           "timeout_ms", "from_index", NULL};
     const char *event = check_event(L, 1);
     luaL_checktype(L, 2, LUA_TFUNCTION);
-    check_options(L, 3, options);
+    api_check_options(L, 3, options);
     struct hook_spec spec = {
         .event = event,
         .name = text_field(L, 3, "name", SCRIPT_NAME_MAX),
@@ -183,7 +183,7 @@ static int core_while_leader(lua_State *L)
     const char *name = luaL_checklstring(L, 1, &size);
     luaL_argcheck(L, size > 0 && size < SCRIPT_NAME_MAX, 1, "the name is empty or too long");
     luaL_checktype(L, 2, LUA_TFUNCTION);
-    check_options(L, 3, options);
+    api_check_options(L, 3, options);
     struct hook_spec spec = {.event = "while_leader", .name = name};
     uint64_t grace_us = ms_field(L, 3, "grace_ms", 2000);
     uint64_t settle_us = ms_field(L, 3, "settle_ms", 0);

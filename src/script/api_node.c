@@ -311,6 +311,7 @@ void api_prepare(lua_State *L, struct bytes config)
     api_task_prepare(L);
     api_hook_prepare(L);
     api_lead_prepare(L);
+    api_metrics_prepare(L);
     api_cluster_prepare(L);
     api_cron_prepare(L);
     api_exec_prepare(L);
@@ -358,6 +359,7 @@ int api_core_open(lua_State *L)
     api_task_add(L);
     api_hook_add(L);
     api_lead_add(L);
+    api_metrics_add(L);
     api_node_add(L);
     api_cluster_add(L);
     api_cron_add(L);

@@ -134,6 +134,7 @@ enum err app_new(struct script_host *host, const struct script_app *spec, enum a
     app->memory.fail_after = host->fail_after;
     app->phase = phase;
     app->generation = 1;
+    app->serial = ++host->app_serials;
     TAILQ_INIT(&app->tasks);
     TAILQ_INIT(&app->staged_hooks);
     enum err err = open_app(app, spec, why);

@@ -75,6 +75,7 @@ struct script_host *script_host_new(const struct script_options *options)
     TAILQ_INIT(&host->due_hooks);
     TAILQ_INIT(&host->ready);
     STAILQ_INIT(&host->held_served);
+    TAILQ_INIT(&host->metrics);
     inbox_init(&host->inbox, &host->options);
     feed_init(&host->feed, host->options.limits.commits_max);
     lead_init(host);
@@ -113,6 +114,7 @@ void script_host_free(struct script_host *host)
     for (uint32_t i = 0; i < host->node_states_count; i++) {
         told_release(host->node_states[i]);
     }
+    metrics_close(host);
     deadline_clear(&host->deadlines, &host->leadership.lease_watch);
     deadline_clear(&host->deadlines, &host->shutdown_deadline);
     deadlines_close(&host->deadlines);
@@ -121,6 +123,7 @@ void script_host_free(struct script_host *host)
     request_table_close(&host->requests);
     slice_close(&host->published_hooks);
     slice_close(&host->published_apps);
+    slice_close(&host->published_metrics);
     pthread_mutex_destroy(&host->publish_lock);
     free(host->node_id);
     free(host->node_addr);
@@ -378,6 +381,20 @@ static struct slice describe_apps(const struct script_host *host, uint64_t count
     return described;
 }
 
+static void publish_metrics(struct script_host *host)
+{
+    struct metrics page = {.prefix = "moonkeeper_script_"};
+    if (!metrics_write(host, &page)) {
+        return;
+    }
+    struct slice lines = slice_copy(buffer_bytes(&page.out));
+    buffer_close(&page.out);
+    pthread_mutex_lock(&host->publish_lock);
+    slice_close(&host->published_metrics);
+    host->published_metrics = lines;
+    pthread_mutex_unlock(&host->publish_lock);
+}
+
 /* The lists are made anew now and then, and when there is no application starting any more. */
 static void publish_lists(struct script_host *host, uint64_t apps)
 {
@@ -390,6 +407,7 @@ static void publish_lists(struct script_host *host, uint64_t apps)
     host->published_hooks = hooks;
     host->published_apps = described;
     pthread_mutex_unlock(&host->publish_lock);
+    publish_metrics(host);
 }
 
 static void publish(struct script_host *host)
@@ -487,4 +505,9 @@ struct slice script_host_hooks(const struct script_host *host)
 struct slice script_host_apps(const struct script_host *host)
 {
     return take_published(host, &host->published_apps);
+}
+
+struct slice script_host_metrics(const struct script_host *host)
+{
+    return take_published(host, &host->published_metrics);
 }

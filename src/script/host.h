@@ -19,6 +19,7 @@
 #include "script/lead.h"
 #include "script/memory.h"
 #include "script/meter.h"
+#include "script/metric.h"
 #include "script/process.h"
 #include "script/request_table.h"
 #include "script/script.h"
@@ -74,6 +75,8 @@ struct app {
     struct hook_list staged_hooks; /* APP_STAGED: in place of the host's */
     uint32_t generation;           /* from 1 on */
     char *reload_error;            /* why its last reload came to nothing; NULL: it did not */
+    uint64_t serial; /* no other app of the host has had it */
+    bool metrics_full;             /* it was told that there are too many */
     bool ad_hoc;                   /* made by the host itself: no reload ends it */
     TAILQ_ENTRY(app) link;
 };
@@ -98,8 +101,11 @@ struct script_host {
     uint64_t own_requests;         /* sent by the host itself */
     struct process_list processes; /* of all apps */
     uint64_t process_ids;
-    struct eval_list evals; /* under way */
-    struct reload *reload;  /* under way; NULL: none */
+    uint64_t app_serials;
+    struct metric_families metrics; /* of all apps */
+    bool metrics_changed;           /* since they were published */
+    struct eval_list evals;         /* under way */
+    struct reload *reload;          /* under way; NULL: none */
     struct handler_list handlers;
     struct call_list calls; /* under way */
     struct route_list routes;
@@ -149,6 +155,7 @@ struct script_host {
     struct script_stats published; /* under publish_lock */
     struct slice published_hooks;
     struct slice published_apps;
+    struct slice published_metrics;
     pthread_mutex_t publish_lock;
 };
 

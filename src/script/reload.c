@@ -367,6 +367,9 @@ static void replace_app(struct handover *h)
     }
     TAILQ_REMOVE(apps, h->old, link);
     app_free(h->old);
+    if (h->fresh == NULL) {
+        metrics_drop_app(h->host, h->name);
+    }
 }
 
 static void tell(const struct handover *h)

@@ -367,4 +367,8 @@ struct slice script_host_hooks(const struct script_host *host);
  * generation did not take over. Owned by the caller. [any thread] */
 struct slice script_host_apps(const struct script_host *host);
 
+/* The lines of mk.metrics for the page of /metrics (base/metrics.h), as old. Owned by the caller.
+ * [any thread] */
+struct slice script_host_metrics(const struct script_host *host);
+
 #endif

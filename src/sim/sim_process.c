@@ -252,6 +252,12 @@ bool sim_process_reload(struct sim_process *p,
     return true;
 }
 
+struct slice sim_process_metrics(const struct sim_process *p)
+{
+    return p->scripts != NULL ? script_host_metrics(sim_scripts_host(p->scripts))
+                              : (struct slice){0};
+}
+
 /* ---- looking --------------------------------------------------------------------------------- */
 
 const char *sim_end_name(enum sim_end end)

@@ -156,6 +156,9 @@ bool sim_process_reload(struct sim_process *p,
                                      struct bytes results),
                         void *ctx);
 
+/* script_host_metrics(); empty without scripts. */
+struct slice sim_process_metrics(const struct sim_process *p);
+
 /* NULL if there is no process. */
 struct node *sim_process_node(const struct sim_process *p);
 bool sim_process_running(const struct sim_process *p); /* there is a process, paused or not */

@@ -39,6 +39,10 @@ t.describe("reload", function()
       end
     end
     t.eq(value(c, "broken"), nil)
+    for id = 1, 3 do
+      c:run_until(function() return c:node(id):metrics()['moonkeeper_script_told_total{app="app"}'] == 40 end, 2000,
+        "figures go on")
+    end
   end, { modes = { "sim", "real" }, seeds = 3, timeout_ms = 60000 })
 
   t.it("a failed one says why, and a node that does not run has the new scripts when it starts", function(mode)

@@ -671,6 +671,42 @@ function mk.config.get(path, default) end
 ---@return table
 function mk.config.declare(schema) end
 
+-- Figures for the page of /metrics: moonkeeper_script_NAME{app="...", ...}. The same name and labels are the same
+-- series, also after a reload.
+---@class mk.Counter
+local Counter = {}
+---@param n number? 0 or more; 1
+function Counter:add(n) end
+
+---@class mk.Gauge
+local Gauge = {}
+---@param n number
+function Gauge:set(n) end
+---@param n number
+function Gauge:add(n) end
+
+---@class mk.Histogram
+local Histogram = {}
+---@param n number
+function Histogram:observe(n) end
+
+mk.metrics = {}
+---@param name string letters, digits and _; a counter's ends in _total
+---@param labels table<string, string|number|boolean>? 8 at most
+---@param opts {help: string?}?
+---@return mk.Counter
+function mk.metrics.counter(name, labels, opts) end
+---@param name string
+---@param labels table<string, string|number|boolean>?
+---@param opts {help: string?}?
+---@return mk.Gauge
+function mk.metrics.gauge(name, labels, opts) end
+---@param name string of durations, it ends in _seconds
+---@param labels table<string, string|number|boolean>?
+---@param opts {help: string?, buckets: number[]?}? buckets: upper bounds, ascending; 0.005 to 10
+---@return mk.Histogram
+function mk.metrics.histogram(name, labels, opts) end
+
 ---@class mk.Info
 ---@field id string
 ---@field addr string

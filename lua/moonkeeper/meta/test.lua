@@ -407,6 +407,10 @@ function Node:propose(sm, cmd, args, opts) end
 ---@param opts table?
 ---@return any, mk.Error?
 function Node:query(sm, name, args, opts) end
+---What its scripts add to the page of /metrics: { ['moonkeeper_script_jobs_total{app="app"}'] = 3 }.
+---@async
+---@return table<string, number>?, mk.Error?
+function Node:metrics() end
 ---c:reload() of this node.
 ---@async
 ---@param opts { scripts: (string|table)[]?, config: table? }?

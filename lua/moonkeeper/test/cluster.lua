@@ -467,6 +467,15 @@ end
 -- { term, voted_for }
 function Node:vote() return control(self, "vote") end
 
+-- What its scripts add to the page of /metrics: { ['moonkeeper_script_jobs_total{app="app"}'] = 3 }.
+function Node:metrics()
+  local lines, err = control(self, "metrics")
+  if not lines then return nil, err end
+  local values = {}
+  for name, value in lines:gmatch "([^#\n][^\n]*) (%S+)\n" do values[name] = tonumber(value) end
+  return values
+end
+
 function Node:campaign() return control(self, "campaign") end
 
 function Node:submit(bytes)

@@ -2,11 +2,13 @@
 -- told of again.
 local mk = require "moonkeeper"
 
+local told = mk.metrics.counter("told_total")
 local me, generation = mk.info().id, mk.info().generation
 
 mk.on("commit", function(ev)
   local key = ev.cmd == "set" and ev.args.key:match "^work/.*"
   if not key then return end
+  told:add()
   local _, err = mk.kv.set("told/" .. me .. "/" .. key, generation, { if_version = 0 })
   if err and err.code == "conflict" then mk.kv.set("twice/" .. me .. "/" .. key, generation) end
 end, { name = "told" })
