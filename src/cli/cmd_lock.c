@@ -268,21 +268,6 @@ static void release(struct hold *h)
 
 /* ---- the verb ------------------------------------------------------------------------------- */
 
-static int take_duration(const struct cli *cli, const char *flag, const char *text,
-                         uint64_t *out_us)
-{
-    uint64_t ms;
-    if (text == NULL) {
-        return EXIT_OK;
-    }
-    if (!cli_parse_duration(text, &ms)) {
-        return cli_misuse(cli, "--%s is \"%s\"; it must be a time such as 500ms, 10s or 1m", flag,
-                          text);
-    }
-    *out_us = ms * 1000;
-    return EXIT_OK;
-}
-
 int cmd_lock(struct cli *cli, int argc, char **argv)
 {
     const char *ttl = NULL, *wait = NULL, *stop = NULL;
@@ -319,9 +304,9 @@ int cmd_lock(struct cli *cli, int argc, char **argv)
                            .acquire = acquire,
                            .keep = keep,
                            .release = release};
-    if ((exit_code = take_duration(cli, "ttl", ttl, &l.ttl_us)) != EXIT_OK ||
-        (exit_code = take_duration(cli, "wait", wait, &wait_us)) != EXIT_OK ||
-        (exit_code = take_duration(cli, "stop", stop, &l.hold.stop_us)) != EXIT_OK ||
+    if ((exit_code = hold_duration(cli, "ttl", ttl, &l.ttl_us)) != EXIT_OK ||
+        (exit_code = hold_duration(cli, "wait", wait, &wait_us)) != EXIT_OK ||
+        (exit_code = hold_duration(cli, "stop", stop, &l.hold.stop_us)) != EXIT_OK ||
         (exit_code = client_check_endpoints(cli)) != EXIT_OK) {
         return exit_code;
     }

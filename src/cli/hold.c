@@ -16,6 +16,7 @@
 #include "base/assert.h"
 #include "guardian/leash.h"
 
+enum { STOPPING_WORTH_US = 500000 };
 enum { SIGNALLED = 128, CODE_NOT_FOUND = 127, CODE_NOT_EXECUTABLE = 126 }; /* as shells have it */
 
 /* ---- signals -------------------------------------------------------------------------------- */
@@ -63,6 +64,22 @@ static void watch_fd(int epoll_fd, int fd)
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event); /* EPERM: a file, which can be read always */
 }
 
+/* ---- flags ---------------------------------------------------------------------------------- */
+
+int hold_duration(const struct cli *cli, const char *flag, const char *text, uint64_t *out_us)
+{
+    uint64_t ms;
+    if (text == NULL) {
+        return EXIT_OK;
+    }
+    if (!cli_parse_duration(text, &ms)) {
+        return cli_misuse(cli, "--%s is \"%s\"; it must be a time such as 500ms, 10s or 1m", flag,
+                          text);
+    }
+    *out_us = ms * 1000;
+    return EXIT_OK;
+}
+
 /* ---- environment ---------------------------------------------------------------------------- */
 
 void hold_set(struct hold *h, const char *name, const char *value)
@@ -95,13 +112,17 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* Of what time there is, the last part is for stopping. */
+/* Of what time there is, the last part is for stopping. A leadership is certain for so short a time
+ * that all of it is for holding on. */
 static void plan_last_call(struct run *r)
 {
     const struct hold *h = r->hold;
     uint64_t now_us = steady_now_us();
     uint64_t held_us = h->until_us > now_us ? h->until_us - now_us : 0;
-    r->last_call_us = h->until_us - min_u64(h->stop_us, held_us / 3);
+    r->last_call_us = h->until_us;
+    if (held_us >= STOPPING_WORTH_US) {
+        r->last_call_us -= min_u64(h->stop_us, held_us / 3);
+    }
 }
 
 static void keep(struct run *r)

@@ -47,6 +47,10 @@ struct hold {
  * program's own, 128 + the signal that ended it, EXIT_LOST, or that of what failed. */
 int hold_run(struct hold *h, char *const *argv);
 
+/* The value of --flag, if there is one (text is not NULL), in µs. A mistake is reported:
+ * EXIT_USAGE. */
+int hold_duration(const struct cli *cli, const char *flag, const char *text, uint64_t *out_us);
+
 /* For acquire: one more variable for the program. */
 void hold_set(struct hold *h, const char *name, const char *value);
 void hold_set_u64(struct hold *h, const char *name, uint64_t value);

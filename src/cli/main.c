@@ -18,6 +18,7 @@ const struct cli_verb cli_verbs[] = {
     {"query", "query MACHINE NAME [ARGS]", "ask a state machine", cmd_query},
     {"members", "members [list|add|promote|remove]", "who is in the cluster; change it",
      cmd_members},
+    {"lead", "lead [-- COMMAND]", "run a program while a node leads", cmd_lead},
     {"lock", "lock NAME [-- COMMAND]", "hold a lock, and run a program under it", cmd_lock},
     {"transfer", "transfer [ID]", "have another node lead", cmd_transfer},
     {"snapshot", "snapshot save|status", "save the state, or see what is saved", cmd_snapshot},

@@ -26,7 +26,8 @@ enum {
     LOOK_EVERY_US = 1000000,   /* at the page, should a wake have been lost with its node */
     REAP_TIMEOUT_US = 2000000, /* killed children normally end within microseconds */
     CERTIFICATE_KEEP_US = 5000000,
-    FDS_FIXED = 2, /* signals, wake */
+    LENT_WAIT_US = 500000, /* a certificate that comes later is hardly worth it */
+    FDS_FIXED = 2,         /* signals, wake */
 };
 
 struct guardian {
@@ -188,11 +189,30 @@ static bool clear_children(struct guardian *g)
     }
 }
 
+/* Clients may still work for the leadership of the dead node. False: for too long to wait for it.
+ */
+static bool wait_for_lent(const struct guardian *g)
+{
+    uint64_t until_us = atomic_load(&g->page->lent_until_us), now = now_us();
+    if (until_us > now + LENT_WAIT_US) {
+        return false;
+    }
+    if (until_us > now) {
+        poll(NULL, 0, (int)((until_us - now) / 1000) + 1);
+    }
+    return true;
+}
+
 static void certify(struct guardian *g)
 {
     if (!clear_children(g)) {
         log_error(g->options->log, "a child of the dead node does not end; peers are not told of "
                                    "its death and will wait for their timeouts");
+        return;
+    }
+    if (!wait_for_lent(g)) {
+        log_info(g->options->log, "clients work for the leadership of the dead node; peers are not "
+                                  "told of its death and will wait for their timeouts");
         return;
     }
     if (g->links != NULL) {

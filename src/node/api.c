@@ -16,9 +16,10 @@
  *     barrier     [[timeout_ms]]                       -> the same, once it is applied here
  *     transfer    [[id], [timeout_ms]]                 -> the name of the new leader
  *     step_down   []                                   -> nil
- *     snapshot    [[timeout_ms]]                       -> {index, term, bytes}: of one that holds
- *                                                         all that is applied now
- *     members_add      [id, peer address, [timeout_ms]]  -> the members, with a new learner
+ *     lead        [holder, ["done"]]                   -> {leads, ending, node, leader, term,
+ * token, for_us}: whether this node leads, for the one who works for that and may so long snapshot
+ * [[timeout_ms]]                       -> {index, term, bytes}: of one that holds all that is
+ * applied now members_add      [id, peer address, [timeout_ms]]  -> the members, with a new learner
  *     members_promote  [id, [timeout_ms]]  once the learner has caught up  -> the members
  *     members_remove   [id, [timeout_ms]]                -> the members */
 /* clang-format on */
@@ -497,6 +498,25 @@ static void call_step_down(const struct call *c, struct params *p)
     fail(c, n->turn_result, NULL);
 }
 
+static void call_lead(const struct call *c, struct params *p)
+{
+    uint64_t holder = next_given(p) ? read_u64(&p->r) : 0;
+    bool done = next_given(p) && bytes_is(read_str_or_bin(&p->r, 16), "done");
+    struct buffer result = {0};
+    if (!all_taken(p) || holder == 0) {
+        fail(c, ERR_INVALID, "lead takes [a number of the holder's own, \"done\" or nil]");
+        return;
+    }
+    enum err err = lending_ask(c->n, holder, done, &result);
+    if (err == ERR_OK) {
+        answer_buffer(c, &result);
+    } else {
+        fail(c, err,
+             err == ERR_BUSY ? "too many work for this node's leadership"
+                             : "this cluster has no leases (lease = false in its configuration)");
+    }
+}
+
 static void call_snapshot(const struct call *c, struct params *p)
 {
     uint64_t timeout_us =
@@ -522,6 +542,7 @@ static const struct {
     {"barrier", call_barrier},
     {"transfer", call_transfer},
     {"step_down", call_step_down},
+    {"lead", call_lead},
     {"machines", call_machines},
     {"snapshot", call_snapshot},
     {"members_add", call_members_add},
@@ -553,7 +574,8 @@ void node_call_from(struct node *n, struct bytes method, struct bytes params,
     }
     fail(&c, ERR_NOT_FOUND,
          "unknown method; known are propose, query, status, members, hooks, load, machines, "
-         "read_index, barrier, transfer, step_down, snapshot, members_add, members_promote and "
+         "read_index, barrier, transfer, step_down, lead, snapshot, members_add, members_promote "
+         "and "
          "members_remove");
 }
 

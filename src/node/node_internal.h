@@ -352,12 +352,25 @@ enum stop_stage { STOP_NONE, STOP_TRANSFER, STOP_DRAIN, STOP_HOOKS, STOP_DONE };
 
 struct transfer {
     bool active;
-    bool waiting_for_work; /* leader-only work of scripts is ending */
+    bool waiting_for_work; /* leader-only work is ending: of scripts, or outside */
+    bool scripts_idle;     /* theirs has */
     raft_id target;
     raft_term term;
     uint64_t deadline_us;
     node_reply_fn reply; /* NULL: our own planned stop */
     void *ctx;
+};
+
+/* ---- lending.c ---- */
+
+enum { LENDING_MAX = 64 };
+
+/* Who works outside for this node's leadership, and may until then. 0: a free place. */
+struct lending {
+    struct loan {
+        uint64_t holder;
+        uint64_t until_us;
+    } loans[LENDING_MAX];
 };
 
 struct stop {
@@ -428,6 +441,7 @@ struct node {
     struct feed feed;
     struct news news;
     struct transfer transfer;
+    struct lending lending;
     struct change change;
     struct wakes wakes;
     struct stop stop;
@@ -706,12 +720,21 @@ void wakes_round(struct node *n);
 void wakes_tick(struct node *n, uint64_t now_us);
 uint64_t wakes_deadline(const struct node *n);
 
+/* lending.c */
+/* One who works for this node's leadership asks whether it may go on, or says that it is done.
+ * Writes the answer. Errors: INVALID (no leases here), BUSY (too many). */
+enum err lending_ask(struct node *n, uint64_t holder, bool done, struct buffer *result);
+bool lending_under_way(const struct node *n);
+uint64_t lending_until(const struct node *n);
+
 /* stop.c */
 void transfer_begin(struct node *n, raft_id target, uint64_t timeout_us, node_reply_fn reply,
                     void *ctx);
 void transfer_leader_changed(struct node *n);
 void transfer_aborted(struct node *n);
 void transfer_leader_idle(struct node *n);
+/* Leader-only work outside may be over: go on with a hand-over that waits for that. */
+void transfer_work_ends(struct node *n);
 void stop_tick(struct node *n, uint64_t now_us);
 void stop_advance(struct node *n);
 uint64_t stop_deadline(const struct node *n);

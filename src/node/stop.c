@@ -74,19 +74,29 @@ void transfer_begin(struct node *n, raft_id target, uint64_t timeout_us, node_re
         .reply = reply,
         .ctx = ctx,
     };
-    if (n->scripts != NULL && script_host_has_leader_work(n->scripts)) {
+    bool scripts_work = n->scripts != NULL && script_host_has_leader_work(n->scripts);
+    if (scripts_work || lending_under_way(n)) {
         t->waiting_for_work = true;
-        script_host_end_leader_work(n->scripts, "transfer");
+        t->scripts_idle = n->scripts == NULL;
+        if (n->scripts != NULL) { /* it says when it is idle */
+            script_host_end_leader_work(n->scripts, "transfer");
+        }
         return;
     }
     transfer_start(n);
 }
 
-void transfer_leader_idle(struct node *n)
+void transfer_work_ends(struct node *n)
 {
-    if (n->transfer.waiting_for_work) {
+    if (n->transfer.waiting_for_work && n->transfer.scripts_idle && !lending_under_way(n)) {
         transfer_start(n);
     }
+}
+
+void transfer_leader_idle(struct node *n)
+{
+    n->transfer.scripts_idle = true;
+    transfer_work_ends(n);
 }
 
 void transfer_leader_changed(struct node *n)
@@ -218,6 +228,7 @@ void stop_tick(struct node *n, uint64_t now_us)
     if (t->active && now_us >= t->deadline_us) {
         transfer_answer(n, ERR_TIMEOUT, "leadership was not handed over in time");
     }
+    transfer_work_ends(n);
     if (is_stopping(n)) {
         n->stop.look_us = now_us + POLL_US;
         node_want_round(n);
@@ -227,6 +238,9 @@ void stop_tick(struct node *n, uint64_t now_us)
 uint64_t stop_deadline(const struct node *n)
 {
     uint64_t at = n->transfer.active ? n->transfer.deadline_us : UINT64_MAX;
+    if (n->transfer.waiting_for_work && n->transfer.scripts_idle && lending_until(n) < at) {
+        at = lending_until(n);
+    }
     if (is_stopping(n)) {
         at = at < n->stop.look_us ? at : n->stop.look_us;
     }

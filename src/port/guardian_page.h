@@ -59,6 +59,9 @@ struct guardian_page {
     /* Grant nothing before: what the node had promised under an earlier guardian is forgotten. A
      * restart within that time does not end it. */
     _Atomic uint64_t quiet_until_us;
+    /* Clients work for the node's leadership until then: whoever kills the node does not end them,
+     * so its death is not certified before. */
+    _Atomic uint64_t lent_until_us;
     _Atomic uint32_t peers_seq;
     uint32_t peers_count;
     struct guardian_peer peers[GUARDIAN_PEERS_MAX];

@@ -80,6 +80,9 @@ static void on_reaped(void *ctx, uint64_t life)
     if (life != p->life || !p->guardian) {
         return;
     }
+    if (atomic_load(&p->page.lent_until_us) > sim_clock_now_us(sim_process_clock(p))) {
+        return; /* clients still work for its leadership */
+    }
     for (uint32_t i = 0; i < p->page.peers_count; i++) {
         uint32_t to = sim_process_host_of(p, p->page.peers[i].id);
         if (to != SIM_NET_HOSTS_MAX && to != p->options.host) {
