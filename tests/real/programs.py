@@ -12,8 +12,10 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import node_log  # noqa: E402
 from cluster import Cluster, wait_until  # noqa: E402
 from command import BINARY, failure, main  # noqa: E402
+from msgpack_rpc import Client  # noqa: E402
 
 ELECTION_MIN_MS, ELECTION_MAX_MS = 150, 300
 
@@ -26,6 +28,25 @@ mk.while_leader("worker", function(lead)
     mk.task.sleep(10)
   end
 end, { grace_ms = 1500 })
+"""
+
+# The same by the script that comes with moonkeeper.
+BUNDLED = """{ script = "bundled:worker", config = { workers = {
+  { name = "lines", argv = { %r, %r, %r }, stop_ms = 1000, restart_ms = 10 } } } }"""
+
+# Holds up all scripts of its node, within C, where nothing can interrupt it: sorting takes seconds.
+SPINNER = """
+local mk = require "moonkeeper"
+local list = {}
+for i = 1, 200000 do list[i] = i * 7919 % 1000003 end
+mk.on("spin.now", function()
+  mk.log.info("spinning")
+  table.sort(list, math.ult)
+end)
+mk.while_leader("spinner", function()
+  while not mk.kv.get("spin", { read = "local" }) do mk.task.sleep(20) end
+  mk.emit("spin.now")
+end)
 """
 
 WORKER = """
@@ -83,7 +104,7 @@ def is_alive(pid):
 
 
 class ProgramsTest(unittest.TestCase):
-    def start(self):
+    def start(self, bundled=False, spinner=False):
         self.cluster = cluster = Cluster(
             BINARY, extra=f"election_ms = {{ {ELECTION_MIN_MS}, {ELECTION_MAX_MS} }},")
         worker = os.path.join(cluster.folder, "worker.py")
@@ -93,7 +114,14 @@ class ProgramsTest(unittest.TestCase):
             file.write(WORKER)
         with open(script, "w") as file:
             file.write(SCRIPT % (sys.executable, worker, lines.path))
-        cluster.set_apps(f'{{ name = "worker", script = "{script}" }}')
+        apps = (BUNDLED % (sys.executable, worker, lines.path) if bundled else
+                f'{{ name = "worker", script = "{script}" }}')
+        if spinner:
+            path = os.path.join(cluster.folder, "spinner.lua")
+            with open(path, "w") as file:
+                file.write(SPINNER)
+            apps += f', {{ name = "spinner", script = "{path}" }}'
+        cluster.set_apps(apps)
         cluster.__enter__()
         return cluster, lines
 
@@ -119,6 +147,57 @@ class ProgramsTest(unittest.TestCase):
         for (_, (_, _, last)), (token, (_, first, _)) in zip(spans, spans[1:]):
             print(f"\n    {first - last:.1f} ms without a worker before {token}", end="", file=sys.stderr)
             self.assertLess(last, first, f"the worker of {token} began too early: {spans}")
+
+    def test_the_bundled_worker_comes_and_goes_with_leadership(self):
+        """Killed, stopped for longer than the lease, stopped as planned."""
+        cluster, lines = self.start(bundled=True)
+        tokens = set()
+
+        def next_worker():
+            name, token, _, _ = self.worker_of_another(lines, tokens)
+            tokens.add(token)
+            group = wait_until(lambda: lines.group(token), 10, "both processes of a worker")
+            return next(n for n in cluster.nodes if n.name == name), group
+        node, group = next_worker()
+        node.kill()
+        wait_until(lambda: not any(is_alive(p) for p in group), 10, "the end of its programs")
+        node, group = next_worker()
+        pid = node.node_pid()
+        os.kill(pid, signal.SIGSTOP)
+        other, _ = next_worker()
+        self.assertFalse(any(is_alive(p) for p in group))
+        os.kill(pid, signal.SIGCONT)
+        self.assertEqual(other.stop(), 0)
+        next_worker()
+        self.check_apart(lines)
+
+    def test_a_worker_ends_with_the_lease_while_all_scripts_of_its_node_are_held_up(self):
+        """Nothing in the node can look at the clock for its scripts: the guardian does."""
+        cluster, lines = self.start(spinner=True)
+        name, token, _, _ = self.worker_of_another(lines, set())
+        node = next(n for n in cluster.nodes if n.name == name)
+        wait_until(lambda: lines.group(token), 10, "both processes of a worker")
+        client = Client(f"127.0.0.1:{node.client}", 5)
+        client.call("propose", "kv", "set", {"key": "spin", "value": 1})
+        client.close()
+
+        def logged(text):
+            return next((line for line in node_log.lines(node) if text in line["msg"]), None)
+        wait_until(lambda: logged("spinning"), 10, "the spinning script")
+        others = [n.node_pid() for n in cluster.nodes if n is not node]
+        for pid in others:
+            os.kill(pid, signal.SIGSTOP)
+        frozen_ms = time.clock_gettime(time.CLOCK_BOOTTIME) * 1000
+        killed = wait_until(lambda: logged("script error"), 30, "the end of the spinning")
+        spun_until_ms = time.clock_gettime(time.CLOCK_BOOTTIME) * 1000
+        for pid in others:
+            os.kill(pid, signal.SIGCONT)
+        last_ms = lines.spans()[token][2]
+        print(f"\n    {last_ms - frozen_ms:.1f} ms of work after the others were frozen, scripts were held up for "
+              f"{spun_until_ms - frozen_ms:.1f} ms", end="", file=sys.stderr)
+        self.assertIn("budget", killed["err"])
+        self.assertGreater(spun_until_ms, frozen_ms + 2 * ELECTION_MIN_MS, "or this says nothing")
+        self.assertLess(last_ms, frozen_ms + ELECTION_MIN_MS)
 
     def test_a_killed_node_takes_its_programs_along(self):
         cluster, lines = self.start()
