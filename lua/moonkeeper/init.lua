@@ -31,6 +31,7 @@ local mk = {
   config = config,
   cron = cron,
   exec = exec,
+  fs = core.fs,
   http = http,
   kv = kv,
   lease = lease,
@@ -51,7 +52,7 @@ function mk.shutdown() core.tell("shutdown") end
 
 -- What is planned says so, instead of "attempt to index a nil value".
 local planned = {}
-for _, name in ipairs { "fs", "net", "service", "sm" } do
+for _, name in ipairs { "net", "service", "sm" } do
   planned[name] = true
 end
 

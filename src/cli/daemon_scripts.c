@@ -9,6 +9,7 @@
 #include "guardian/guardian.h"
 #include "net/http_calls.h"
 #include "net/processes.h"
+#include "net/script_files.h"
 #include "net/script_timer.h"
 #include "net/system_entropy.h"
 #include "net/system_zones.h"
@@ -29,6 +30,7 @@ struct daemon_scripts {
         *children; /* from the start on: the processes that scripts started, for the guardian */
     struct processes *processes;
     struct http_calls *http;
+    struct script_files *files;
     struct worker *_Atomic worker; /* NULL before the start: then nobody is to be woken */
     atomic_bool loaded;
     struct queue requests; /* of struct script_request, from the host's thread to the loop's */
@@ -151,6 +153,16 @@ static enum err open_processes(struct daemon_scripts *s, struct why *why)
     return processes_open(&options, &s->processes, why);
 }
 
+/* Beside the log, so that each node has its own. */
+static void open_files(struct daemon_scripts *s)
+{
+    struct buffer folder = {0};
+    buffer_add_format(&folder, "%s/files", s->data_dir);
+    s->files = script_files_new(
+        &(struct script_files_options){.folder = buffer_text(&folder), .answer = answer, .ctx = s});
+    buffer_close(&folder);
+}
+
 /* ---- life ---------------------------------------------------------------------------------------
  */
 
@@ -173,6 +185,7 @@ enum err daemon_scripts_open(const struct daemon_scripts_options *o, struct daem
     }
     s->http = http_calls_new(&(struct http_calls_options){
         .agent = "moonkeeper/" MK_VERSION, .instead = o->http_instead, .answer = answer, .ctx = s});
+    open_files(s);
     const struct script_options options = {
         .clock = o->clock,
         .entropy = system_entropy(),
@@ -180,6 +193,7 @@ enum err daemon_scripts_open(const struct daemon_scripts_options *o, struct daem
         .preempt = script_timer_port(s->timer),
         .processes = processes_port(s->processes),
         .http = http_calls_port(s->http),
+        .files = script_files_port(s->files),
         .log = o->log,
         .node = {.id = config->id,
                  .addr = config_self(config)->peer,
@@ -244,6 +258,7 @@ void daemon_scripts_stop(struct daemon_scripts *s)
     if (s != NULL) {
         processes_stop(s->processes); /* its answers wake the worker */
         http_calls_stop(s->http);     /* likewise */
+        script_files_stop(s->files);
         worker_stop(atomic_exchange(&s->worker, NULL));
     }
 }
@@ -260,6 +275,7 @@ void daemon_scripts_close(struct daemon_scripts *s)
     script_host_free(s->host);
     processes_close(s->processes);
     http_calls_free(s->http);
+    script_files_free(s->files);
     children_close(s->children);
     script_timer_free(s->timer);
     queue_close(&s->requests);

@@ -28,6 +28,7 @@ bool api_push_on_end(lua_State *L);
 void api_cluster_add(lua_State *L);
 void api_cron_add(lua_State *L);
 void api_exec_add(lua_State *L);
+void api_fs_add(lua_State *L);
 void api_http_add(lua_State *L);
 void api_task_add(lua_State *L);
 void api_hook_add(lua_State *L);

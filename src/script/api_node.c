@@ -364,6 +364,7 @@ int api_core_open(lua_State *L)
     api_cluster_add(L);
     api_cron_add(L);
     api_exec_add(L);
+    api_fs_add(L);
     api_http_add(L);
     api_json_open(L);
     lua_setfield(L, -2, "json");

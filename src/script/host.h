@@ -75,7 +75,7 @@ struct app {
     struct hook_list staged_hooks; /* APP_STAGED: in place of the host's */
     uint32_t generation;           /* from 1 on */
     char *reload_error;            /* why its last reload came to nothing; NULL: it did not */
-    uint64_t serial; /* no other app of the host has had it */
+    uint64_t serial;               /* no other app of the host has had it */
     bool metrics_full;             /* it was told that there are too many */
     bool ad_hoc;                   /* made by the host itself: no reload ends it */
     TAILQ_ENTRY(app) link;

@@ -209,7 +209,8 @@ static void open_io(lua_State *L)
          "io.read is not available: a node has no terminal; take input from mk.config or a hook"},
         {"write", "io.write is not available: use mk.log.info()"},
         {"popen", "io.popen is not available: it would hold up every other script"},
-        {"open", "io.open is not available: it would hold up every other script"},
+        {"open", "io.open is not available: it would hold up every other script; use mk.fs.read "
+                 "and mk.fs.write"},
         {"lines", "io.lines is not available: it would hold up every other script"},
         {NULL, NULL},
     };

@@ -30,6 +30,7 @@
 #include "base/log.h"
 #include "port/clock.h"
 #include "port/entropy.h"
+#include "port/files.h"
 #include "port/http.h"
 #include "port/preempt.h"
 #include "port/process.h"
@@ -104,6 +105,7 @@ struct script_options {
     const struct zones_port *zones;       /* NULL: there is UTC alone */
     const struct process_port *processes; /* answers by script_host_reply(); NULL: no mk.exec */
     const struct http_port *http;         /* likewise; NULL: no requests of mk.http */
+    const struct files_port *files;       /* likewise; NULL: no mk.fs */
     const struct log *log;
     /* Ordered pairs, seeded math.random, virtual os.time and os.clock, no C modules. */
     bool simulated;

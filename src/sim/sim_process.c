@@ -127,6 +127,7 @@ void sim_process_end(struct sim_process *p, enum sim_end how)
     } else {
         sim_fs_crash_process(p->fs);
     }
+    sim_files_crash(p->files, how == SIM_END_HOST);
     if (had_process) {
         end_process(p, how);
     }
@@ -162,6 +163,7 @@ struct sim_process *sim_process_new(struct world *w, struct sim_net *net,
     p->watch = watch;
     rng_seed(&p->rng, world_draw_seed(w));
     p->fs = sim_fs_new(world_draw_seed(w), options->node.name);
+    p->files = sim_files_new(p);
     sim_clock_init(&p->clock, w, &options->clock);
     sim_executor_init(&p->executor, w, p->fs, &options->disk);
     STAILQ_INIT(&p->backlog);
@@ -178,11 +180,13 @@ void sim_process_free(struct sim_process *p)
     }
     p->ending = true;
     sim_fs_crash_process(p->fs);
+    sim_files_crash(p->files, false);
     node_free(p->node);
     close_scripts(p, false);
     sim_http_drop_flights(p);
     sim_process_drop_backlog(p);
     sim_fs_free(p->fs);
+    sim_files_free(p->files);
     free(p);
 }
 
@@ -192,6 +196,7 @@ void sim_process_wipe(struct sim_process *p)
     sim_fs_free(p->fs);
     p->fs = sim_fs_new(world_draw_seed(p->world), p->options.node.name);
     p->executor.fs = p->fs;
+    sim_files_wipe(p->files);
 }
 
 void sim_process_crash_in_recovery(struct sim_process *p, uint64_t operations)

@@ -12,6 +12,7 @@
 
 #include "base/rng.h"
 #include "sim/sim_process.h"
+#include "sim/sim_files.h"
 #include "sim/sim_scripts.h"
 
 enum happening_kind {
@@ -53,6 +54,7 @@ struct sim_process {
     struct rng rng;
 
     struct sim_fs *fs;
+    struct sim_files *files; /* of its scripts */
     struct sim_clock clock;
     struct sim_executor executor;
 

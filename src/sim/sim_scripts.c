@@ -231,6 +231,7 @@ static struct script_host *new_host(struct sim_scripts *s)
         .zones = o->zones,
         .processes = sim_exec_port(s->exec),
         .http = sim_http_port(s->http),
+        .files = sim_files_port(s->process->files),
         .log = &s->log,
         .simulated = true,
         .node = {.id = o->node.name,
@@ -273,6 +274,7 @@ enum err sim_scripts_open(struct sim_process *p, struct sim_scripts **out, struc
     s->host = new_host(s);
     sim_exec_answer_to(s->exec, s->host);
     sim_http_answer_to(s->http, s->host);
+    sim_files_answer_to(p->files, s->host);
     enum err e = ERR_OK;
     for (uint32_t i = 0; i < p->options.scripts_count && e == ERR_OK; i++) {
         e = script_host_load(s->host, &p->options.scripts[i], why);

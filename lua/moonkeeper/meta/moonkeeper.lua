@@ -690,6 +690,19 @@ local Histogram = {}
 ---@param n number
 function Histogram:observe(n) end
 
+mk.fs = {}
+-- A file as a whole: 4 MiB at most. A relative path is below the node's own folder (files/ in its data directory).
+---@async
+---@param path string without "." and ".."
+---@return string? data, mk.Error? err not_found, too_large, io
+function mk.fs.read(path) end
+-- Replace a file, or make it: durable, and never half written. Folders of a relative path are made, too.
+---@async
+---@param path string
+---@param data string
+---@return true? done, mk.Error? err not_found (the folder), no_space, too_large, io
+function mk.fs.write(path, data) end
+
 mk.metrics = {}
 ---@param name string letters, digits and _; a counter's ends in _total
 ---@param labels table<string, string|number|boolean>? 8 at most

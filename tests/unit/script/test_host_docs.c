@@ -1,5 +1,6 @@
 /* What is written for users is true: the examples of lua/README.md run, and the stubs declare what
  * there is. Runs in the root of the source tree. */
+#include "fake_files.h"
 #include "fake_http.h"
 #include "fake_processes.h"
 #include "net/system_zones.h"
@@ -46,16 +47,25 @@ static void agree(struct fixture *f, struct script_request *request)
     buffer_close(&result);
 }
 
-/* On a leader, with every port there is. */
-static void open_with_all(struct fixture *f, struct process_port *processes, struct http_port *http)
+/* Every port there is. */
+struct ports {
+    struct process_port processes;
+    struct http_port http;
+    struct files_port files;
+};
+
+/* On a leader. */
+static void open_with_all(struct fixture *f, struct ports *ports)
 {
     fixture_init(f);
-    *processes = fake_processes(f);
-    *http = fake_http(f);
+    ports->processes = fake_processes(f);
+    ports->http = fake_http(f);
+    ports->files = fake_files(f);
     struct script_options options = fixture_options(f);
     options.zones = system_zones();
-    options.processes = processes;
-    options.http = http;
+    options.processes = &ports->processes;
+    options.http = &ports->http;
+    options.files = &ports->files;
     f->host = script_host_new(&options);
     f->answer = agree;
     lead(f, 3, 17, 0);
@@ -64,9 +74,8 @@ static void open_with_all(struct fixture *f, struct process_port *processes, str
 static void run_example(const char *source, int number)
 {
     struct fixture f;
-    struct process_port processes;
-    struct http_port http;
-    open_with_all(&f, &processes, &http);
+    struct ports ports;
+    open_with_all(&f, &ports);
     char name[32];
     snprintf(name, sizeof name, "example %d", number);
     struct script_app app = {.name = "app", .path = name, .source = source};
@@ -112,9 +121,8 @@ static void the_stubs_declare_what_there_is(void **state)
     write_text(&config, "luacheckrc");
     write_text(&config, luacheckrc);
     struct fixture f;
-    struct process_port processes;
-    struct http_port http;
-    open_with_all(&f, &processes, &http);
+    struct ports ports;
+    open_with_all(&f, &ports);
     struct script_app app = {
         .name = "app", .path = "test_stubs.lua", .source = test, .config = buffer_bytes(&config)};
     struct why why = {0};

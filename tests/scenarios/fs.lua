@@ -1,0 +1,56 @@
+-- Files of scripts: each node's own, durable once written, never half of one.
+local t = require "moonkeeper.test"
+
+t.describe("mk.fs", function()
+  t.it("each node has its own files, which outlive process and machine once they are written", function(mode)
+    local c <close> = t.cluster { n = 2, mode = mode }
+    c:start()
+    c:wait_leader()
+    for id = 1, 2 do
+      t.eq(c:node(id):eval("return mk.fs.write('state/id', ...)", "n" .. id), true)
+    end
+    local _, code, message = c:node(1):eval("local d, e = mk.fs.read 'other' return d, e.code, tostring(e)")
+    t.eq(code, "not_found")
+    t.match(message, "other: there is no such file")
+    for _, how in ipairs { {}, { host = true } } do
+      c:crash(1, how)
+      c:restart(1)
+      t.eq(c:node(1):eval("return mk.fs.read 'state/id'"), "n1")
+      t.eq(c:node(2):eval("return mk.fs.read 'state/id'"), "n2")
+    end
+  end, { modes = { "sim", "real" }, seeds = 3 })
+
+  t.it("a machine that fails in the middle leaves the old content or the new one", function(mode)
+    local c <close> = t.cluster { n = 1, mode = mode }
+    c:start()
+    c:wait_leader()
+    local seen, durable = {}, 0
+    for round = 1, 16 do
+      c:node(1):eval("do mk.task.spawn(function(n) mk.fs.write('x', (n .. ';'):rep(2000)) mk.kv.set('done', n) end, ...) end",
+        round)
+      c:run_for(math.random(0, 12))
+      local done = c:query("kv", "get", { key = "done" })
+      durable = done and done.value or durable
+      c:crash(1, { host = true })
+      c:restart(1)
+      c:wait_leader()
+      local content = c:node(1):eval("return (mk.fs.read 'x')")
+      local number = content and math.tointeger(tonumber(content:match "^(%d+);")) or 0
+      if content then t.eq(content, (number .. ";"):rep(2000)) end
+      t.ge(number, durable)
+      seen[number == round] = true
+    end
+    t.ok(seen[true] and seen[false], "some crashes came before, some after")
+  end, { modes = { "sim" }, seeds = 2, timeout_ms = 120000 })
+
+  t.it("a path that leads elsewhere is refused", function(mode)
+    local c <close> = t.cluster { n = 1, mode = mode }
+    c:start()
+    c:wait_leader()
+    for _, path in ipairs { "", "..", "a/../b", "./a", "a//b", "a/", "/", ("a"):rep(1025), "a\0b" } do
+      t.err("rejected", c:node(1):eval("return mk.fs.read(...)", path))
+    end
+    local _, code = c:node(1):eval("local d, e = mk.fs.write('a', ('x'):rep(4 * 1024 * 1024 + 1)) return d, e.code")
+    t.eq(code, "too_large")
+  end, { modes = { "sim", "real" } })
+end)
