@@ -1,8 +1,8 @@
--- notify: what happens to the cluster is told to a webhook or to a program: elections, terms, the quorum, members.
--- Settings, keys and promises are in scripts/README.md.
+-- notify: what happens to the cluster is told to a webhook or to a program: elections, terms, the quorum,
+-- members. Settings, keys and promises are in scripts/README.md.
 --
--- Every node puts what it hears of into the log, under a key that all of them agree on: whoever is first counts. The
--- leader tells it on, and puts into the log that it was accepted:
+-- Every node puts what it hears of into the log, under a key that all of them agree on: whoever is first
+-- counts. The leader tells it on, and puts into the log that it was accepted:
 --
 --   pending -> accepted            the receiver has it
 --           -> summed              it is part of a summary, which is an event of its own
@@ -29,31 +29,28 @@ local settings = mk.config.declare {
 if (settings.url == nil) == (settings.argv == nil) then
   error("config: either url (a webhook) or argv (a program) is needed, and not both", 0)
 end
-
 if settings.keep < settings.most then error("config: keep must be at least as much as most", 0) end
 
 local EVENTS, TRIMMED = settings.prefix .. "/events/", settings.prefix .. "/trimmed"
 local BATCH = 100 -- events that one command changes
 local me = mk.info().id
 
--- Hearing, on every node ---------------------------------------------------------------------------------
+-- What is told ----------------------------------------------------------------------------------------
 
--- The same on all nodes, but for what only one node can know.
-local ids = {
-  leader_elected = function(ev) return ev.term end,
-  term_change = function(ev) return ev.term end,
-  quorum_lost = function(ev) return ("%d-%s-%d"):format(ev.term, me, ev.time_ms) end,
-  quorum_regained = function(ev) return ("%d-%s-%d"):format(ev.term, me, ev.time_ms) end,
-  member_added = function(ev) return ev.index end,
-  member_promoted = function(ev) return ev.index end,
-  member_removed = function(ev) return ev.index end,
-}
+local function of_term(ev) return ev.term end
+local function of_entry(ev) return ev.index end
+local function of_this_node(ev) return ("%d-%s-%d"):format(ev.term, me, ev.time_ms) end
+
+-- The same on all nodes that hear of it.
+local ids = { leader_elected = of_term, term_change = of_term, quorum_lost = of_this_node,
+  quorum_regained = of_this_node, member_added = of_entry, member_promoted = of_entry,
+  member_removed = of_entry }
 
 local texts = {
   leader_elected = function(ev) return ("%s leads in term %d"):format(ev.leader_id, ev.term) end,
   term_change = function(ev) return ("term %d has begun, after %d"):format(ev.term, ev.old_term) end,
   quorum_lost = function(ev)
-    return ("%s leads no longer: it reaches %d nodes of the %d that it needs"):format(me, ev.reachable, ev.needed)
+    return ("%s leads no longer: it reaches %d of the %d nodes it needs"):format(me, ev.reachable, ev.needed)
   end,
   quorum_regained = function() return ("%s is in touch with a majority again"):format(me) end,
   member_added = function(ev) return ("%s was added"):format(ev.id) end,
@@ -66,12 +63,30 @@ local FIELDS = { "leader_id", "old_term", "reachable", "needed", "id", "index" }
 local function describe(ev)
   local about = {}
   for _, name in ipairs(FIELDS) do about[name] = ev[name] end
-  return { id = ev.name .. "-" .. ids[ev.name](ev), event = ev.name, text = texts[ev.name](ev), term = ev.term,
-    about = about, heard_by = me, heard_ms = mk.time.wall_ms(), state = "pending" }
+  return { id = ev.name .. "-" .. ids[ev.name](ev), event = ev.name, text = texts[ev.name](ev),
+    term = ev.term, about = about, heard_by = me, heard_ms = mk.time.wall_ms(), state = "pending" }
 end
 
--- Until it is in the log. The leader is first, as a rule: others give it a moment. What is below the watermark was in
--- the log once: a node that comes back hears of members anew.
+-- One attempt: was it accepted? If not, why.
+local function send(event, token)
+  local body = mk.json.encode { id = event.id, event = event.event, text = event.text, term = event.term,
+    time_ms = event.heard_ms, about = event.about, events = event.events, count = event.count, token = token }
+  if settings.url then
+    local headers = { ["content-type"] = "application/json", ["idempotency-key"] = event.id }
+    for name, value in pairs(settings.headers or {}) do headers[name] = value end
+    local resp, err = mk.http.post(settings.url,
+      { body = body, headers = headers, timeout_ms = settings.timeout_ms })
+    return resp and resp.status // 100 == 2, resp and "status " .. resp.status or tostring(err)
+  end
+  local r, err = mk.exec.run(settings.argv, { stdin = body, timeout_ms = settings.timeout_ms,
+    env = { NOTIFY_ID = event.id, NOTIFY_EVENT = event.event, NOTIFY_TEXT = event.text } })
+  return r and r.code == 0, r and ("exit code %s %s"):format(r.code or r.signal, r.stderr) or tostring(err)
+end
+
+-- Hearing, on every node ------------------------------------------------------------------------------
+
+-- Until it is in the log. The leader is first, as a rule: others give it a moment. What is below the
+-- watermark was in the log once: a node that comes back hears of members anew.
 local function record(event)
   if not mk.raft.is_leader() then mk.task.sleep(math.random(20, 60)) end
   while not mk.kv.get(EVENTS .. event.id, { read = "local" }) do
@@ -86,24 +101,8 @@ local function record(event)
   end
 end
 
--- One attempt: was it accepted? If not, why.
-local function send(event, token)
-  local body = { id = event.id, event = event.event, text = event.text, term = event.term, time_ms = event.heard_ms,
-    about = event.about, events = event.events, count = event.count, token = token }
-  if settings.url then
-    local headers = { ["content-type"] = "application/json", ["idempotency-key"] = event.id }
-    for name, value in pairs(settings.headers or {}) do headers[name] = value end
-    local resp, err = mk.http.post(settings.url,
-      { body = mk.json.encode(body), headers = headers, timeout_ms = settings.timeout_ms })
-    return resp and resp.status // 100 == 2, resp and "status " .. resp.status or tostring(err)
-  end
-  local r, err = mk.exec.run(settings.argv, { stdin = mk.json.encode(body), timeout_ms = settings.timeout_ms,
-    env = { NOTIFY_ID = event.id, NOTIFY_EVENT = event.event, NOTIFY_TEXT = event.text } })
-  return r and r.code == 0, r and ("exit code %s %s"):format(r.code or r.signal, r.stderr) or tostring(err)
-end
-
--- Who has lost the quorum cannot put anything into the log. It tells of that at once, though not in every window
--- twice: once there is a quorum again, nobody needs to hear of it.
+-- Who has lost the quorum cannot put anything into the log, and tells of that at once: when there is a quorum
+-- again, it is too late for it. Once in a window.
 local told_ms = -settings.window_ms
 local function tell_now(event)
   if mk.time.now_ms() - told_ms < settings.window_ms then return end
@@ -124,9 +123,9 @@ mk.task.spawn(function()
   end
 end)
 
--- Telling, on the leader ---------------------------------------------------------------------------------
+-- Telling, on the leader ------------------------------------------------------------------------------
 
--- What the leader knows of the events in the log; `changed` is set when there is more of it.
+-- What stands in the log, as this node has applied it. The leader is the only one that changes what is there.
 local function follow(known, changed)
   for ev in mk.kv.watch(EVENTS, { initial = true }) do
     if ev.type == "set" and (not known.at[ev.key] or known.at[ev.key].version < ev.version) then
@@ -142,23 +141,25 @@ local function follow(known, changed)
   end
 end
 
--- In the order in which they were put into the log; and when the last so many were accepted.
+-- What is to be told, in the order in which it came into the log; and what is over, in the order of that.
 local function sorted(known)
   local pending, over = {}, {}
-  for _, item in pairs(known.at) do table.insert(item.value.state == "pending" and pending or over, item) end
+  for _, item in pairs(known.at) do
+    table.insert(item.value.state == "pending" and pending or over, item)
+  end
   table.sort(pending, function(a, b) return a.version < b.version end)
-  table.sort(over, function(a, b) return (a.value.over_ms or 0) < (b.value.over_ms or 0) end)
+  table.sort(over, function(a, b) return a.value.over_ms < b.value.over_ms end)
   return pending, over
 end
 
--- All or none; only while this node leads. Returns once it is known to be done.
+-- All or none, and only while this node leads. Returns once it is known to be done.
 local function commit(lead, known, ops)
   while true do
     local done, err = mk.kv.txn(ops, { fence = lead.token })
     if done then
       for i, op in ipairs(ops) do
-        known.at[op.key] = op.op == "set" and op.key ~= TRIMMED
-          and { key = op.key, value = op.value, version = done[i].version } or nil
+        local stays = op.op == "set" and op.key ~= TRIMMED
+        known.at[op.key] = stays and { key = op.key, value = op.value, version = done[i].version } or nil
       end
       return
     end
@@ -168,27 +169,26 @@ local function commit(lead, known, ops)
   end
 end
 
-local function with_state(item, state, token)
+local function with_state(item, state, lead)
   local value = {}
   for name, field in pairs(item.value) do value[name] = field end
-  value.state, value.over_ms, value.token = state, mk.time.wall_ms(), token
+  value.state, value.over_ms, value.token = state, mk.time.wall_ms(), lead.token
   return { op = "set", key = item.key, value = value, if_version = item.version }
 end
 
--- Many wait: the first so many become one event that lists them.
+-- Many wait: they become one event that lists them.
 local function sum_up(lead, known, pending)
   local last = math.min(#pending, BATCH)
-  local summary = { id = ("summary-%d-%d"):format(pending[1].version, pending[last].version), event = "summary",
-    term = lead.term, about = {}, events = {}, count = 0, heard_by = me, heard_ms = mk.time.wall_ms(),
-    state = "pending" }
+  local summary = { id = ("summary-%d-%d"):format(pending[1].version, pending[last].version),
+    event = "summary", term = lead.term, about = {}, events = {}, count = 0,
+    heard_by = me, heard_ms = mk.time.wall_ms(), state = "pending" }
   local ops = {}
   for i = 1, last do
     local value = pending[i].value
+    local parts = value.events or { { id = value.id, text = value.text, time_ms = value.heard_ms } }
     summary.count = summary.count + (value.count or 1)
-    for _, event in ipairs(value.events or { { id = value.id, text = value.text, time_ms = value.heard_ms } }) do
-      if #summary.events < BATCH then table.insert(summary.events, event) end
-    end
-    ops[i] = with_state(pending[i], "summed", lead.token)
+    table.move(parts, 1, math.min(#parts, BATCH - #summary.events), #summary.events + 1, summary.events)
+    ops[i] = with_state(pending[i], "summed", lead)
   end
   summary.text = ("%d events, the last: %s"):format(summary.count, pending[last].value.text)
   ops[#ops + 1] = { op = "set", key = EVENTS .. summary.id, value = summary, if_version = 0 }
@@ -197,7 +197,10 @@ end
 
 -- The oldest go, and what they were is remembered by their terms and indexes alone.
 local function trim(lead, known, over)
-  local trimmed, ops = mk.kv.get(TRIMMED) or { term = 0, index = 0 }, {}
+  local trimmed, err = mk.kv.get(TRIMMED)
+  if not trimmed and err then error(err, 0) end
+  trimmed = trimmed or { term = 0, index = 0 }
+  local ops = { { op = "set", key = TRIMMED, value = trimmed } }
   for i = 1, math.min(#over - settings.keep, BATCH) do
     local value = over[i].value
     if value.about.index then
@@ -205,46 +208,48 @@ local function trim(lead, known, over)
     elseif value.event ~= "summary" then -- whose id never comes again
       trimmed.term = math.max(trimmed.term, value.term)
     end
-    ops[i] = { op = "delete", key = over[i].key }
+    ops[#ops + 1] = { op = "delete", key = over[i].key }
   end
-  table.insert(ops, 1, { op = "set", key = TRIMMED, value = trimmed })
   commit(lead, known, ops)
 end
 
--- How long until one more may be told: at most so many in a window, whoever led.
+-- How long until one more may be told: at most so many in a window, whoever led then.
 local function budget_ms(over)
   local told = {}
   for _, item in ipairs(over) do
     if item.value.state == "accepted" then told[#told + 1] = item.value.over_ms end
   end
   local first = told[#told - settings.most + 1]
-  return first and math.max(0, math.min(first + settings.window_ms - mk.time.wall_ms(), settings.window_ms)) or 0
+  local wait_ms = first and first + settings.window_ms - mk.time.wall_ms() or 0
+  return math.max(0, math.min(wait_ms, settings.window_ms))
 end
 
--- Tell the oldest. Returns how long to wait before the next.
+-- Tell the oldest. Returns how long to wait before the next; nil: there is none.
 local function step(lead, known, retry)
   local pending, over = sorted(known)
   if #over > settings.keep + math.min(settings.keep, BATCH) then trim(lead, known, over) end
   if #pending == 0 then return nil end
   local wait_ms = budget_ms(over)
-  known.held = wait_ms > 0 or (known.held and #pending > 1)
-  if wait_ms > 0 then return wait_ms end
-  if known.held then
+  if wait_ms > 0 then
+    known.held = true
+    return wait_ms
+  elseif known.held and #pending > 1 then
     known.held = false
     sum_up(lead, known, pending)
     return 0
   end
+  known.held = false
   local item = pending[1]
   local accepted, why = send(item.value, lead.token)
   lead:check()
   if accepted then
     retry.ms = settings.retry_ms
-    commit(lead, known, { with_state(item, "accepted", lead.token) })
+    commit(lead, known, { with_state(item, "accepted", lead) })
     mk.log.info("notify: told", { id = item.value.id, text = item.value.text })
     return 0
   elseif mk.time.wall_ms() - item.value.heard_ms > settings.give_up_ms then
     mk.log.error("notify: given up", { id = item.value.id, why = why })
-    commit(lead, known, { with_state(item, "given_up", lead.token) })
+    commit(lead, known, { with_state(item, "given_up", lead) })
     return 0
   end
   mk.log.warn("notify: not accepted", { id = item.value.id, why = why, again_ms = retry.ms })
@@ -253,7 +258,8 @@ local function step(lead, known, retry)
 end
 
 mk.while_leader("notify", function(lead)
-  local known, changed, retry = { at = {}, synced = false }, mk.task.event(), { ms = settings.retry_ms }
+  local known, changed = { at = {}, synced = false, held = false }, mk.task.event()
+  local retry = { ms = settings.retry_ms }
   lead:spawn(follow, known, changed)
   while true do
     changed:wait()

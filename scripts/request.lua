@@ -1,6 +1,6 @@
--- request: HTTP requests to any node are stored by all of them. GET or POST /req?age=1 is answered with 200 once a
--- majority has it on disk: from then on no failure of fewer nodes than that loses it. Settings, keys and promises
--- are in scripts/README.md.
+-- request: HTTP requests to any node are stored by all of them. GET or POST /req?age=1 is answered with 200
+-- once a majority has it on disk: from then on no failure of fewer nodes than that loses it. Settings, keys
+-- and promises are in scripts/README.md.
 local mk = require "moonkeeper"
 
 local settings = mk.config.declare {
@@ -22,8 +22,8 @@ local function refusal(status, code, message)
   return answer(status, { error = { code = code, message = message } })
 end
 
--- One command, which a follower forwards to the leader by itself. Who sends an idempotency-key may ask again: the
--- second time the key is there, and nothing is stored twice.
+-- One command, which a follower forwards to the leader by itself. Who sends an idempotency-key may ask again:
+-- the second time the key is there, and nothing is stored twice.
 local function store(req)
   local value = { method = req.method, query = req.query, body = req.body, node = mk.info().id }
   local name, opts = req.headers["idempotency-key"], { timeout_ms = settings.timeout_ms }

@@ -40,7 +40,8 @@ local function to_list(headers, level)
         error(("headers: the value of %s is a %s, not a string"):format(name, type(value)), level + 1)
       end
       if tostring(value):find "[\0-\8\10-\31\127]" then
-        error(("headers: the value of %s has a line break or another control character"):format(name), level + 1)
+        local message = "headers: the value of %s has a line break or another control character"
+        error(message:format(name), level + 1)
       end
       list[#list + 1] = name
       list[#list + 1] = tostring(value)
@@ -118,12 +119,14 @@ Route.__name = "route"
 -- The path is not answered any more.
 function Route:remove() core.http_unroute(self.id) end
 
--- Have requests to this node answered: fn(request) -> { status, headers, body }, a task for each. path: "/a/:name"
--- has one segment for :name, "/a/*rest" all that follows: request.params. method "*": any.
+-- Have requests to this node answered: fn(request) -> { status, headers, body }, a task for each. path:
+-- "/a/:name" has one segment for :name, "/a/*rest" all that follows: request.params. method "*": any.
 -- o: timeout_ms (30000; then 504)
 function http.route(method, path, fn, o)
   for name in pairs(o or {}) do
-    if name ~= "timeout_ms" then error(("there is no option '%s'; there is timeout_ms"):format(tostring(name)), 2) end
+    if name ~= "timeout_ms" then
+      error(("there is no option '%s'; there is timeout_ms"):format(tostring(name)), 2)
+    end
   end
   local id = core.http_route(method, path, function(request)
     request.query, request.headers = parse_query(request.query), to_table(request.headers)

@@ -13,7 +13,8 @@ local ASK = [[
 t.describe("a request", function()
   t.it("is received as it was made, and its answer is returned", function(mode)
     local c <close> = t.cluster { n = 1, mode = mode }
-    c:http_server("http://hook.example/", { status = 201, body = "made\n", headers = { ["X-Made"] = "here" } })
+    c:http_server("http://hook.example/",
+      { status = 201, body = "made\n", headers = { ["X-Made"] = "here" } })
     c:start()
     local node = c:wait_leader()
     local r = node:eval(ASK, HOOK .. "?a=1", { method = "POST", body = "b\0dy",

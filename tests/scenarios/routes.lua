@@ -30,9 +30,11 @@ t.describe("a route", function()
     local c <close>, node = cluster(mode)
     c:run_until(function() return node:http("GET", "/any").status == 200 end, 5000)
     for path, expected in pairs {
-      ["/hello"] = { 404, "not_found" }, ["/hello/"] = { 404, "not_found" }, ["/hello/a/b"] = { 404, "not_found" },
+      ["/hello"] = { 404, "not_found" }, ["/hello/"] = { 404, "not_found" },
+      ["/hello/a/b"] = { 404, "not_found" },
       ["/echo/x"] = { 405, "invalid" }, ["/raise"] = { 500, "io" }, ["/nothing"] = { 500, "io" },
-      ["/split"] = { 500, "io" }, ["/spin"] = { 500, "processor time" }, ["/slow?ms=5000"] = { 504, "timeout" },
+      ["/split"] = { 500, "io" }, ["/spin"] = { 500, "processor time" },
+      ["/slow?ms=5000"] = { 504, "timeout" },
     } do
       local r = node:http("GET", path)
       t.eq(r.status, expected[1], path)
@@ -58,7 +60,8 @@ t.describe("a route", function()
     for path, why in pairs {
       ["/status"] = "the node answers /status itself", ["/kv/mine"] = "the node answers /kv/mine itself",
       ["/"] = "the node answers / itself", ["/any"] = "application 'routes' answers %* /any",
-      ["any"] = "a path begins with a slash", ["/:"] = "is followed by a name", ["/*a/b"] = "all that follows",
+      ["any"] = "a path begins with a slash", ["/:"] = "is followed by a name",
+      ["/*a/b"] = "all that follows",
     } do
       local r, err = node:eval("mk.http.route('*', ..., function() end)", path)
       t.err("rejected", r, err)

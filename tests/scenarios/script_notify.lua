@@ -38,7 +38,8 @@ t.describe("an election", function()
     notices.check(c, 50)
     local seen = {}
     for _, notice in ipairs(notices.received(c)) do
-      t.ok(not seen[notice.id] or mode == "real" or notice.token > seen[notice.id], "told twice: " .. notice.id)
+      local is_new = not seen[notice.id] or mode == "real" or notice.token > seen[notice.id]
+      t.ok(is_new, "told twice: " .. notice.id)
       seen[notice.id] = notice.token
     end
   end, { modes = { "sim", "real" }, seeds = 10 })
@@ -78,8 +79,8 @@ end)
 
 t.describe("members that come and go", function()
   t.it("are told", function(mode)
-    local c <close> = notices.cluster(mode, config { events = { "member_added", "member_promoted", "member_removed" } },
-      { spares = 1 })
+    local events = { "member_added", "member_promoted", "member_removed" }
+    local c <close> = notices.cluster(mode, config { events = events }, { spares = 1 })
     c:http_server(notices.URL)
     c:start()
     c:wait_leader()
@@ -95,7 +96,8 @@ end)
 
 t.describe("a storm", function()
   t.it("is told of a few times, and the rest in summaries", function()
-    local c <close> = notices.cluster("sim", config { most = 3, window_ms = 40000, events = { "leader_elected" } })
+    local c <close> = notices.cluster("sim",
+      config { most = 3, window_ms = 40000, events = { "leader_elected" } })
     c:http_server(notices.URL)
     c:start()
     local elections = {}
@@ -123,7 +125,8 @@ end)
 
 t.describe("a program", function()
   t.it("is told as a webhook is", function()
-    local c <close> = notices.cluster("sim", config { argv = { "tell", "the-team" }, events = { "leader_elected" } })
+    local c <close> = notices.cluster("sim",
+      config { argv = { "tell", "the-team" }, events = { "leader_elected" } })
     c:program("tell", { run_ms = 10, code = 1, stderr = "nobody there" })
     c:start()
     c:wait_leader()
@@ -176,7 +179,8 @@ t.describe("settings that make no sense", function()
       ["config: keep must be at least as much as most"] = { url = "http://a/", keep = 9 },
       ["config: events%[1%] must be one of"] = { url = "http://a/", events = { "leader" } },
     } do
-      local c <close> = t.cluster { n = 1, scripts = { { name = "notify", script = "bundled:notify", config = settings } } }
+      local c <close> = t.cluster { n = 1,
+        scripts = { { name = "notify", script = "bundled:notify", config = settings } } }
       c:start()
       c:wait_leader()
       t.ok(c:propose("kv", "set", { key = "x", value = 1 }))

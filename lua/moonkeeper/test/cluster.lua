@@ -227,9 +227,9 @@ function Cluster:programs(name)
   return runs
 end
 
--- What answers the HTTP requests of scripts to this URL, and to all that begin with it, from now on. opts: status
--- (200; a list: one after another, the last one for all later ones), body, headers, latency_ms (a number or
--- { least, most }), fails (probability; in what way is drawn), down, refuses (a list of nodes)
+-- What answers the HTTP requests of scripts to this URL, and to all that begin with it, from now on. opts:
+-- status (200; a list: one after another, the last one for all later ones), body, headers, latency_ms (a
+-- number or { least, most }), fails (probability; in what way is drawn), down, refuses (a list of nodes)
 function Cluster:http_server(url, opts)
   local given = {}
   for name, value in pairs(opts or {}) do given[name] = value end
@@ -495,8 +495,8 @@ end
 -- What `moonkeeper status` shows.
 function Node:status() return ask("node_call", self.cluster.number, self.id, "status", core.array {}) end
 
--- Ask the node over HTTP: { status, headers, body }, whatever the status is. In simulation there are the routes of
--- its scripts alone. opts: headers, timeout_ms (10000)
+-- Ask the node over HTTP: { status, headers, body }, whatever the status is. In simulation there are the
+-- routes of its scripts alone. opts: headers, timeout_ms (10000)
 function Node:http(method, path, body, opts)
   local fields = core.array {}
   for name, value in pairs(opts and opts.headers or {}) do

@@ -1,5 +1,5 @@
--- scripts/notify.lua in chaos: what is in the log is told, and never again once its acceptance is committed. The world
--- tells what was received and when.
+-- scripts/notify.lua in chaos: what is in the log is told, and never again once its acceptance is committed.
+-- The world tells what was received and when.
 local t = require "moonkeeper.test"
 local chaos = require "lib.chaos"
 local notices = require "lib.notices"

@@ -1,4 +1,5 @@
--- scripts/request.lua in chaos: what was answered with OK is on every node in the end, and nothing is there twice.
+-- scripts/request.lua in chaos: what was answered with OK is on every node in the end, and nothing is there
+-- twice.
 local t = require "moonkeeper.test"
 local mk = require "moonkeeper"
 local chaos = require "lib.chaos"
@@ -30,11 +31,11 @@ t.describe("an HTTP request to any node, in chaos", function()
     t.gt(oks, 20)
     local last = c:leader():commit_index()
     for _, node in ipairs(c:nodes()) do
-      c:run_until(function() return (node:last_applied() or 0) >= last end, 20000, "all is applied everywhere")
+      c:run_until(function() return (node:last_applied() or 0) >= last end, 20000, "all is applied")
       local found, after = {}, nil
       repeat
-        local page = t.ok(node:query("kv", "list", { prefix = "request/stored/", after = after, limit = 1000 },
-          { read = "local" }))
+        local page = t.ok(node:query("kv", "list",
+          { prefix = "request/stored/", after = after, limit = 1000 }, { read = "local" }))
         for _, item in ipairs(page.items) do
           local age = tonumber(item.value.query.age)
           t.ok(not found[age], ("request %d is stored twice on %s"):format(age, node))
@@ -42,7 +43,9 @@ t.describe("an HTTP request to any node, in chaos", function()
         end
         after = page.next
       until after == nil or after == mk.null
-      for age in pairs(stored) do t.ok(found[age], ("request %d was OK and %s does not have it"):format(age, node)) end
+      for age in pairs(stored) do
+        t.ok(found[age], ("request %d was OK and %s does not have it"):format(age, node))
+      end
     end
   end, { modes = { "sim" }, seeds = 4, timeout_ms = 300000 })
 end)

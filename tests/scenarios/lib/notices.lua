@@ -52,7 +52,8 @@ function notices.committed(c)
   return at
 end
 
--- All that is in the log was told or is part of a summary, and nothing was told again once that was committed.
+-- All that is in the log was told or is part of a summary, and nothing was told again once that was
+-- committed.
 -- late_ms: how long a request may be on its way. Returns how many were told.
 function notices.check(c, late_ms)
   local logged = c:run_until(function()

@@ -9,7 +9,7 @@ mk.http.route("GET", "/hello/world", function() return { body = "the world itsel
 
 mk.http.route("POST", "/echo/*rest", function(req)
   return { status = 201, headers = { ["content-type"] = "application/json", ["x-method"] = req.method },
-    body = mk.json.encode { path = req.path, rest = req.params.rest, body = req.body, agent = req.headers["x-agent"] } }
+    body = mk.json.encode { path = req.path, rest = req.params.rest, agent = req.headers["x-agent"] } }
 end)
 
 mk.http.route("*", "/any", function(req) return { body = req.method } end)

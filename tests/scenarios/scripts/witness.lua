@@ -1,4 +1,5 @@
--- Tells the world when this node has applied that a notification was accepted: for tests/scenarios/lib/notices.lua.
+-- Tells the world when this node has applied that a notification was accepted: for
+-- tests/scenarios/lib/notices.lua.
 local mk = require "moonkeeper"
 
 mk.on("commit", function(ev)
