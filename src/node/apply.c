@@ -62,19 +62,6 @@ void apply_replaced(struct node *n, raft_index last_applied, int64_t time_ms)
     apply_find_scope(n);
 }
 
-/* The payload is [cmd, args], or, with a fencing token, [token, [cmd, args]]. */
-static struct bytes unwrap_fence(struct bytes payload, uint64_t *fence)
-{
-    *fence = 0;
-    struct reader r = reader_of(payload);
-    uint32_t count = read_array(&r);
-    if (count != 2 || reader_peek(&r) != WIRE_UINT) {
-        return payload;
-    }
-    *fence = read_u64(&r);
-    return read_raw(&r);
-}
-
 static enum err run_command(struct node *n, struct raft_pos pos, const struct entry *e,
                             struct why *why)
 {
@@ -82,7 +69,7 @@ static enum err run_command(struct node *n, struct raft_pos pos, const struct en
         .machine = e->machine,
         .at = {.index = pos.index, .term = pos.term, .time_ms = e->time_ms},
     };
-    command.payload = unwrap_fence(e->payload, &command.fence);
+    command.payload = entry_command(e->payload, &command.fence);
     if (command.fence != 0 && command.fence != n->apply.scope_index) {
         return err_why(why, ERR_FENCED, "the fencing token is not that of the newest leadership");
     }

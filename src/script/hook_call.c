@@ -48,10 +48,10 @@ static void push_event(lua_State *L, const struct script_event *event)
     set_u64(L, "term", event->term);
 }
 
-/* What a command entry holds: MessagePack [cmd, args]. */
 static void set_command(lua_State *L, const struct entry *entry)
 {
-    struct reader r = reader_of(entry->payload);
+    uint64_t fence;
+    struct reader r = reader_of(entry_command(entry->payload, &fence));
     uint32_t count = read_array(&r);
     if (r.err != ERR_OK || count == 0) {
         return;

@@ -74,3 +74,15 @@ const char *entry_kind_name(enum entry_kind kind)
     }
     return "unknown";
 }
+
+struct bytes entry_command(struct bytes payload, uint64_t *fence)
+{
+    *fence = 0;
+    struct reader r = reader_of(payload);
+    uint32_t count = read_array(&r);
+    if (count != 2 || reader_peek(&r) != WIRE_UINT) {
+        return payload;
+    }
+    *fence = read_u64(&r);
+    return read_raw(&r);
+}

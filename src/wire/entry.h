@@ -42,6 +42,9 @@ void entry_encode(const struct entry *e, struct buffer *out);
 /* out's views point into body.
  * Errors: TRUNCATED, INVALID, TOO_LARGE (the machine's name). */
 enum err entry_decode(struct bytes body, struct entry *out);
+/* [cmd, args] of an ENTRY_COMMAND's payload, which holds [token, [cmd, args]] where it was proposed
+ * with a fencing token: *fence, 0 for none. */
+struct bytes entry_command(struct bytes payload, uint64_t *fence);
 /* The kind alone, at the cost of two comparisons; ENTRY_KIND_COUNT if body does not begin like an
  * entry. Says nothing on whether the rest is well formed. */
 enum entry_kind entry_kind_of(struct bytes body);

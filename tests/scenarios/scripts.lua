@@ -30,4 +30,26 @@ t.describe("scripts in a cluster", function()
     t.eq(leader:eval("local a, b = ...; mk.task.sleep(10) return a + b", 1, 2), 3)
     t.err("rejected", leader:eval("error('no')"))
   end)
+
+  t.it("a write that shows a fencing token is told and watched as any other", function(mode)
+    local c <close> = t.cluster { mode = mode, n = 1 }
+    c:start()
+    local leader = c:wait_leader()
+    leader:eval [[
+      told, watched = {}, {}
+      mk.on("commit", function(ev)
+        if ev.cmd then told[#told + 1] = ev.cmd .. " " .. ev.args.key end
+      end)
+      mk.task.spawn(function()
+        for ev in mk.kv.watch "a/" do watched[#watched + 1] = ev.type .. " " .. ev.key end
+      end)
+      mk.while_leader("writer", function(lead)
+        mk.kv.set("a/plain", 1)
+        mk.kv.set("a/fenced", 1, { fence = lead.token })
+        mk.kv.delete("a/fenced", { fence = lead.token })
+      end) ]]
+    c:run_until(function() return leader:eval "#watched" == 3 end, 5000, "three changes")
+    t.eq(leader:eval "watched", { "set a/plain", "set a/fenced", "delete a/fenced" })
+    t.eq(leader:eval "told", { "set a/plain", "set a/fenced", "delete a/fenced" })
+  end)
 end)

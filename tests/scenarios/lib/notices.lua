@@ -63,7 +63,14 @@ function notices.check(c, late_ms)
     end
     return all
   end, 120000, "all is told")
-  local committed, taken = notices.committed(c), {}
+  local committed, taken = nil, {}
+  c:run_until(function()
+    committed = notices.committed(c)
+    for id, value in pairs(logged) do
+      if value.state == "accepted" and not committed[id] then return false end
+    end
+    return true
+  end, 20000, "some node has said of all that is accepted that it heard of that")
   for _, notice in ipairs(notices.received(c)) do
     taken[notice.id] = taken[notice.id] or notice.status == 200
     local at_ms, value = committed[notice.id], logged[notice.id]

@@ -7,7 +7,7 @@ mk.on("commit", function(ev)
   for _, op in ipairs(ev.args.ops or { ev.args }) do
     local value = type(op.value) == "table" and op.value
     if value and value.state == "accepted" and ev.applied ~= false then
-      mk.task.spawn(mk.http.get, "http://witness.example/?" .. value.id)
+      mk.http.get("http://witness.example/?" .. value.id)
     end
   end
 end)
