@@ -1,5 +1,6 @@
 -- mk.http.route: requests to a node that its scripts answer.
 local t = require "moonkeeper.test"
+local mk = require "moonkeeper"
 
 local function cluster(mode, n)
   local c = t.cluster { n = n or 1, mode = mode, scripts = { "tests/scenarios/scripts/routes.lua" } }
@@ -82,6 +83,24 @@ t.describe("a route", function()
       return r and r.status == 200
     end, 5000)
   end)
+end)
+
+t.describe("too many requests", function()
+  t.it("are refused, and those that came first are answered", function()
+    local c <close>, node = cluster("sim")
+    c:run_until(function() return node:http("GET", "/any").status == 200 end, 5000)
+    local answers, tasks = {}, {}
+    for i = 1, 300 do
+      tasks[i] = mk.task.spawn(function()
+        local r = node:http("GET", "/slow?ms=200")
+        local kind = r and r.status or "refused"
+        answers[kind] = (answers[kind] or 0) + 1
+      end)
+    end
+    for _, task in ipairs(tasks) do task:join() end
+    t.eq(answers, { [200] = 256, refused = 44 })
+    t.eq(node:http("GET", "/any").status, 200)
+  end, { modes = { "sim" } })
 end)
 
 t.describe("a web page", function()
