@@ -78,8 +78,8 @@ local function new_job(lead, options)
   }, Job)
 end
 
--- Write the job and these records in one command. It is refused if this node leads no longer, or if somebody
--- else has changed them. Returns once it is known to be done: what gets no answer is asked for again.
+-- Write the job and these records in one command. It is refused if this node leads no longer, or if the job
+-- was written by anybody else. Returns once it is known to be done: what gets no answer is asked for again.
 function Job:commit(changed, request)
   local running = self:find("running")[1]
   self.state.running = running and { slot = running.value.slot, node = running.value.node }
@@ -87,7 +87,7 @@ function Job:commit(changed, request)
   self.state.write = math.random(0) -- tells this write from all others
   local ops = { { op = "set", key = self.key, value = self.state, if_version = self.version } }
   for _, record in ipairs(changed) do
-    ops[#ops + 1] = { op = "set", key = record.key, value = record.value, if_version = record.version }
+    ops[#ops + 1] = { op = "set", key = record.key, value = record.value }
   end
   for _, record in ipairs(self:take_oldest()) do ops[#ops + 1] = { op = "delete", key = record.key } end
   if request then ops[#ops + 1] = { op = "delete", key = request.key, if_version = request.version } end
@@ -105,7 +105,6 @@ function Job:commit(changed, request)
     end
     self.version = version
   until version
-  for _, record in ipairs(changed) do record.version = self.version end
 end
 
 -- Those that are over, beyond what the history holds.
@@ -190,7 +189,7 @@ end
 
 function Job:add(slot_ms, state, request)
   local id = text_of(slot_ms) .. (request and "+" .. request.key:match "[^/]*$" or "")
-  local record = { key = self.runs_prefix .. id, version = 0,
+  local record = { key = self.runs_prefix .. id,
     value = { slot = id, slot_ms = slot_ms, state = "queued", attempt = 0 } }
   self.records[#self.records + 1], self.open[#self.open + 1], self.known[record.key] = record, record, true
   if state ~= "queued" then self:ended(record, state) end

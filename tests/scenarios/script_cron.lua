@@ -211,6 +211,60 @@ t.describe("cron, when a run fails,", function()
   end
 end)
 
+t.describe("cron, when the leader cannot claim a slot,", function()
+  -- The leader's first run of 12:00 fails, is to be tried again after 20 s, and 5 s before that the leader is
+  -- cut off: while its lease lasts it believes to lead, but nobody stores its claim.
+  local function cut_off_before_a_claim(mode)
+    local c = cron.cluster(mode, { { name = "a", schedule = "0 * * * *", retries = 1, retry_ms = 20000 } },
+      { heartbeat_ms = 2000 })
+    c:program("job", { run_ms = 1000, code = 1 })
+    cron.set(c, "2024-01-01 11:50")
+    c:start()
+    local leader = c:run_until(function() return #c:programs "job" == 1 and c:leader() end, HOUR)
+    c:program("job", { run_ms = 2 * MINUTE })
+    c:run_for(16000)
+    c:isolate(leader.id)
+    return c, leader
+  end
+
+  t.it("the next one does, and no attempt is made twice", function(mode)
+    local c <close>, old = cut_off_before_a_claim(mode)
+    c:run_for(10 * MINUTE)
+    local runs = cron.check_starts(c, 1) and c:programs "job"
+    t.eq(#runs, 2)
+    t.ne(runs[2].node, old.id)
+    c:connect(old.id)
+    c:run_for(MINUTE)
+    t.eq({ cron.runs(c, "a")[1].state, cron.runs(c, "a")[1].node }, { "ok", "n" .. runs[2].node })
+  end, { modes = SIM, seeds = 5, timeout_ms = DAY })
+
+  t.it("it does as soon as the others are back, though the answer was late", function(mode)
+    local c <close>, leader = cut_off_before_a_claim(mode)
+    c:run_for(12000)
+    c:connect(leader.id)
+    c:run_for(10 * MINUTE)
+    t.eq(c:wait_leader(), leader)
+    local run = cron.runs(c, "a")[1]
+    t.eq({ run.state, run.attempt, run.retry_after }, { "ok", 2, "failed" })
+    t.eq(#c:programs "job", 2)
+  end, { modes = SIM, seeds = 5, timeout_ms = DAY })
+
+  t.it("what was changed by hand in between is kept, and nothing is lost", function(mode)
+    local c <close> = cron.cluster(mode, { { name = "a", schedule = "0 * * * *" } })
+    c:program("job", { run_ms = 1000 })
+    cron.set(c, "2024-01-01 11:50")
+    c:start()
+    local leader = c:wait_leader(10 * MINUTE)
+    c:run_for(MINUTE)
+    t.ok(leader:eval [[ local state = mk.kv.get "cron/jobs/a"
+      state.counts.ok = 41
+      return mk.kv.set("cron/jobs/a", state) ]])
+    c:run_for(20 * MINUTE)
+    t.eq(cron.state(c, "a").counts, { ok = 42 })
+    t.eq(cron.states(c, "a"), { "12:00 ok" })
+  end, { modes = SIM, timeout_ms = DAY })
+end)
+
 t.describe("cron and clocks", function()
   t.it("leaders whose clocks are an hour apart start no slot twice", function(mode)
     local c <close> = cron.cluster(mode, { { name = "a", schedule = "*/10 * * * *", missed = "run_all",
