@@ -109,8 +109,8 @@ static enum err attempt(struct steady *s, const char *method, struct bytes param
     }
     if (e == ERR_OK) {
         buffer_add_bytes(out, outcome.result);
-    } else if (outcome.error.message.size == 0) {
-        drop(s); /* this was no answer of the cluster */
+    } else if (outcome.error.message.size == 0 || steady_passes(e)) {
+        drop(s); /* this was no answer of the cluster, or another node may have a better one */
     }
     return e;
 }
@@ -134,7 +134,6 @@ enum err steady_call(struct steady *s, const char *method, struct bytes params,
         if (!steady_passes(e)) {
             return e;
         }
-        drop(s);
         if (!steady_sleep(s, now_us + time_for(deadline_us, PAUSE_US))) {
             return err_why(why, ERR_CANCELLED, "it was given up");
         }

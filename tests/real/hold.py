@@ -14,7 +14,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from cluster import Cluster, wait_until  # noqa: E402
+from cluster import Cluster, free_ports, wait_until  # noqa: E402
 from command import BINARY, environment, failure, main  # noqa: E402
 from msgpack_rpc import Client  # noqa: E402
 
@@ -151,6 +151,14 @@ class LockTest(HoldTest):
         code, out, _ = self.run_to_end("lock", "job", "--", "sh", "-c", "echo $MOONKEEPER_FENCE")
         self.assertEqual(code, 0)
         self.assertGreater(int(out), token)
+
+    def test_each_of_the_endpoints_is_tried(self):
+        dead = [f"127.0.0.1:{port}" for port in free_ports(3)]
+        alive = f"127.0.0.1:{self.leader.client}"
+        for place in range(4):
+            endpoints = ",".join(dead[:place] + [alive] + dead[place:])
+            process = self.begin("lock", "job", "--timeout", "10s", "--", "true", endpoints=endpoints)
+            self.assertEqual(process.wait(20), 0, endpoints)
 
     def test_one_after_the_other_while_leaders_die(self):
         workers = [self.begin_work(self.LOCK) for _ in range(4)]
