@@ -250,6 +250,18 @@ t.describe("watches", function()
     t.eq(told, { gap = 0, set = 4352 })
   end, { modes = { "sim" } })
 
+  t.it("what is written under a fencing token is told as well", function(mode)
+    local c <close> = t.cluster { mode = mode }
+    c:start()
+    local told = t.ok(c:wait_leader():eval [[
+      local changes <close> = mk.kv.watch("w/")
+      mk.while_leader("writer", function(lead) assert(mk.kv.set("w/1", "fenced", { fence = lead.token })) end)
+      local ev = assert(changes:next(1000))
+      return { ev.type, ev.key, ev.value }
+    ]])
+    t.eq(told, { "set", "w/1", "fenced" })
+  end, { modes = { "sim" } })
+
   t.it("a reader that was left behind is told so once, and what there is", function(mode)
     local c <close> = t.cluster { mode = mode }
     c:start()

@@ -1,0 +1,145 @@
+-- The promises of the bundled script tasks, one by one. In chaos: chaos/tasks.lua.
+local t = require "moonkeeper.test"
+local tasks = require "lib.tasks"
+
+t.describe("tasks", function()
+  t.it("are run once each, by followers, and tell how they ended", function(mode)
+    local c <close> = tasks.cluster(mode)
+    local leader = tasks.start(c)
+    local good, bad = {}, tasks.submit(c, { argv = { "fails" } })
+    for i = 1, 10 do good[i] = tasks.submit(c, { argv = { "works", "{id}" } }) end
+    for _, id in ipairs(good) do tasks.wait(c, id, "done") end
+    local failed = tasks.wait(c, bad, "failed")
+    t.eq({ failed.code, failed.output, failed.attempt }, { 3, "oh\n", 1 })
+    local runs = c:programs("works")
+    t.eq(#runs, 10)
+    for _, run in ipairs(runs) do t.ne(run.node, leader.id, "the leader has nothing while others can") end
+  end, { seeds = 10, modes = { "sim" } })
+
+  t.it("fill the slots of nodes evenly, and wait for room", function(mode)
+    local c <close> = tasks.cluster(mode, { slots = 2 })
+    tasks.start(c)
+    for _ = 1, 6 do tasks.submit(c, { argv = { "works" } }) end
+    c:run_until(function() return #c:programs("works") == 4 end, 5000, "two on each follower")
+    c:run_for(300)
+    t.eq(#c:programs("works"), 4)
+    local by_node = {}
+    for _, run in ipairs(c:programs("works")) do by_node[run.node] = (by_node[run.node] or 0) + 1 end
+    for _, count in pairs(by_node) do t.eq(count, 2) end
+    c:run_until(function() return tasks.count(c, "done") == 6 end, 10000, "all are done")
+  end, { seeds = 5, modes = { "sim" } })
+
+  t.it("go where their label is, also if that is the leader", function(mode)
+    local c <close> = tasks.cluster(mode, { nodes = { n2 = { labels = { "gpu" } } } })
+    tasks.start(c)
+    for round = 1, 2 do
+      if round == 2 then t.ok(c:transfer(2)) end
+      c:wait_leader()
+      local before = #c:programs("works")
+      tasks.wait(c, tasks.submit(c, { argv = { "works" }, label = "gpu" }), "done")
+      t.eq(c:programs("works")[before + 1].node, 2)
+    end
+    local value = tasks.wait(c, tasks.submit(c, { argv = { "works" }, label = "gppu" }), "failed")
+    t.match(value.error, "no node has the label 'gppu'; there are gpu")
+    value = tasks.wait(c, tasks.submit(c, { kind = "paint" }), "failed")
+    t.match(value.error, "there is no kind 'paint'; there are flaky, greet, sum")
+  end, { seeds = 5, modes = { "sim" } })
+
+  t.it("of a kind are programs or functions, with arguments and results", function(mode)
+    local c <close> = tasks.cluster(mode)
+    tasks.start(c)
+    t.eq(tasks.wait(c, tasks.submit(c, { kind = "sum", args = { 1, 2, 3 } }), "done").result, 6)
+    local value = tasks.wait(c, tasks.submit(c, { kind = "sum", args = "x" }), "failed")
+    t.match(value.error, "a list of numbers")
+    t.eq(tasks.wait(c, tasks.submit(c, { kind = "greet" }), "done").output, "hello\n")
+  end, { seeds = 3, modes = { "sim" } })
+
+  t.it("are tried again as often as they say", function(mode)
+    local c <close> = tasks.cluster(mode)
+    tasks.start(c)
+    local value = tasks.wait(c, tasks.submit(c, { kind = "flaky" }), "failed", 20000)
+    t.eq({ value.attempt, value.failures }, { 3, 3 })
+    t.eq(#c:programs("fails"), 3)
+    local timed_out = tasks.wait(c, tasks.submit(c, { argv = { "hangs" }, timeout_ms = 500 }), "failed")
+    t.match(timed_out.error, "longer than timeout_ms")
+  end, { seeds = 3, modes = { "sim" } })
+
+  t.it("are cancelled in every state, and their programs with them", function(mode)
+    local c <close> = tasks.cluster(mode, { slots = 1 })
+    tasks.start(c)
+    local ids = {}
+    for i = 1, 4 do ids[i] = tasks.submit(c, { argv = { "hangs" }, exclusive = i % 2 == 0 }) end
+    c:run_until(function() return #c:programs("hangs") == 2 end, 5000, "two run, two wait")
+    for i = 4, 1, -1 do tasks.cancel(c, ids[i]) end
+    for i = 1, 4 do tasks.wait(c, ids[i], "cancelled") end
+    for _, run in ipairs(c:programs("hangs")) do t.ok(run.ended_ms, "it was stopped") end
+  end, { seeds = 5, modes = { "sim" } })
+
+  t.it("of a node that is stopped are run elsewhere at once, of one that crashed soon", function(mode)
+    local c <close> = tasks.cluster(mode)
+    tasks.start(c)
+    for round = 1, 4 do
+      local id = tasks.submit(c, { argv = { "slow" }, exclusive = round % 2 == 0 })
+      local before = #c:programs("slow")
+      c:run_until(function() return #c:programs("slow") == before + 1 end, 5000, "it runs")
+      local run = c:programs("slow")[before + 1]
+      if round <= 2 then c:stop(run.node) else c:crash(run.node) end
+      tasks.wait(c, id, "done", 30000)
+      local first, again = table.unpack(c:programs("slow"), before + 1)
+      t.ne(again.node, run.node)
+      t.le(first.ended_ms, again.began_ms)
+      c:restart(run.node)
+      c:run_for(2000)
+    end
+  end, { seeds = 5, modes = { "sim" }, timeout_ms = 200000 })
+
+  t.it("that may be moved are spread over a node that is back, and then stay", function(mode)
+    local c <close> = tasks.cluster(mode, { rebalance_ms = 1000 })
+    local leader = tasks.start(c)
+    local back = leader.id % 3 + 1
+    c:crash(back)
+    c:run_for(1000)
+    for _ = 1, 4 do tasks.submit(c, { argv = { "hangs" }, movable = true }) end
+    c:run_until(function() return #tasks.running(c, "hangs") == 4 end, 5000)
+    c:restart(back)
+    c:run_until(function()
+      local here = 0
+      for _, run in ipairs(tasks.running(c, "hangs")) do here = here + (run.node == back and 1 or 0) end
+      return here == 2
+    end, 20000, "two of four are on the node that is back")
+    c:run_for(3000)
+    local started = #c:programs("hangs")
+    c:run_for(10000)
+    t.eq(#c:programs("hangs"), started, "nothing is moved any more")
+  end, { seeds = 5, modes = { "sim" }, timeout_ms = 200000 })
+
+  t.it("that are over are forgotten, the oldest first", function(mode)
+    local c <close> = tasks.cluster(mode, { history = 5 })
+    tasks.start(c)
+    local last
+    for _ = 1, 12 do last = tasks.submit(c, { kind = "sum", args = { 1 } }) end
+    tasks.wait(c, last, "done")
+    c:run_until(function() return tasks.count(c) == 5 end, 5000, "five are left")
+    t.eq(tasks.get(c, last).state, "done")
+  end, { seeds = 3, modes = { "sim" } })
+end)
+
+t.describe("settings that cannot be", function()
+  t.it("are one clear error, and the node runs on", function(mode)
+    local function error_of(config)
+      local c <close> = t.cluster { mode = mode, n = 1, scripts = { "bundled:tasks" }, config = config }
+      c:start()
+      local leader = c:wait_leader()
+      c:run_for(500)
+      local errors = c:events { name = "error" }
+      t.eq(#errors, 1)
+      t.ok(leader:alive())
+      return errors[1].message
+    end
+    t.match(error_of { kinds = { a = { argv = { "x" }, label = "gpuu" } }, nodes = { n1 = { labels = { "gpu" } } } },
+      "config: kinds.a.label: no node has the label 'gpuu'; there are gpu")
+    t.match(error_of { kinds = { a = {} } }, "config: kinds.a must have either argv or handler")
+    t.match(error_of { kinds = { a = { handler = "nothing.there" } } }, "config: kinds.a.handler: there is no function nothing.there")
+    t.match(error_of { slot = 3 }, "there is no key 'slot', did you mean 'slots'")
+  end, { modes = { "sim" } })
+end)
