@@ -35,8 +35,8 @@ end
 
 t.describe("tasks, in chaos", function()
   t.it("are all done in the end, exclusive ones never twice at once", function(mode)
-    local c <close> = tasks.cluster(mode, { slots = 3, rebalance_ms = 2000, lock_ms = 2000, retry_ms = 100 })
-    c:program("works", { run_ms = { 50, 4000 }, ignores_stop = math.random(3) == 1 })
+    local c <close> = tasks.cluster(mode, { slots = 4, rebalance_ms = 2000, lock_ms = 2000, move_after_ms = 100 })
+    c:program("works", { run_ms = { 50, 8000 }, ignores_stop = math.random(3) == 1 })
     tasks.start(c)
     local submitted, number = {}, 0
     chaos.run(c, { seconds = 45, between = function()
