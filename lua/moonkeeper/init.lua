@@ -10,6 +10,7 @@ local kv = require "moonkeeper.kv"
 local lease = require "moonkeeper.lease"
 local lock = require "moonkeeper.lock"
 local raft = require "moonkeeper.raft"
+local sm = require "moonkeeper.sm"
 local task = require "moonkeeper.task"
 local timer = require "moonkeeper.timer"
 require "moonkeeper.lead"
@@ -37,6 +38,7 @@ local mk = {
   lease = lease,
   lock = lock,
   raft = raft,
+  sm = sm,
   task = task,
   timer = timer,
   time = { now_ms = core.now_ms, wall_ms = core.wall_ms },
@@ -52,7 +54,7 @@ function mk.shutdown() core.tell("shutdown") end
 
 -- What is planned says so, instead of "attempt to index a nil value".
 local planned = {}
-for _, name in ipairs { "net", "service", "sm" } do
+for _, name in ipairs { "net", "service" } do
   planned[name] = true
 end
 

@@ -34,6 +34,7 @@ void api_task_add(lua_State *L);
 void api_hook_add(lua_State *L);
 void api_lead_add(lua_State *L);
 void api_metrics_add(lua_State *L);
+void api_modules_add(lua_State *L); /* modules.c */
 void api_node_add(lua_State *L);
 
 /* Metatables. Stack: [-0, +0]. */

@@ -360,6 +360,7 @@ int api_core_open(lua_State *L)
     api_hook_add(L);
     api_lead_add(L);
     api_metrics_add(L);
+    api_modules_add(L);
     api_node_add(L);
     api_cluster_add(L);
     api_cron_add(L);

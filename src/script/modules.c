@@ -1,5 +1,6 @@
 /* require: the modules in the binary, then Lua files on package.path (text only), then, where they
  * are allowed, C modules. */
+#include <errno.h>
 #include <lauxlib.h>
 #include <lualib.h>
 #include <stdio.h>
@@ -9,6 +10,8 @@
 #include "script/bundled.h"
 #include "script/embed.h"
 #include "script/host.h"
+#include "script/machine.h"
+#include "script/report.h"
 #include "script/sandbox.h"
 #include "script/thread.h"
 
@@ -54,18 +57,29 @@ static int search_path(lua_State *L)
     return 2;
 }
 
-/* Push "DIR/?.lua;DIR/?/init.lua" with the directory of the script; a bundled one has none. */
-static void push_default_path(lua_State *L, const char *script)
+/* Push the folder of the script; nil, and false, of a bundled one, which has none. */
+static bool push_folder(lua_State *L, const char *script)
 {
-    if (bundled_is(script)) {
-        lua_pushliteral(L, "");
-        return;
-    }
     const char *slash = strrchr(script, '/');
+    if (bundled_is(script)) {
+        lua_pushnil(L);
+        return false;
+    }
     if (slash == NULL) {
         lua_pushliteral(L, ".");
     } else {
         lua_pushlstring(L, script, (size_t)(slash - script) + (slash == script));
+    }
+    return true;
+}
+
+/* Push "DIR/?.lua;DIR/?/init.lua" with the directory of the script; a bundled one has none. */
+static void push_default_path(lua_State *L, const char *script)
+{
+    if (!push_folder(L, script)) {
+        lua_pop(L, 1);
+        lua_pushliteral(L, "");
+        return;
     }
     const char *dir = lua_tostring(L, -1);
     lua_pushfstring(L, "%s/?.lua;%s/?/init.lua", dir, dir);
@@ -111,4 +125,71 @@ void modules_open(lua_State *L, const struct script_app *app)
     lua_pushcfunction(L, api_core_open);
     lua_setfield(L, -2, "moonkeeper.core");
     lua_pop(L, 2);
+}
+
+struct text_given {
+    struct bytes bytes;
+};
+
+static int make_string(lua_State *L)
+{
+    const struct text_given *given = lua_touserdata(L, 1);
+    const char *data = given->bytes.size > 0 ? (const char *)given->bytes.data : "";
+    lua_pushlstring(L, data, given->bytes.size);
+    return 1;
+}
+
+/* Closes both, also where there is no memory for what is in them. */
+static int push_text(lua_State *L, enum err e, struct buffer *text, struct buffer *message)
+{
+    struct buffer *which = e == ERR_OK ? text : message;
+    struct text_given given = {.bytes = buffer_bytes(which)};
+    lua_pushcfunction(L, make_string);
+    lua_pushlightuserdata(L, &given);
+    int status = lua_pcall(L, 1, 1, 0);
+    buffer_close(text);
+    buffer_close(message);
+    if (status != LUA_OK) {
+        return lua_error(L);
+    }
+    return e == ERR_OK ? 1 : report_fail(L, e, lua_tostring(L, -1));
+}
+
+/* read_beside(path) -> the text of a file, by default beside the script | nil, err. Blocks this
+ * thread, as require does. */
+static int read_beside(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    if (path[0] != '/') {
+        if (!push_folder(L, thread_app(L)->path)) {
+            return report_fail(L, ERR_NOT_FOUND, "a bundled script has no folder");
+        }
+        path = lua_pushfstring(L, "%s/%s", lua_tostring(L, -1), path);
+    }
+    struct buffer text = {0}, message = {0};
+    enum err e = ERR_OK;
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        e = errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
+        buffer_add_format(&message, "%s: %s", path, strerror(errno));
+    } else {
+        size_t got = fread(buffer_reserve(&text, MACHINE_SOURCE_BYTES_MAX + 1), 1,
+                           MACHINE_SOURCE_BYTES_MAX + 1, file);
+        text.size += got;
+        if (ferror(file) != 0) {
+            e = ERR_IO;
+            buffer_add_format(&message, "%s: cannot be read", path);
+        } else if (got > MACHINE_SOURCE_BYTES_MAX) {
+            e = ERR_TOO_LARGE;
+            buffer_add_format(&message, "%s: larger than a machine may be", path);
+        }
+        fclose(file);
+    }
+    return push_text(L, e, &text, &message);
+}
+
+void api_modules_add(lua_State *L)
+{
+    lua_pushcfunction(L, read_beside);
+    lua_setfield(L, -2, "read_beside");
 }

@@ -690,6 +690,33 @@ local Histogram = {}
 ---@param n number
 function Histogram:observe(n) end
 
+-- A replicated state machine, by its name.
+---@class mk.Machine
+---@field name string
+---@field version integer
+local Machine = {}
+---@async
+---@param cmd string
+---@param args any
+---@param opts table? as of mk.raft.propose
+---@return any result, mk.Error? err
+function Machine:propose(cmd, args, opts) end
+---@async
+---@param name string
+---@param args any
+---@param opts table? as of mk.raft.query
+---@return any result, mk.Error? err
+function Machine:query(name, args, opts) end
+
+mk.sm = {}
+-- Have all nodes run the machine in this file, beside the script if the path is relative. The same one again does
+-- nothing.
+---@async
+---@param file string
+---@param opts {timeout_ms: number?}?
+---@return mk.Machine? machine, mk.Error? err not_found, rejected (the file, or its version), not_leader, timeout
+function mk.sm.load(file, opts) end
+
 mk.fs = {}
 -- A file as a whole: 4 MiB at most. A relative path is below the node's own folder (files/ in its data directory).
 ---@async
