@@ -128,9 +128,9 @@ function http.route(method, path, fn, o)
       error(("there is no option '%s'; there is timeout_ms"):format(tostring(name)), 2)
     end
   end
-  local id = core.http_route(method, path, function(request)
-    request.query, request.headers = parse_query(request.query), to_table(request.headers)
-    return respond(fn(request))
+  local id = core.http_route(method, path, function(req)
+    req.query, req.headers = parse_query(req.query), to_table(req.headers)
+    return respond(fn(req))
   end, math.ceil(o and o.timeout_ms or ROUTE_TIMEOUT_MS))
   return setmetatable({ id = id }, Route)
 end

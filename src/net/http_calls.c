@@ -242,8 +242,8 @@ void http_calls_stop(struct http_calls *all)
     if (all->started) {
         loop_stop(all->loop);
         pthread_join(all->thread, NULL);
-        struct call *c;
-        while ((c = LIST_FIRST(&all->calls)) != NULL) {
+        for (struct call *c = LIST_FIRST(&all->calls), *next; c != NULL; c = next) {
+            next = LIST_NEXT(c, link);
             call_free(c);
         }
         http_client_free(all->client);

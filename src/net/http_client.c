@@ -347,8 +347,8 @@ void http_client_free(struct http_client *c)
     if (c == NULL) {
         return;
     }
-    struct http_exchange *x;
-    while ((x = LIST_FIRST(&c->exchanges)) != NULL) {
+    for (struct http_exchange *x = LIST_FIRST(&c->exchanges), *next; x != NULL; x = next) {
+        next = LIST_NEXT(x, link);
         close_exchange(x);
     }
     tls_client_free(c->tls);

@@ -42,6 +42,7 @@ static struct {
     pthread_once_t once;
     enum err err;
     struct why why;
+    /* NOLINTNEXTLINE(bugprone-macro-parentheses): a member's name */
 #define X(name) __typeof__(&(name)) name;
     TLS_FUNCTIONS(X)
 #undef X

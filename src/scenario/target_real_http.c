@@ -222,8 +222,8 @@ void target_real_http(struct target *target, uint32_t node, const struct target_
 
 void target_real_http_give_up(struct target_real *t)
 {
-    struct real_http_ask *a;
-    while ((a = LIST_FIRST(&t->http_asks)) != NULL) {
+    for (struct real_http_ask *a = LIST_FIRST(&t->http_asks), *next; a != NULL; a = next) {
+        next = LIST_NEXT(a, link);
         http_client_cancel(a->exchange);
         end_ask(a, &(struct node_reply){.err = ERR_SHUTDOWN});
     }

@@ -120,8 +120,8 @@ void target_sim_http(struct target *target, uint32_t node, const struct target_h
 
 void target_sim_http_close(struct target_sim *t)
 {
-    struct sim_http_ask *a;
-    while ((a = LIST_FIRST(&t->http_asks)) != NULL) {
+    for (struct sim_http_ask *a = LIST_FIRST(&t->http_asks), *next; a != NULL; a = next) {
+        next = LIST_NEXT(a, link);
         answer(a, &(struct node_reply){.err = ERR_SHUTDOWN});
         LIST_REMOVE(a, link);
         free(a);

@@ -369,7 +369,7 @@ void serve_drop_app(struct app *app)
 void serve_close(struct script_host *host)
 {
     struct served_items left = STAILQ_HEAD_INITIALIZER(left);
-    struct served *s;
+    struct served *s, *next;
     STAILQ_CONCAT(&left, &host->held_served);
     pthread_mutex_lock(&host->inbox.lock);
     STAILQ_CONCAT(&left, &host->inbox.served);
@@ -378,7 +378,8 @@ void serve_close(struct script_host *host)
         STAILQ_REMOVE_HEAD(&left, waiting);
         LIST_INSERT_HEAD(&host->served, s, link);
     }
-    while ((s = LIST_FIRST(&host->served)) != NULL) {
+    for (s = LIST_FIRST(&host->served); s != NULL; s = next) {
+        next = LIST_NEXT(s, link);
         give_up(s);
     }
 }

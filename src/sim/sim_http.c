@@ -333,8 +333,8 @@ const struct http_port *sim_http_port(const struct sim_http *http)
 
 void sim_http_free(struct sim_http *http)
 {
-    struct exchange *x;
-    while ((x = LIST_FIRST(&http->exchanges)) != NULL) {
+    for (struct exchange *x = LIST_FIRST(&http->exchanges), *next; x != NULL; x = next) {
+        next = LIST_NEXT(x, link);
         exchange_free(x);
     }
     free(http);
@@ -342,8 +342,8 @@ void sim_http_free(struct sim_http *http)
 
 void sim_http_drop_flights(struct sim_process *p)
 {
-    struct sim_http_flight *f;
-    while ((f = LIST_FIRST(&p->flights)) != NULL) {
+    for (struct sim_http_flight *f = LIST_FIRST(&p->flights), *next; f != NULL; f = next) {
+        next = LIST_NEXT(f, link);
         flight_free(f);
     }
 }

@@ -57,7 +57,7 @@ t.describe("a route", function()
   end)
 
   t.it("that the node, or another script, answers already is refused when it is made", function(mode)
-    local c <close>, node = cluster(mode)
+    local _ <close>, node = cluster(mode)
     for path, why in pairs {
       ["/status"] = "the node answers /status itself", ["/kv/mine"] = "the node answers /kv/mine itself",
       ["/"] = "the node answers / itself", ["/any"] = "application 'routes' answers %* /any",
