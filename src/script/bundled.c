@@ -7,8 +7,7 @@
 #include "script/embed.h"
 
 static const char prefix[] = "bundled:";
-static const char suffix[] = ".lua";
-enum { PREFIX_SIZE = sizeof prefix - 1, SUFFIX_SIZE = sizeof suffix - 1 };
+enum { PREFIX_SIZE = sizeof prefix - 1, SUFFIX_SIZE = sizeof ".lua" - 1 };
 enum { NAMES_MAX = 32, NAME_MAX_BYTES = 64 };
 
 bool bundled_is(const char *path)

@@ -151,7 +151,7 @@ t.describe("cron, when nobody led at the time,", function()
     c:crash(leader.id, { host = true }) -- just before the slot
     c:run_for(MINUTE)
     for _, run in ipairs(cron.runs(c, "a")) do t.eq(run.state, "ok", run.slot) end
-  end, { modes = SIM, seeds = 5, timeout_ms = DAY })
+  end, { modes = SIM, seeds = 2, timeout_ms = DAY })
 end)
 
 t.describe("cron, when a run fails,", function()
@@ -236,7 +236,7 @@ t.describe("cron, when the leader cannot claim a slot,", function()
     c:connect(old.id)
     c:run_for(MINUTE)
     t.eq({ cron.runs(c, "a")[1].state, cron.runs(c, "a")[1].node }, { "ok", "n" .. runs[2].node })
-  end, { modes = SIM, seeds = 5, timeout_ms = DAY })
+  end, { modes = SIM, seeds = 2, timeout_ms = DAY })
 
   t.it("it does as soon as the others are back, though the answer was late", function(mode)
     local c <close>, leader = cut_off_before_a_claim(mode)
@@ -247,7 +247,7 @@ t.describe("cron, when the leader cannot claim a slot,", function()
     local run = cron.runs(c, "a")[1]
     t.eq({ run.state, run.attempt, run.retry_after }, { "ok", 2, "failed" })
     t.eq(#c:programs "job", 2)
-  end, { modes = SIM, seeds = 5, timeout_ms = DAY })
+  end, { modes = SIM, seeds = 2, timeout_ms = DAY })
 
   t.it("what was changed by hand in between is kept, and nothing is lost", function(mode)
     local c <close> = cron.cluster(mode, { { name = "a", schedule = "0 * * * *" } })
@@ -284,7 +284,7 @@ t.describe("cron and clocks", function()
     for i = 2, #runs do t.eq(runs[i].slot_ms - runs[i - 1].slot_ms, 10 * MINUTE) end
     t.eq(#runs, #c:programs "job")
     t.ge(#runs, 10)
-  end, { modes = SIM, seeds = 5, timeout_ms = DAY })
+  end, { modes = SIM, seeds = 2, timeout_ms = DAY })
 
   t.it("a clock that is set, ahead and back, starts no slot twice and loses none", function(mode)
     local c <close> = cron.cluster(mode, { { name = "a", schedule = "*/10 * * * *", missed = "run_all",
