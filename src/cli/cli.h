@@ -108,7 +108,7 @@ int cli_unknown_verb(struct cli *cli, const char *word);
 typedef int cli_verb_fn(struct cli *cli, int argc, char **argv);
 
 cli_verb_fn cmd_start, cmd_dev, cmd_demo, cmd_status, cmd_kv, cmd_propose, cmd_query;
-cli_verb_fn cmd_lock, cmd_lead;
+cli_verb_fn cmd_lock, cmd_lead, cmd_tasks;
 cli_verb_fn cmd_members, cmd_transfer, cmd_snapshot, cmd_machines, cmd_cron, cmd_hooks, cmd_reload,
     cmd_log;
 cli_verb_fn cmd_bench, cmd_lint, cmd_test, cmd_check_history, cmd_completion, cmd_version, cmd_help;

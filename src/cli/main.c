@@ -23,6 +23,7 @@ const struct cli_verb cli_verbs[] = {
     {"transfer", "transfer [ID]", "have another node lead", cmd_transfer},
     {"snapshot", "snapshot save|status", "save the state, or see what is saved", cmd_snapshot},
     {"machines", "machines list|load ...", "the state machines of the cluster", cmd_machines},
+    {"tasks", "tasks submit|list|show|cancel ...", "what the nodes are given to do", cmd_tasks},
     {"cron", "cron list|history|run|simulate ...", "programs at set times: the bundled script cron",
      cmd_cron},
     {"lint", "lint FILE.lua ...", "check scripts and state machines", cmd_lint},

@@ -269,11 +269,13 @@ void news_member(struct node *n, const char *event, const struct membership_memb
     post_about(n, event, raft_current_term(n->raft), m->name);
 }
 
-void news_presence(struct node *n, raft_id member, bool online, int64_t seen_ms)
+void news_presence(struct node *n, raft_id member, bool online, int64_t seen_ms, bool first)
 {
     const char *name = members_name(n, member);
-    log_info(n->ports.log, online ? "member is online" : "member is offline",
-             log_text("member", name), log_u64("term", raft_current_term(n->raft)));
+    /* That all are there, as they should be, is no news to people. */
+    LOG_AT(n->ports.log, first && online ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
+           online ? "member is online" : "member is offline", log_text("member", name),
+           log_u64("term", raft_current_term(n->raft)));
     fields_begin(n, 3);
     field_text(n, "id", name);
     field_text(n, "addr", members_address(n, member));

@@ -688,7 +688,8 @@ void news_leader_ready(struct node *n, raft_index index);
 void news_event(struct node *n, const char *name, raft_term term, struct bytes fields);
 /* kind: created, sent (to peer) or installed (from peer). */
 void news_snapshot(struct node *n, const char *kind, const struct store_snapshot *s, raft_id peer);
-void news_presence(struct node *n, raft_id member, bool online, int64_t seen_ms);
+/* first: nothing was known of it before. */
+void news_presence(struct node *n, raft_id member, bool online, int64_t seen_ms, bool first);
 /* Give the scripts the view as it is now. */
 void news_view(struct node *n);
 /* After a turn: the lease may have moved, which the view shows now and then. */

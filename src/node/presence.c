@@ -74,11 +74,12 @@ static bool learn(struct node *n, struct presence_member *m, bool online, int64_
     if (m->known && m->online == online) {
         return false;
     }
+    bool first = !m->known;
     m->known = true;
     m->online = online;
     n->view_stale = true;
     node_want_round(n);
-    news_presence(n, m->id, online, seen_ms);
+    news_presence(n, m->id, online, seen_ms, first);
     return true;
 }
 

@@ -1,0 +1,570 @@
+/* moonkeeper tasks: what the bundled script tasks is given to do. A task is a key of kv, and so is
+ * what each node has to offer (scripts/README.md): these verbs read and write them. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/nearest.h"
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/table.h"
+#include "cli/view.h"
+#include "script/json.h"
+#include "wire/reader.h"
+#include "wire/writer.h"
+
+enum { KEY_MAX = 1024, ID_DIGITS = 16, NAME_MAX_BYTES = 128, NAMES_MAX = 256, PAGE = 500 };
+
+/* ---- keys and values ------------------------------------------------------------------------ */
+
+/* "a/task/000000000000002a" for "2a"; false if that is no id. */
+static bool task_key(const char *prefix, const char *id, char key[KEY_MAX])
+{
+    size_t size = strlen(id);
+    if (size == 0 || size > ID_DIGITS || strspn(id, "0123456789abcdef") != size) {
+        return false;
+    }
+    static const char zeros[] = "0000000000000000";
+    return snprintf(key, KEY_MAX, "%s/task/%s%s", prefix, zeros + size, id) < KEY_MAX;
+}
+
+/* As people are shown it, and may type it. */
+static const char *short_id(const char *key)
+{
+    const char *id = strrchr(key, '/');
+    id = id != NULL ? id + 1 : key;
+    while (*id == '0' && id[1] != 0) {
+        id++;
+    }
+    return id;
+}
+
+static void begin(struct buffer *params, const char *name, uint32_t args_count)
+{
+    write_array(params, 4);
+    write_text(params, "kv");
+    write_text(params, name);
+    write_map(params, args_count);
+}
+
+static void add_text(struct buffer *out, const char *key, const char *value)
+{
+    write_text(out, key);
+    write_text(out, value);
+}
+
+static int ask(const struct cli *cli, const char *method, struct buffer *params,
+               struct buffer *result)
+{
+    client_write_options(cli, 0, params);
+    int exit_code = client_request(cli, method, buffer_bytes(params), result);
+    buffer_close(params);
+    return exit_code;
+}
+
+/* One page of keys, from the one after `after` on ("": from the first). */
+static int list_page(const struct cli *cli, const char *prefix, const char *folder,
+                     const char *after, struct buffer *result)
+{
+    char full[KEY_MAX];
+    struct buffer params = {0};
+    snprintf(full, sizeof full, "%s/%s/", prefix, folder);
+    begin(&params, "list", after[0] != 0 ? 3 : 2);
+    add_text(&params, "prefix", full);
+    write_text(&params, "limit");
+    write_u64(&params, PAGE);
+    if (after[0] != 0) {
+        add_text(&params, "after", after);
+    }
+    return ask(cli, "query", &params, result);
+}
+
+/* The record of a task, with its version. */
+static int get_task(const struct cli *cli, const char *prefix, const char *id, char key[KEY_MAX],
+                    struct buffer *result)
+{
+    if (!task_key(prefix, id, key)) {
+        return cli_misuse(cli, "\"%s\" is no id of a task; moonkeeper tasks list shows them", id);
+    }
+    struct buffer params = {0};
+    begin(&params, "get", 1);
+    add_text(&params, "key", key);
+    int exit_code = ask(cli, "query", &params, result);
+    if (exit_code == EXIT_OK && view_is_nil(buffer_bytes(result))) {
+        char why[KEY_MAX + 32];
+        snprintf(why, sizeof why, "there is no task %s", id);
+        return cli_fail(cli, ERR_NOT_FOUND, why, "moonkeeper tasks list");
+    }
+    return exit_code;
+}
+
+/* ---- what the nodes offer ------------------------------------------------------------------- */
+
+/* Names without repetitions, for a check and for what is said when it fails. */
+struct names {
+    char text[NAMES_MAX][NAME_MAX_BYTES];
+    const char *at[NAMES_MAX];
+    size_t count;
+};
+
+static void add_name(struct names *names, struct bytes value)
+{
+    char text[NAME_MAX_BYTES];
+    view_as_text(value, text, sizeof text);
+    for (size_t i = 0; i < names->count; i++) {
+        if (strcmp(names->at[i], text) == 0) {
+            return;
+        }
+    }
+    if (names->count < NAMES_MAX && text[0] != 0) {
+        memcpy(names->text[names->count], text, sizeof text);
+        names->at[names->count] = names->text[names->count];
+        names->count++;
+    }
+}
+
+/* All that the nodes have under this field: "labels", "kinds". */
+static void collect(struct bytes nodes, const char *field, struct names *out)
+{
+    for (uint32_t i = 0; i < view_count(nodes); i++) {
+        struct bytes list = view_get(view_get(view_at(nodes, i), "value"), field);
+        for (uint32_t j = 0; j < view_count(list); j++) {
+            add_name(out, view_at(list, j));
+        }
+    }
+}
+
+/* Is it one of those? Else that is reported. */
+static int check_name(const struct cli *cli, const char *what, const char *name,
+                      const struct names *known)
+{
+    struct buffer why = {0};
+    for (size_t i = 0; i < known->count; i++) {
+        if (strcmp(known->at[i], name) == 0) {
+            return EXIT_OK;
+        }
+    }
+    const char *nearest = nearest_name(name, known->at, known->count);
+    buffer_add_format(&why, "%s \"%s\"; ", what, name);
+    if (nearest != NULL) {
+        buffer_add_format(&why, "did you mean \"%s\"?", nearest);
+    } else if (known->count == 0) {
+        buffer_add_format(&why, "there are none");
+    }
+    for (size_t i = 0; nearest == NULL && i < known->count; i++) {
+        buffer_add_format(&why, "%s%s", i == 0 ? "there are " : ", ", known->at[i]);
+    }
+    int exit_code = cli_fail(cli, ERR_NOT_FOUND, buffer_text(&why), NULL);
+    buffer_close(&why);
+    return exit_code;
+}
+
+/* ---- submit --------------------------------------------------------------------------------- */
+
+struct submission {
+    const char *prefix;
+    const char *label, *retries, *limit, *args; /* NULL: not given */
+    bool exclusive, movable;
+    const char *kind; /* or else: */
+    char **argv;
+    int argc;
+};
+
+/* Will some node ever run it? */
+static int check_offers(const struct cli *cli, const struct submission *s)
+{
+    struct buffer result = {0};
+    int exit_code = list_page(cli, s->prefix, "node", "", &result);
+    struct bytes nodes = view_get(buffer_bytes(&result), "items");
+    if (exit_code == EXIT_OK && view_count(nodes) == 0) {
+        exit_code = cli_fail(cli, ERR_NOT_FOUND, "no node runs the script tasks",
+                             "an application { script = \"bundled:tasks\" } in the configuration "
+                             "of the nodes; moonkeeper dev -c conf/tasks.lua shows it");
+    }
+    struct names *known = calloc(1, sizeof *known);
+    if (exit_code == EXIT_OK && s->kind != NULL && known != NULL) {
+        collect(nodes, "kinds", known);
+        exit_code = check_name(cli, "there is no kind", s->kind, known);
+    }
+    if (exit_code == EXIT_OK && s->label != NULL && known != NULL) {
+        known->count = 0;
+        collect(nodes, "labels", known);
+        exit_code = check_name(cli, "no node has the label", s->label, known);
+    }
+    free(known);
+    buffer_close(&result);
+    return exit_code;
+}
+
+static int add_args(const struct cli *cli, const char *json, struct buffer *out)
+{
+    struct why why = {""};
+    write_text(out, "args");
+    return json_to_msgpack(bytes_of_string(json), out, &why) == ERR_OK
+               ? EXIT_OK
+               : cli_misuse(cli, "--args: %s", why.text);
+}
+
+static int add_number(const struct cli *cli, const char *flag, const char *key, const char *text,
+                      struct buffer *out)
+{
+    uint64_t number;
+    bool is_time = strcmp(flag, "run-timeout") == 0;
+    if (is_time ? !cli_parse_duration(text, &number)
+                : !cli_parse_number(text, UINT32_MAX, &number)) {
+        return cli_misuse(cli, "--%s is \"%s\"; it must be a %s", flag, text,
+                          is_time ? "time: 500ms, 30s, 5m" : "whole number");
+    }
+    write_text(out, key);
+    write_u64(out, number);
+    return EXIT_OK;
+}
+
+static int write_task(const struct cli *cli, const struct submission *s, struct buffer *out)
+{
+    int exit_code = EXIT_OK;
+    write_map(out, 3u + (s->label != NULL) + (s->retries != NULL) + (s->limit != NULL) +
+                       (s->args != NULL) + s->exclusive + s->movable);
+    add_text(out, "state", "queued");
+    write_text(out, "attempt");
+    write_u64(out, 0);
+    if (s->kind != NULL) {
+        add_text(out, "kind", s->kind);
+    } else {
+        write_text(out, "argv");
+        write_array(out, (uint32_t)s->argc);
+        for (int i = 0; i < s->argc; i++) {
+            write_text(out, s->argv[i]);
+        }
+    }
+    if (s->label != NULL) {
+        add_text(out, "label", s->label);
+    }
+    if (s->exclusive) {
+        write_text(out, "exclusive");
+        write_bool(out, true);
+    }
+    if (s->movable) {
+        write_text(out, "movable");
+        write_bool(out, true);
+    }
+    if (s->retries != NULL) {
+        exit_code = add_number(cli, "retries", "retries", s->retries, out);
+    }
+    if (exit_code == EXIT_OK && s->limit != NULL) {
+        exit_code = add_number(cli, "run-timeout", "timeout_ms", s->limit, out);
+    }
+    if (exit_code == EXIT_OK && s->args != NULL) {
+        exit_code = add_args(cli, s->args, out);
+    }
+    return exit_code;
+}
+
+static int submit(struct cli *cli, const struct submission *s)
+{
+    char prefix[KEY_MAX], key[KEY_MAX];
+    struct buffer params = {0}, result = {0};
+    snprintf(prefix, sizeof prefix, "%s/task/", s->prefix);
+    begin(&params, "create", 2);
+    add_text(&params, "prefix", prefix);
+    write_text(&params, "value");
+    int exit_code = write_task(cli, s, &params);
+    if (exit_code == EXIT_OK) {
+        exit_code = check_offers(cli, s);
+    }
+    if (exit_code != EXIT_OK) {
+        buffer_close(&params);
+        return exit_code;
+    }
+    exit_code = ask(cli, "propose", &params, &result);
+    if (exit_code == EXIT_OK && cli->output == OUTPUT_JSON) {
+        exit_code = client_print(cli, buffer_bytes(&result));
+    } else if (exit_code == EXIT_OK) {
+        puts(short_id(view_text(buffer_bytes(&result), "key", key, sizeof key)));
+    }
+    buffer_close(&result);
+    return exit_code;
+}
+
+static bool has_command(int argc, char **argv)
+{
+    int i = 0;
+    while (i < argc && strcmp(argv[i], "--") != 0) {
+        i++;
+    }
+    return i < argc;
+}
+
+static int tasks_submit(struct cli *cli, int argc, char **argv)
+{
+    struct submission s = {.prefix = NULL};
+    const struct flag flags[] = {
+        {"label", 0, "LABEL", "only on nodes that have it", &s.label, NULL},
+        {"exclusive", 0, NULL, "never twice at once, whatever happens", NULL, &s.exclusive},
+        {"movable", 0, NULL, "may be stopped and started elsewhere to spread the load", NULL,
+         &s.movable},
+        {"retries", 0, "N", "try again so often when it fails", &s.retries, NULL},
+        {"run-timeout", 0, "TIME", "stop it when it takes longer", &s.limit, NULL},
+        {"args", 0, "JSON", "for a handler; TASK_ARGS of a program", &s.args, NULL},
+        {"prefix", 0, "KEY", "of the script's keys (tasks)", &s.prefix, NULL},
+    };
+    const struct usage usage = {
+        .synopsis = "tasks submit KIND | tasks submit -- COMMAND [ARG...]",
+        .about =
+            "Have a task run on one of the nodes: one of a KIND that the settings have, or any\n"
+            "program. Prints its id.",
+        .flags = flags,
+        .flags_count = sizeof flags / sizeof flags[0],
+        .arguments_min = 1,
+        .arguments_max = 4096,
+    };
+    int exit_code;
+    bool command = has_command(argc, argv);
+    s.argc = cli_parse(cli, argc, argv, &usage, &exit_code);
+    if (s.argc < 0) {
+        return exit_code;
+    }
+    if (!command && s.argc > 1) {
+        return cli_misuse(cli, "one KIND, or a program after --: tasks submit -- %s ...", argv[0]);
+    }
+    s.prefix = s.prefix != NULL ? s.prefix : "tasks";
+    s.kind = command ? NULL : argv[0];
+    s.argv = argv;
+    return submit(cli, &s);
+}
+
+/* ---- list ----------------------------------------------------------------------------------- */
+
+static enum table_style style_of(const char *state)
+{
+    if (strcmp(state, "failed") == 0) {
+        return TABLE_BAD;
+    }
+    return strcmp(state, "running") == 0 ? TABLE_GOOD : TABLE_PLAIN;
+}
+
+/* "resize", or "sh -c ..." */
+static void describe_work(struct bytes value, struct buffer *out)
+{
+    char word[256];
+    struct bytes argv = view_get(value, "argv");
+    buffer_add_format(out, "%s", view_text(value, "kind", word, sizeof word));
+    for (uint32_t i = 0; i < view_count(argv); i++) {
+        view_as_text(view_at(argv, i), word, sizeof word);
+        buffer_add_format(out, "%s%s", i > 0 ? " " : "", word);
+    }
+}
+
+static void add_row(struct table *t, const char *key, struct bytes value)
+{
+    char state[32], node[64], error[256];
+    struct buffer work = {0};
+    view_text(value, "state", state, sizeof state);
+    describe_work(value, &work);
+    table_cell(t, TABLE_PLAIN, "%s", short_id(key));
+    table_cell(t, style_of(state), "%s", state);
+    table_cell(t, TABLE_PLAIN, "%s", view_text(value, "node", node, sizeof node));
+    table_cell(t, TABLE_PLAIN, "%" PRIu64, view_u64(value, "attempt"));
+    table_cell(t, TABLE_PLAIN, "%.60s", buffer_text(&work));
+    table_cell(t, TABLE_DIM, "%s", view_text(value, "error", error, sizeof error));
+    buffer_close(&work);
+}
+
+/* Rows of one page. Returns the key to go on after; "" when there are no more. */
+static const char *add_page(const struct cli *cli, struct table *t, struct bytes page,
+                            const char *state, char after[KEY_MAX])
+{
+    struct bytes items = view_get(page, "items");
+    for (uint32_t i = 0; i < view_count(items); i++) {
+        char key[KEY_MAX], its[32];
+        struct bytes item = view_at(items, i), value = view_get(item, "value");
+        view_text(item, "key", key, sizeof key);
+        if (state != NULL && strcmp(view_text(value, "state", its, sizeof its), state) != 0) {
+            continue;
+        }
+        if (cli->output == OUTPUT_SIMPLE) {
+            puts(short_id(key));
+        } else {
+            add_row(t, key, value);
+        }
+    }
+    return view_text(page, "next", after, KEY_MAX);
+}
+
+static int check_state(const struct cli *cli, const char *state)
+{
+    static const char *const states[] = {"queued", "assigned", "running",
+                                         "done",   "failed",   "cancelled"};
+    enum { STATES = sizeof states / sizeof states[0] };
+    for (size_t i = 0; i < STATES; i++) {
+        if (strcmp(state, states[i]) == 0) {
+            return EXIT_OK;
+        }
+    }
+    const char *nearest = nearest_name(state, states, STATES);
+    return cli_misuse(cli,
+                      "--state is \"%s\"; it must be queued, assigned, running, done, failed or "
+                      "cancelled%s%s%s",
+                      state, nearest != NULL ? "; did you mean " : "",
+                      nearest != NULL ? nearest : "", nearest != NULL ? "?" : "");
+}
+
+static int tasks_list(struct cli *cli, int argc, char **argv)
+{
+    const char *prefix = NULL, *state = NULL;
+    const struct flag flags[] = {
+        {"state", 0, "STATE", "only those", &state, NULL},
+        {"prefix", 0, "KEY", "of the script's keys (tasks)", &prefix, NULL},
+    };
+    const struct usage usage = {
+        .synopsis = "tasks list",
+        .about =
+            "The tasks that wait, run, or are over, oldest first. With -o json: one page of keys.",
+        .flags = flags,
+        .flags_count = sizeof flags / sizeof flags[0],
+    };
+    int exit_code;
+    if (cli_parse(cli, argc, argv, &usage, &exit_code) < 0 ||
+        (state != NULL && (exit_code = check_state(cli, state)) != EXIT_OK)) {
+        return exit_code;
+    }
+    char after[KEY_MAX] = "";
+    struct table *t = table_new("ID|STATE|NODE|>ATTEMPT|WHAT|ERROR", cli->colour);
+    do {
+        struct buffer result = {0};
+        exit_code = list_page(cli, prefix != NULL ? prefix : "tasks", "task", after, &result);
+        after[0] = 0;
+        if (exit_code == EXIT_OK && cli->output == OUTPUT_JSON) {
+            exit_code = client_print(cli, buffer_bytes(&result));
+        } else if (exit_code == EXIT_OK) {
+            add_page(cli, t, buffer_bytes(&result), state, after);
+        }
+        buffer_close(&result);
+    } while (exit_code == EXIT_OK && after[0] != 0);
+    if (exit_code == EXIT_OK && cli->output == OUTPUT_TABLE) {
+        table_print(t, stdout);
+    }
+    table_free(t);
+    return exit_code;
+}
+
+/* ---- show, cancel --------------------------------------------------------------------------- */
+
+static int tasks_show(struct cli *cli, int argc, char **argv)
+{
+    const char *prefix = NULL;
+    const struct flag flags[] = {
+        {"prefix", 0, "KEY", "of the script's keys (tasks)", &prefix, NULL},
+    };
+    const struct usage usage = {
+        .synopsis = "tasks show ID",
+        .about = "All that there is to know about a task: its state, attempts, output, result.",
+        .flags = flags,
+        .flags_count = 1,
+        .arguments_min = 1,
+        .arguments_max = 1,
+    };
+    int exit_code;
+    char key[KEY_MAX];
+    struct buffer result = {0};
+    if (cli_parse(cli, argc, argv, &usage, &exit_code) < 0) {
+        return exit_code;
+    }
+    exit_code = get_task(cli, prefix != NULL ? prefix : "tasks", argv[0], key, &result);
+    if (exit_code == EXIT_OK) {
+        exit_code = client_print(cli, view_get(buffer_bytes(&result), "value"));
+    }
+    buffer_close(&result);
+    return exit_code;
+}
+
+/* The record with cancel = true. */
+static void write_cancelled(struct bytes value, struct buffer *out)
+{
+    struct reader r = reader_of(value);
+    uint32_t count = read_map(&r);
+    bool there = !view_is_nil(view_get(value, "cancel"));
+    write_map(out, count + !there);
+    for (uint32_t i = 0; i < count; i++) {
+        struct bytes key = read_raw(&r), field = read_raw(&r);
+        write_raw(out, key);
+        write_raw(out, field);
+    }
+    if (!there) {
+        write_text(out, "cancel");
+        write_bool(out, true);
+    }
+}
+
+static int cancel(struct cli *cli, const char *key, struct bytes task)
+{
+    char state[32], why[KEY_MAX + 64];
+    struct bytes value = view_get(task, "value");
+    struct buffer params = {0}, result = {0};
+    view_text(value, "state", state, sizeof state);
+    if (strcmp(state, "done") == 0 || strcmp(state, "failed") == 0) {
+        snprintf(why, sizeof why, "the task %s is %s already", short_id(key), state);
+        return cli_fail(cli, ERR_CONFLICT, why, NULL);
+    }
+    begin(&params, "set", 3);
+    add_text(&params, "key", key);
+    write_text(&params, "value");
+    write_cancelled(value, &params);
+    write_text(&params, "if_version");
+    write_u64(&params, view_u64(task, "version"));
+    int exit_code = ask(cli, "propose", &params, &result);
+    buffer_close(&result);
+    if (exit_code == EXIT_OK && cli->output == OUTPUT_TABLE) {
+        bool runs = strcmp(state, "assigned") == 0 || strcmp(state, "running") == 0;
+        puts(runs ? "it is being stopped" : "cancelled");
+    }
+    return exit_code;
+}
+
+static int tasks_cancel(struct cli *cli, int argc, char **argv)
+{
+    const char *prefix = NULL;
+    const struct flag flags[] = {
+        {"prefix", 0, "KEY", "of the script's keys (tasks)", &prefix, NULL},
+    };
+    const struct usage usage = {
+        .synopsis = "tasks cancel ID",
+        .about = "Stop a task, or keep it from running. Exits with 6 when it is over already.",
+        .flags = flags,
+        .flags_count = 1,
+        .arguments_min = 1,
+        .arguments_max = 1,
+    };
+    int exit_code;
+    char key[KEY_MAX];
+    struct buffer result = {0};
+    if (cli_parse(cli, argc, argv, &usage, &exit_code) < 0) {
+        return exit_code;
+    }
+    exit_code = get_task(cli, prefix != NULL ? prefix : "tasks", argv[0], key, &result);
+    if (exit_code == EXIT_OK) {
+        exit_code = cancel(cli, key, buffer_bytes(&result));
+    }
+    buffer_close(&result);
+    return exit_code;
+}
+
+/* ---- the verb ------------------------------------------------------------------------------- */
+
+int cmd_tasks(struct cli *cli, int argc, char **argv)
+{
+    static const struct cli_action actions[] = {
+        {"submit", "tasks submit", tasks_submit},
+        {"list", "tasks list", tasks_list},
+        {"show", "tasks show", tasks_show},
+        {"cancel", "tasks cancel", tasks_cancel},
+    };
+    const struct usage usage = {
+        .synopsis = "tasks submit|list|show|cancel ...",
+        .about = "Tasks of the bundled script tasks. See moonkeeper tasks submit --help etc.",
+        .arguments_min = 1,
+        .arguments_max = 4200,
+    };
+    return cli_run_action(cli, argc, argv, &usage, actions, sizeof actions / sizeof actions[0]);
+}
