@@ -26,6 +26,12 @@ local function is_zone(tz)
   return err and err.message
 end
 
+local function is_environment(env)
+  for name in pairs(env) do
+    if name == "" or name:find "[=\0]" then return ("'%s' is no name of a variable"):format(name) end
+  end
+end
+
 local settings = mk.config.declare {
   prefix = { type = "string", default = "cron" },
   stop_ms = { type = "integer", min = 0, default = 5000 },
@@ -36,7 +42,7 @@ local settings = mk.config.declare {
     schedule = { type = "string", required = true, check = is_schedule },
     tz = { type = "string", default = "UTC", check = is_zone },
     argv = { type = "table", required = true, min = 1, items = { type = "string" } },
-    env = { type = "table", values = { type = "string" } },
+    env = { type = "table", values = { type = "string" }, check = is_environment },
     cwd = { type = "string" },
     timeout_ms = { type = "integer", min = 1 },
     overlap = { type = "string", one_of = { "skip", "queue", "kill" }, default = "skip" },
@@ -72,7 +78,7 @@ local function new_job(lead, options)
     lead = lead, name = options.name, options = options,
     key = settings.prefix .. "/jobs/" .. options.name,
     runs_prefix = settings.prefix .. "/runs/" .. options.name .. "/",
-    schedule = assert(mk.cron.parse(options.schedule, { tz = options.tz })),
+    schedule = mk.cron.parse(options.schedule, { tz = options.tz }), -- nil: that of a job that is gone
     requests = {},
     wake = mk.task.event(), -- there is something to do before the next slot
   }, Job)
@@ -132,7 +138,7 @@ function Job:load()
   if self.state.schedule ~= o.schedule or self.state.tz ~= o.tz or self.state.removed then
     self.state.considered_ms = now_ms -- nothing is due from before it was so
   end
-  for _, name in ipairs { "schedule", "tz", "argv", "overlap", "missed", "window_ms", "history" } do
+  for _, name in ipairs { "name", "schedule", "tz", "argv", "overlap", "missed", "window_ms", "history" } do
     self.state[name] = o[name]
   end
   self.state.removed = nil
@@ -240,8 +246,8 @@ function Job:decide(now_ms)
       changed = {}
     end
   end
-  local request = self.requests[1] -- somebody asked for a run besides: moonkeeper cron run
-  if request then
+  while self.requests[1] do -- somebody asked for a run besides: moonkeeper cron run
+    local request = self.requests[1]
     self:commit({ self:add(now_ms, self:on_time(), request) }, request)
     self:forget(request.key)
   end
@@ -262,23 +268,26 @@ local function filled(argv, values)
   return out
 end
 
--- In a task of its own, after the log says that it runs here.
-function Job:run(slot, attempt)
-  local o, run, env = self.options, self.running, {}
+-- The program, from its start to its end: what becomes of the record.
+function Job:execute(run, slot, attempt)
+  local o, env = self.options, {}
   for name, value in pairs(o.env or {}) do env[name] = value end
   env.CRON_JOB, env.CRON_SLOT, env.CRON_ATTEMPT = self.name, slot, tostring(attempt)
   local argv = filled(o.argv, { job = self.name, slot = slot, attempt = tostring(attempt) })
-  local process, err = mk.exec.spawn(argv, { env = env, cwd = o.cwd, stop_ms = settings.stop_ms })
-  if process then
-    run.process = process
-    local status = not run.is_killed and process:wait(o.timeout_ms)
-    local state = run.is_killed and "killed" or not status and "timeout"
-    status = status or process:stop() or {}
-    run.state = state or status.code == 0 and "ok" or "failed"
-    run.how = { code = status.code, signal = status.signal }
-  else
-    run.state, run.how = "failed", { err = tostring(err) }
-  end
+  local process = assert(mk.exec.spawn(argv, { env = env, cwd = o.cwd, stop_ms = settings.stop_ms }))
+  run.process = process
+  local status = not run.is_killed and process:wait(o.timeout_ms)
+  local state = run.is_killed and "killed" or not status and "timeout"
+  status = status or process:stop() or {}
+  return state or status.code == 0 and "ok" or "failed", { code = status.code, signal = status.signal }
+end
+
+-- In a task of its own, after the log says that it runs here. Whatever goes wrong, the run comes to an end.
+function Job:run(slot, attempt)
+  local run = self.running
+  local good, state, how = pcall(self.execute, self, run, slot, attempt)
+  if not good then state, how = "failed", { err = tostring(state) } end
+  run.state, run.how = state, how
   self.wake:set()
 end
 
@@ -334,6 +343,7 @@ function Job:keep()
     local good, wait_ms = pcall(self.step, self)
     if not good then
       self.lead:check()
+      mk.task.checkpoint() -- raises when it was this task that was ended
       mk.log.warn("cron: trying again", { job = self.name, err = tostring(wait_ms) })
       self.is_loaded, wait_ms = false, AGAIN_MS
     end
@@ -355,12 +365,19 @@ function Job:retire()
   end
 end
 
+-- What stands in such keys may be of another version, or of a person: the others run all the same.
 local function retire_others(lead, jobs)
   for _, item in ipairs(assert(mk.kv.list(settings.prefix .. "/jobs/"))) do
     local options, name = item.value, item.key:match "[^/]*$"
-    if not jobs[name] and not options.removed then
+    local good, err = pcall(function()
+      if jobs[name] or options.removed then return end
       options.name, options.retries = name, 0
       new_job(lead, options):retire()
+    end)
+    if not good then
+      lead:check()
+      mk.task.checkpoint()
+      mk.log.warn("cron: this key is no job's", { key = item.key, err = tostring(err) })
     end
   end
 end

@@ -7,6 +7,12 @@ local mk = require "moonkeeper"
 
 local HAND_OVER_MS = 5000 -- beyond what the programs need to stop
 
+local function is_environment(env)
+  for name in pairs(env) do
+    if name == "" or name:find "[=\0]" then return ("'%s' is no name of a variable"):format(name) end
+  end
+end
+
 local settings = mk.config.declare {
   prefix = { type = "string", default = "worker" },
   avoid_ms = { type = "integer", min = 0, default = 600000 },
@@ -15,9 +21,10 @@ local settings = mk.config.declare {
       return not name:match "^[%w_.-]+$" and "a name has letters, digits, '_', '-' and '.'"
     end },
     argv = { type = "table", required = true, min = 1, items = { type = "string" } },
-    env = { type = "table", values = { type = "string" } },
+    env = { type = "table", values = { type = "string" }, check = is_environment },
     cwd = { type = "string" },
-    stop_signal = { type = "string", default = "TERM" },
+    stop_signal = { type = "string", default = "TERM",
+      one_of = { "TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "KILL" } },
     stop_ms = { type = "integer", min = 0, default = 5000 },
     restart_ms = { type = "integer", min = 1, default = 500 },
     restart_max_ms = { type = "integer", min = 1, default = 60000 },

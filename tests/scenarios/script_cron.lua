@@ -36,6 +36,20 @@ t.describe("cron", function()
     t.eq(t.ok(c:wait_leader():eval 'return mk.kv.list("cron/requests/")'), {})
   end, { modes = SIM, seeds = 3, timeout_ms = DAY })
 
+  t.it("answers all that is asked for at the same time", function(mode)
+    local c <close> = cron.cluster(mode, { { name = "a", schedule = "@yearly" } })
+    c:program("job", { run_ms = 5 * MINUTE })
+    c:start()
+    local leader = c:wait_leader(10 * MINUTE)
+    c:run_for(MINUTE)
+    t.ok(leader:eval [[ return mk.kv.txn { { op = "set", key = "cron/requests/a/1", value = true },
+      { op = "set", key = "cron/requests/a/2", value = true } } ]])
+    c:run_for(MINUTE)
+    local found = cron.runs(c, "a")
+    t.eq({ #found, found[1].state, found[2].state, #c:programs "job" }, { 2, "running", "skipped", 1 })
+    t.lt(found[2].ended_ms - found[1].began_ms, 1000)
+  end, { modes = SIM, timeout_ms = DAY })
+
   t.it("gives the program its job, slot and attempt", function(mode)
     local argv = { "sh", "{job}-{slot}", "{other}" }
     local c <close> = cron.cluster(mode, { { name = "a", schedule = "0 * * * *", argv = argv } })
@@ -186,6 +200,15 @@ t.describe("cron, when a run fails,", function()
     c:run_for(20 * MINUTE)
     t.eq(cron.runs(c, "a")[1].state, "failed")
     t.match(cron.runs(c, "a")[1].err, "no such program")
+  end, { modes = SIM, timeout_ms = DAY })
+
+  t.it("ends the run too when the call that starts the program is refused", function(mode)
+    local c <close> = cron.cluster(mode, { { name = "a", schedule = "0 * * * *", argv = { "job", "a\0b" } } })
+    cron.set(c, "2024-01-01 11:50")
+    c:start()
+    c:run_for(20 * MINUTE)
+    t.eq(cron.runs(c, "a")[1].state, "failed")
+    t.match(cron.runs(c, "a")[1].err, "a string without zero bytes")
   end, { modes = SIM, timeout_ms = DAY })
 
   for _, how in ipairs { "crash", "isolate", "pause", "stop" } do
@@ -363,9 +386,29 @@ t.describe("cron's settings", function()
       "config: jobs%[1%]%.overlap must be one of skip, queue, kill, it is skp")
     t.match(failure(mode, { { name = "a", schedule = "@daily", argv = { "x" }, tz = "Europe/Berln" } }),
       "config: jobs%[1%]%.tz: ")
+    t.match(failure(mode, { { name = "a", schedule = "@daily", argv = { "x" }, env = { ["A=B"] = "x" } } }),
+      "config: jobs%[1%]%.env: 'A=B' is no name of a variable")
     t.match(failure(mode, { good, good }), "config: jobs%[2%]%.name: jobs%[1%] is called 'a' too")
     t.match(failure(mode, { { name = "a b", schedule = "@daily", argv = { "x" } } }),
       "config: jobs%[1%]%.name: a name has letters")
+  end, { modes = SIM, timeout_ms = DAY })
+
+  t.it("keys of jobs that nobody knows any more, however odd, keep no job from running", function(mode)
+    local c <close> = cron.cluster(mode, { { name = "a", schedule = "* * * * *" } })
+    c:program("job", { run_ms = 10 })
+    cron.set(c, "2024-01-01 12:05")
+    c:start()
+    local leader = c:wait_leader(10 * MINUTE)
+    t.ok(leader:eval [[ assert(mk.kv.set("cron/jobs/number", 1))
+      assert(mk.kv.set("cron/jobs/empty", {}))
+      return mk.kv.set("cron/jobs/gone", { schedule = "@daily", tz = "Lost/Island", argv = { "job" },
+        history = 10, considered_ms = 1, counts = {} }) ]])
+    c:transfer(leader.id % 3 + 1)
+    c:run_for(10 * MINUTE)
+    t.eq({ cron.state(c, "gone").removed, cron.state(c, "a").name }, { true, "a" })
+    local before = #c:programs "job"
+    c:run_for(10 * MINUTE)
+    t.eq(#c:programs "job", before + 10)
   end, { modes = SIM, timeout_ms = DAY })
 
   t.it("a schedule that has changed begins anew; a job that is gone stays in the history", function(mode)
