@@ -58,7 +58,7 @@ static void add_job(struct table *t, const struct cron_job *job)
     char text[SLOT_TEXT_MAX];
     int64_t next_ms = 0;
     bool removed = view_bool(job->state, "removed");
-    bool due = !removed &&
+    bool due = !removed && !job->is_foreign &&
                slots_next(&job->slots, (int64_t)view_u64(job->state, "considered_ms"), &next_ms);
     uint64_t queued = view_u64(job->state, "queued");
     bool running = view_count(view_get(job->state, "running")) > 0;

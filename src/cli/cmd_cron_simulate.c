@@ -44,8 +44,8 @@ static void add_slot(struct table *t, const struct upcoming *u)
     if (change_s == 0) {
         table_cell(t, TABLE_PLAIN, "%s", "");
     } else {
-        table_cell(t, TABLE_WARN, "put %s by %lld min",
-                   change_s > 0 ? "forward" : "back", llabs(change_s) / S_PER_MINUTE);
+        table_cell(t, TABLE_WARN, "put %s by %lld min", change_s > 0 ? "forward" : "back",
+                   llabs(change_s) / S_PER_MINUTE);
     }
 }
 
@@ -67,14 +67,19 @@ static uint64_t merge(struct upcoming *all, size_t count, uint64_t limit, struct
 struct simulation {
     const char *from, *to, *limit_text;
     uint64_t limit;
+    const struct cron_job *only; /* NULL: all */
 };
 
 static int simulate(struct cli *cli, const struct cron_jobs *jobs, const struct simulation *s)
 {
     struct clock_port clock = loop_clock();
     struct upcoming *all = alloc_zeroed(jobs->count + 1, sizeof *all);
+    size_t simulated = 0;
     for (size_t i = 0; i < jobs->count; i++) {
-        struct upcoming *u = &all[i];
+        if (jobs->at[i].is_foreign || (s->only != NULL && s->only != &jobs->at[i])) {
+            continue;
+        }
+        struct upcoming *u = &all[simulated++];
         int64_t from_ms = clock_wall_ms(&clock);
         struct why why = {""};
         const struct slots *slots = &jobs->at[i].slots;
@@ -92,7 +97,7 @@ static int simulate(struct cli *cli, const struct cron_jobs *jobs, const struct 
         go_on(u);
     }
     struct table *t = table_new("TIME|ZONE|JOB|CLOCKS", cli->colour);
-    uint64_t count = jobs->count > 0 ? merge(all, jobs->count, s->limit, t) : 0;
+    uint64_t count = simulated > 0 ? merge(all, simulated, s->limit, t) : 0;
     table_print(t, stdout);
     table_free(t);
     free(all);
@@ -117,16 +122,19 @@ int cron_simulate(struct cli *cli, int argc, char **argv)
         CRON_PREFIX_FLAG(&prefix),
     };
     const struct usage usage = {
-        .synopsis = "cron simulate [--from TIME] [--to TIME] [-c FILE]",
-        .about = "Which slots there are between two times, as clocks in the zone of each job show "
-                 "them.\n"
-                 "Says where clocks were put forward or back. Nothing is run.",
+        .synopsis = "cron simulate [JOB] [--from TIME] [--to TIME] [-c FILE]",
+        .about =
+            "Which slots there are between two times, as clocks in the zone of each job show "
+            "them:\n"
+            "of all jobs, or of one. Says where clocks were put forward or back. Nothing is run.",
         .flags = flags,
         .flags_count = sizeof flags / sizeof flags[0],
+        .arguments_max = 1,
     };
     int exit_code;
     struct cron_jobs jobs;
-    if (cli_parse(cli, argc, argv, &usage, &exit_code) < 0) {
+    int count = cli_parse(cli, argc, argv, &usage, &exit_code);
+    if (count < 0) {
         return exit_code;
     }
     if (s.limit_text != NULL && !cli_parse_number(s.limit_text, UINT32_MAX, &s.limit)) {
@@ -134,6 +142,10 @@ int cron_simulate(struct cli *cli, int argc, char **argv)
     }
     exit_code =
         config != NULL ? cron_jobs_load(cli, config, &jobs) : cron_jobs_read(cli, prefix, &jobs);
+    if (exit_code == EXIT_OK && count > 0) {
+        s.only = cron_jobs_find(cli, &jobs, argv[0]);
+        exit_code = s.only != NULL ? EXIT_OK : EXIT_ERROR;
+    }
     if (exit_code == EXIT_OK) {
         exit_code = simulate(cli, &jobs, &s);
     }

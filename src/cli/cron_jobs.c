@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "base/nearest.h"
 #include "cli/view.h"
 #include "node/config.h"
@@ -33,19 +34,29 @@ static enum err take(struct cron_job *job, struct bytes value, struct why *why)
 struct reading {
     const struct cli *cli;
     struct cron_jobs *jobs;
-    int exit_code;
 };
+
+/* The cluster may know what this machine does not, such as a zone: that is no reason to show none.
+ */
+static void take_foreign(struct cron_job *job)
+{
+    struct why why = {""};
+    job->is_foreign = true;
+    enum err e = slots_open("@yearly", "UTC", &job->slots, &why);
+    ASSERT(e == ERR_OK);
+}
 
 static void take_item(void *ctx, const char *name, struct bytes value)
 {
-    struct reading *r = ctx;
+    const struct reading *r = ctx;
     struct cron_job *job = add(r->jobs);
     struct why why = {""}, what = {""};
     snprintf(job->name, sizeof job->name, "%s", name);
     job->state = value;
     if (take(job, value, &why) != ERR_OK) {
-        err_why(&what, ERR_INVALID, "job %s: %s", name, why.text);
-        r->exit_code = cli_fail(r->cli, ERR_INVALID, what.text, NULL);
+        err_why(&what, ERR_INVALID, "job %s: %s; its times are shown in UTC", name, why.text);
+        cli_fail(r->cli, ERR_INVALID, what.text, NULL);
+        take_foreign(job);
     }
 }
 
@@ -55,11 +66,11 @@ int cron_jobs_read(const struct cli *cli, const char *prefix, struct cron_jobs *
     snprintf(under, sizeof under, "%s/jobs/", prefix);
     *out = (struct cron_jobs){0};
     struct reading r = {.cli = cli, .jobs = out};
-    r.exit_code = kv_items_read(cli, under, &out->items);
-    if (r.exit_code == EXIT_OK) {
+    int exit_code = kv_items_read(cli, under, &out->items);
+    if (exit_code == EXIT_OK) {
         kv_items_each(&out->items, under, take_item, &r);
     }
-    return r.exit_code;
+    return exit_code;
 }
 
 /* ---- of a configuration --------------------------------------------------------------------- */

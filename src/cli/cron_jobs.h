@@ -15,6 +15,7 @@ struct cron_job {
     char tz[64];
     struct bytes state; /* of its key, borrowed; empty: from a configuration */
     struct slots slots;
+    bool is_foreign; /* this machine does not know its zone or schedule: slots is UTC and no more */
 };
 
 struct cron_jobs {
@@ -26,7 +27,8 @@ struct cron_jobs {
 /* --prefix of the key-value pairs: that of the script's settings. */
 #define CRON_JOBS_PREFIX "cron"
 
-/* From the cluster. A failure is reported. Returns the exit code. */
+/* From the cluster. A failure is reported; so is a foreign job, which is none. Returns the exit
+ * code. */
 int cron_jobs_read(const struct cli *cli, const char *prefix, struct cron_jobs *out);
 /* From the configuration of a node. The same. */
 int cron_jobs_load(const struct cli *cli, const char *path, struct cron_jobs *out);

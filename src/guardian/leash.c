@@ -147,7 +147,8 @@ static bool start_program(struct watch *w)
         number = got == (ssize_t)sizeof number ? number : 0;
     }
     close(fds[0]);
-    w->end.not_run = number;
+    w->end.expired = number == ETIME;
+    w->end.not_run = w->end.expired ? 0 : number;
     return number == 0;
 }
 

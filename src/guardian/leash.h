@@ -26,7 +26,7 @@ struct leash;
 struct leash_end {
     int not_run;  /* errno: the program could not be run; 0: it could */
     int status;   /* of the program, as wait(2) has it */
-    bool expired; /* it was killed because the deadline had passed */
+    bool expired; /* the deadline has passed: it was killed, or did not begin */
 };
 
 /* argv[0] is looked up in PATH; environment: "NAME=value", NULL at the end, added to our own, which

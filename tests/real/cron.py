@@ -65,6 +65,7 @@ class Cron(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stderr)
         first = wait_until(lambda: len(self.starts()) == 2 and self.starts(), 10, "two runs")
         self.assertTrue(all(is_there(pid) for _, _, pid in first))
+        old = self.cluster.wait_leader()  # a busy machine may have elected another by now
         old.kill()
         others = [x for x in self.cluster.nodes if x is not old]
         new = self.cluster.wait_leader(among=others)
@@ -98,6 +99,21 @@ class Cron(unittest.TestCase):
         self.assertRegex(done.stdout, r"2028-01-01 00:00 \+01:00 +Europe/Berlin +nightly")
         self.assertEqual(self.cron(node, "simulate", "--from", "soon").returncode, 2)
 
+    def test_a_job_that_this_machine_cannot_read_hides_no_other(self):
+        node = self.start(lambda out: [job("nightly", out)], n=1)
+        wait_until(lambda: self.listed(node, "nightly"), 10, "the job")
+        lost = '{"schedule":"@daily","tz":"Lost/Island","considered_ms":1,"counts":{}}'
+        done = moonkeeper("kv", "put", "cron/jobs/lost", lost, "--json", "-e", f"127.0.0.1:{node.client}")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        done = self.cron(node, "list")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"lost +@daily +Lost/Island +waiting +- +-")
+        self.assertRegex(done.stdout, r"nightly +@yearly +UTC +waiting +\d+-01-01 00:00")
+        self.assertIn("job lost: time zone 'Lost/Island'", done.stderr)
+        self.assertEqual(self.cron(node, "run", "nightly").returncode, 0)
+        names = [value.get("name") for value in json.loads(self.cron(node, "list", "-o", "json").stdout)]
+        self.assertEqual(names, [None, "nightly"])
+
     def test_a_configuration_is_simulated_without_a_cluster(self):
         root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
         done = moonkeeper("cron", "simulate", "-c", os.path.join(root, "conf", "cron.lua"), "--limit", "4000",
@@ -105,6 +121,10 @@ class Cron(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout, r"2026-03-29 03:00 \+02:00 +Europe/Berlin +backup")
         self.assertEqual(done.stdout.count(" hello"), 24 * 60)
+        done = moonkeeper("cron", "simulate", "backup", "-c", os.path.join(root, "conf", "cron.lua"),
+                          "--from", "2026-03-28", "--to", "2026-03-31")
+        self.assertEqual([line.split()[0] for line in done.stdout.splitlines()[1:]],
+                         ["2026-03-28", "2026-03-29", "2026-03-30"])
 
     def test_a_mistake_in_the_settings_is_told_once_and_the_node_runs_on(self):
         node = self.start(lambda out: ["{ name = 'a', schedul = '@daily', argv = { 'true' } }"], n=1)
