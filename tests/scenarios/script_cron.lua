@@ -234,6 +234,22 @@ t.describe("cron, when a run fails,", function()
   end
 end)
 
+t.it("cron goes on after its script was loaded anew; what ran is interrupted", function(mode)
+  local c <close> = cron.cluster(mode, { { name = "a", schedule = "0,10 * * * *", retries = 1 } })
+  c:program("job", { run_ms = 3 * MINUTE })
+  cron.set(c, "2024-01-01 11:50")
+  c:start()
+  local leader = c:run_until(function() return #c:programs "job" == 1 and c:leader() end, HOUR)
+  c:run_for(MINUTE)
+  t.ok(c:reload(leader.id))
+  c:run_for(20 * MINUTE)
+  t.eq(cron.states(c, "a"), { "12:00 ok", "12:10 ok" })
+  t.eq({ cron.runs(c, "a")[1].attempt, cron.runs(c, "a")[1].retry_after }, { 2, "interrupted" })
+  local runs = c:programs "job"
+  t.eq({ #runs, runs[1].signal }, { 3, "TERM" })
+  t.ge(runs[2].began_ms, runs[1].ended_ms)
+end, { modes = SIM, timeout_ms = DAY })
+
 t.describe("cron, when the leader cannot claim a slot,", function()
   -- The leader's first run of 12:00 fails, is to be tried again after 20 s, and 5 s before that the leader is
   -- cut off: while its lease lasts it believes to lead, but nobody stores its claim.

@@ -78,7 +78,7 @@ function t.fail(message) end
 -- Clusters ----------------------------------------------------------------------------------------
 
 ---@class t.Script
----@field script string its file
+---@field script string its file, or "bundled:NAME"
 ---@field name string? of the application; the file's name without .lua
 ---@field config table? its mk.config; otherwise the cluster's config
 
