@@ -10,8 +10,9 @@
 #include "base/queue.h"
 #include "net/http_client.h"
 
-/* Under way at a time; and waiting for the thread to begin them, with cancellations. */
-enum { CALLS_MAX = 256, ORDERS_MAX = 4096 };
+/* Under way at a time, and what they may hold of memory; and waiting for the thread to begin them,
+ * with cancellations. */
+enum { CALLS_MAX = 256, CALLS_BYTES_MAX = 256 << 20, ORDERS_MAX = 4096 };
 
 /* From the scripts' thread to ours: a request, or to give one up. */
 struct order {
@@ -26,6 +27,7 @@ struct order {
 struct call {
     struct http_calls *all;
     uint64_t number;
+    size_t bytes_max; /* of its body and its answer's */
     struct http_exchange *exchange;
     LIST_ENTRY(call) link;
 };
@@ -43,6 +45,7 @@ struct http_calls {
     bool started, stopped;
     LIST_HEAD(, call) calls; /* of the thread, as is what follows */
     uint32_t count;
+    size_t bytes_max; /* of all */
 };
 
 /* ---- orders -------------------------------------------------------------------------------------
@@ -84,6 +87,7 @@ static void call_free(struct call *c)
 {
     LIST_REMOVE(c, link);
     c->all->count--;
+    c->all->bytes_max -= c->bytes_max;
     free(c);
 }
 
@@ -103,7 +107,8 @@ static void refuse(struct http_calls *all, uint64_t call)
 
 static void begin(struct http_calls *all, const struct order *o)
 {
-    if (all->count == CALLS_MAX) {
+    size_t bytes_max = o->body.size + o->spec.answer_bytes_max;
+    if (all->count == CALLS_MAX || bytes_max > CALLS_BYTES_MAX - all->bytes_max) {
         refuse(all, o->call);
         return;
     }
@@ -112,6 +117,8 @@ static void begin(struct http_calls *all, const struct order *o)
     c->number = o->call;
     LIST_INSERT_HEAD(&all->calls, c, link);
     all->count++;
+    c->bytes_max = bytes_max;
+    all->bytes_max += bytes_max;
     c->exchange = http_client_ask(all->client, &o->spec, on_done, c);
 }
 

@@ -9,7 +9,8 @@
 static struct loop *loop;
 static struct http_server *server;
 static struct http_client *client;
-static struct http_call *kept;
+static struct http_call *kept, *held[32];
+static unsigned held_count;
 static struct buffer seen; /* "POST /path body=..." */
 
 static struct outcome {
@@ -29,6 +30,8 @@ static void on_request(void *ctx, struct http_call *call, const struct http_requ
                       http_header(call, "color"), (int)r->body.size, (const char *)r->body.data);
     if (strcmp(r->path, "/later") == 0) {
         kept = call;
+    } else if (strcmp(r->path, "/hold") == 0) {
+        held[held_count++] = call;
     } else if (strcmp(r->path, "/break") == 0) {
         http_break(call);
     } else {
@@ -80,6 +83,9 @@ static int end(void **state)
 {
     (void)state;
     http_client_free(client);
+    while (held_count > 0) {
+        http_break(held[--held_count]);
+    }
     http_server_close(server);
     loop_free(loop);
     buffer_close(&seen);
@@ -320,6 +326,42 @@ static void the_port_answers_what_is_not_cancelled_and_can_be_stopped(void **sta
     assert_int_equal(answers, 2);
 }
 
+static _Atomic unsigned refused;
+
+static void on_refused(void *ctx, uint64_t call, enum err err, const char *message,
+                       struct slice result)
+{
+    (void)ctx, (void)call, (void)message;
+    assert_int_equal(err, ERR_BUSY);
+    slice_close(&result);
+    refused++;
+}
+
+/* 256 MiB, in answers of 16 MiB at most. */
+static void what_requests_may_hold_of_memory_is_bounded(void **state)
+{
+    (void)state;
+    struct http_calls *calls =
+        http_calls_new(&(struct http_calls_options){.agent = "us/1", .answer = on_refused});
+    const struct http_port *port = http_calls_port(calls);
+    struct url url;
+    assert_int_equal(url_parse(server_url("/hold"), &url, NULL), ERR_OK);
+    const struct http_spec spec = {.method = "GET",
+                                   .url = &url,
+                                   .timeout_us = PATIENCE_US,
+                                   .answer_bytes_max = HTTP_BODY_BYTES_MAX};
+    refused = 0;
+    for (uint64_t call = 1; call <= 18; call++) {
+        port->request(port->ctx, call, &spec);
+    }
+    run_until(loop, refused == 2);
+    port->cancel(port->ctx, 1);
+    port->request(port->ctx, 19, &spec);
+    port->request(port->ctx, 20, &spec);
+    run_until(loop, refused == 3);
+    http_calls_free(calls);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -337,6 +379,7 @@ int main(void)
         TEST(an_answer_that_is_too_large_is_refused),
         TEST(what_is_not_http_is_told_so),
         TEST(a_redirect_is_an_answer),
+        TEST(what_requests_may_hold_of_memory_is_bounded),
         TEST(the_port_answers_what_is_not_cancelled_and_can_be_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
