@@ -1,10 +1,10 @@
 -- tasks in a cluster on this machine:  moonkeeper dev -c conf/tasks.lua
 -- Then, in another terminal:           moonkeeper tasks submit greet
---                                      moonkeeper tasks submit --label gpu --exclusive -- sh -c 'sleep 5; hostname'
+--                                      moonkeeper tasks submit --label gpu --exclusive -- sleep 5
 --                                      moonkeeper tasks list
 --
--- The settings are explained in scripts/README.md. dev has ids, addresses and directories of its own; on machines
--- of your own, keep `apps` the same on all nodes.
+-- The settings are explained in scripts/README.md. dev has ids, addresses and directories of its own; on
+-- machines of your own, keep `apps` the same on all nodes.
 return {
   cluster = "demo",
   id = "n1",

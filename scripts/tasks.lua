@@ -23,7 +23,10 @@ local how = { -- of a task, or of all of a kind
   timeout_ms = { type = "integer", min = 1 },
 }
 
-local kind_rule = { argv = { type = "table", min = 1, items = { type = "string" } }, handler = { type = "string" } }
+local kind_rule = {
+  argv = { type = "table", min = 1, items = { type = "string" } },
+  handler = { type = "string" },
+}
 for name, rule in pairs(how) do kind_rule[name] = rule end
 
 local settings = mk.config.declare {
@@ -73,7 +76,8 @@ local function find_handler(text)
   local module, name = text:match "^(.+)%.([%a_][%w_]*)$"
   local found, loaded = pcall(require, module or text)
   local fn = found and type(loaded) == "table" and loaded[name]
-  return fn or nil, not fn and ("there is no function %s: %s"):format(text, found and "not in its module" or tostring(loaded))
+  if fn then return fn end
+  return nil, ("there is no function %s: %s"):format(text, found and "not in its module" or tostring(loaded))
 end
 
 local function check_kinds()
@@ -81,7 +85,9 @@ local function check_kinds()
   local labels = labels_of(settings.nodes)
   for _, name in ipairs(sorted(settings.kinds)) do
     local kind, path = settings.kinds[name], "config: kinds." .. name
-    if (kind.argv == nil) == (kind.handler == nil) then error(path .. " must have either argv or handler", 0) end
+    if (kind.argv == nil) == (kind.handler == nil) then
+      error(path .. " must have either argv or handler", 0)
+    end
     local complaint = label_complaint(kind.label, labels)
     if complaint then error(path .. ".label: " .. complaint, 0) end
     if kind.handler then
@@ -173,7 +179,10 @@ local function carry_out(id, value)
   for i, text in ipairs(value.argv or kind.argv) do argv[i] = text:gsub("{id}", id) end
   local r, err = mk.exec.run(argv, {
     timeout_ms = timeout_ms, stop_ms = settings.stop_ms, max_output = OUTPUT_MAX,
-    env = { TASK_ID = id, TASK_ATTEMPT = tostring(value.attempt), TASK_ARGS = value.args and mk.json.encode(value.args) },
+    env = {
+      TASK_ID = id, TASK_ATTEMPT = tostring(value.attempt),
+      TASK_ARGS = value.args and mk.json.encode(value.args),
+    },
   })
   if not r then return { error = tostring(err) }, false end
   return { code = r.code, signal = r.signal, output = r.stdout .. r.stderr,
@@ -185,7 +194,8 @@ local function after_failure(value)
   local failures = (value.failures or 0) + 1
   if failures > (option(value, "retries") or 0) then return { state = "failed", failures = failures } end
   local pause_ms = settings.retry_ms << math.min(failures - 1, 10)
-  return { state = "queued", failures = failures, node = mk.null, not_before_ms = mk.time.wall_ms() + pause_ms }
+  local not_before_ms = mk.time.wall_ms() + pause_ms
+  return { state = "queued", failures = failures, node = mk.null, not_before_ms = not_before_ms }
 end
 
 local function attempt_once(id, attempt)
@@ -367,9 +377,12 @@ local function step(lead, next_rebalance_ms)
       soonest = math.min(soonest, wait_ms or soonest)
       local before = task.value.node
       if changes and write(id, copy(task.value, changes), task.version, lead.token) then
+        local after = changes.state == "assigned" and changes.node
         if before then load[before] = load[before] - 1 end
-        if changes.state == "assigned" then load[changes.node] = (load[changes.node] or 0) + 1 end
-        if changes.state == "failed" then mk.log.warn("tasks: a task has failed", { id = id, err = changes.error }) end
+        if after then load[after] = (load[after] or 0) + 1 end
+        if changes.state == "failed" then
+          mk.log.warn("tasks: a task has failed", { id = id, err = changes.error })
+        end
         if changes.state == "queued" then soonest = 0 end
       end
       lead:check()
@@ -386,7 +399,9 @@ end
 mk.while_leader("tasks", function(lead)
   mk.raft.barrier()
   local next_rebalance_ms = mk.time.now_ms() + settings.rebalance_ms
-  lead:on("member_removed", function(ev) mk.kv.delete(node_prefix .. ev.id, { fence = lead.token }) end)
+  lead:on("member_removed", function(ev)
+    mk.kv.delete(node_prefix .. ev.id, { fence = lead.token })
+  end)
   while true do
     changed:clear()
     local good, wait_ms, next_ms = pcall(step, lead, next_rebalance_ms)
@@ -414,7 +429,9 @@ end, { replay = true })
 -- A planned stop: what runs here is stopped, and somebody else's from now on.
 mk.on("shutdown", function()
   stopping = true
-  if announced[me] then mk.kv.set(node_prefix .. me, copy(announced[me], { slots = 0 }), { timeout_ms = 1000 }) end
+  if announced[me] then
+    mk.kv.set(node_prefix .. me, copy(announced[me], { slots = 0 }), { timeout_ms = 1000 })
+  end
   mk.task.map(sorted(running), 16, function(id)
     local at_work = running[id]
     if not at_work.job then return end
@@ -428,7 +445,9 @@ end, { timeout_ms = settings.stop_ms + 2000 })
 local function announce()
   local own = settings.nodes[me] or {}
   local offer = {
-    slots = own.slots or settings.slots, labels = mk.array(own.labels or {}), kinds = mk.array(sorted(settings.kinds)),
+    slots = own.slots or settings.slots,
+    labels = mk.array(own.labels or {}),
+    kinds = mk.array(sorted(settings.kinds)),
   }
   local there = announced[me]
   if there and mk.json.encode(there) == mk.json.encode(offer) then return end

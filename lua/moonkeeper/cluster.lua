@@ -27,7 +27,9 @@ cluster.remove = change "members_remove"
 
 -- Ask the handler of a topic on another node, or on this one: what it returned.
 function cluster.call(id, topic, payload, ms)
-  if ms ~= nil and (type(ms) ~= "number" or ms < 0) then error("a time in ms expected, got " .. tostring(ms), 2) end
+  if ms ~= nil and (type(ms) ~= "number" or ms < 0) then
+    error("a time in ms expected, got " .. tostring(ms), 2)
+  end
   return core.cluster_call(id, topic, payload, ms and math.floor(ms))
 end
 

@@ -130,6 +130,7 @@ enum err app_new(struct script_host *host, const struct script_app *spec, enum a
     app->host = host;
     app->name = alloc_string(spec->name);
     app->path = alloc_string(spec->path);
+    app->config = slice_copy(spec->config);
     app->memory.limit_bytes = host->options.limits.memory_bytes;
     app->memory.fail_after = host->fail_after;
     app->phase = phase;
@@ -180,6 +181,7 @@ void app_free(struct app *app)
     }
     free(app->name);
     free(app->path);
+    slice_close(&app->config);
     free(app->failure);
     free(app->traceback);
     free(app->reload_error);

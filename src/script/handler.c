@@ -35,11 +35,33 @@ void call_free(struct call *call)
 /* ---- registration ------------------------------------------------------------------------------
  */
 
+static bool is_of(const struct handler *handler, const char *topic)
+{
+    return strcmp(handler->topic, topic) == 0;
+}
+
+/* While a script is loaded anew, two generations may have a handler of a topic: the one that is on
+ * the host's list answers. */
 static struct handler *find(struct script_host *host, const char *topic)
 {
     struct handler *handler;
     LIST_FOREACH (handler, &host->handlers, link) {
-        if (strcmp(handler->topic, topic) == 0) {
+        struct app *app;
+        TAILQ_FOREACH (app, &host->apps, link) {
+            if (is_of(handler, topic) && handler->app == app) {
+                return handler;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Of this state: the one that a new one takes the place of. */
+static struct handler *find_own(struct app *app, const char *topic)
+{
+    struct handler *handler;
+    LIST_FOREACH (handler, &app->host->handlers, link) {
+        if (handler->app == app && is_of(handler, topic)) {
             return handler;
         }
     }
@@ -68,9 +90,9 @@ static void unlink_handler(struct handler *handler)
 struct handler *handler_add(lua_State *L, const char *topic)
 {
     struct app *app = thread_app(L);
-    struct handler *old = find(app->host, topic);
-    if (old != NULL && strcmp(old->app->name, app->name) != 0) {
-        luaL_error(L, "the application '%s' of this node handles '%s' already", old->app->name,
+    struct handler *other = find(app->host, topic), *old = find_own(app, topic);
+    if (other != NULL && strcmp(other->app->name, app->name) != 0) {
+        luaL_error(L, "the application '%s' of this node handles '%s' already", other->app->name,
                    topic);
     }
     struct handler *handler = lua_newuserdatauv(L, sizeof *handler, 1);
@@ -83,10 +105,8 @@ struct handler *handler_add(lua_State *L, const char *topic)
     lua_pushvalue(L, -2);
     lua_rawsetp(L, -2, handler);
     lua_pop(L, 1);
-    if (old != NULL && old->app == app) {
+    if (old != NULL) {
         handler_remove(L, old);
-    } else if (old != NULL) {
-        unlink_handler(old); /* of an earlier generation, whose state holds it until it is closed */
     }
     handler->app = app;
     LIST_INSERT_HEAD(&app->host->handlers, handler, link);

@@ -60,6 +60,7 @@ struct app {
     struct script_host *host;
     char *name;
     char *path;
+    struct slice config; /* MessagePack map, or empty */
     lua_State *main;
     struct memory memory;
     struct task_list tasks; /* all that have not ended, oldest first */

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "script/api.h"
 #include "script/app.h"
+#include "script/config_change.h"
 #include "script/hook.h"
 #include "script/report.h"
 #include "script/serve.h"
@@ -386,8 +387,32 @@ static void tell(const struct handover *h)
     buffer_close(&fields);
 }
 
+/* The keys of its configuration that have changed. Returns how many. */
+static uint32_t changed_keys(const struct handover *h, struct buffer *keys)
+{
+    if (h->old == NULL || h->fresh == NULL) {
+        return 0;
+    }
+    return config_change_keys(slice_bytes(h->old->config), slice_bytes(h->fresh->config), keys);
+}
+
+static void tell_config_change(const struct handover *h, uint32_t count, struct bytes keys)
+{
+    struct buffer fields = {0};
+    write_map(&fields, 2);
+    write_text(&fields, "app");
+    write_text(&fields, h->name);
+    write_text(&fields, "keys");
+    write_array(&fields, count);
+    write_raw(&fields, keys);
+    hooks_tell(h->host, "config_change", buffer_bytes(&fields));
+    buffer_close(&fields);
+}
+
 static void take_over(struct handover *h)
 {
+    struct buffer keys = {0};
+    uint32_t keys_count = changed_keys(h, &keys);
     leave(h, PHASE_DONE);
     if (h->fresh != NULL) {
         h->generation = h->fresh->generation;
@@ -402,6 +427,10 @@ static void take_over(struct handover *h)
     }
     serve_held(h->host);
     tell(h);
+    if (keys_count > 0) {
+        tell_config_change(h, keys_count, buffer_bytes(&keys));
+    }
+    buffer_close(&keys);
 }
 
 static void fail(struct handover *h)

@@ -1,10 +1,10 @@
--- A controller and followers for distributed tasks: one of the systems that moonkeeper grew from. The leader is
--- the controller; it hands out tasks (the bundled script tasks), and all nodes know of each other.
+-- A controller and followers for distributed tasks: one of the systems that moonkeeper grew from. The leader
+-- is the controller; it hands out tasks (the bundled script tasks), and all nodes know of each other.
 local t = require "moonkeeper.test"
 local tasks = require "lib.tasks"
 
--- Programs that fail with 99 when one of the same task runs already; what tells is the world: in simulation the
--- list of all programs, on real processes a lock of the kernel's.
+-- What tells whether a task runs twice at once is the world: in simulation the list of all programs, on real
+-- processes a lock of the kernel's, without which the program fails with 99.
 local FILES = { "basics", "figure2", "locks", "members", "paper", "programs" }
 
 local function submit(c, mode, i)
@@ -110,8 +110,9 @@ t.describe("a controller and its followers", function()
     for _, id in ipairs(others(last)) do c:crash(id) end
     c:run_for(3000)
     t.eq(c:leader(), nil)
-    t.err("not_leader", c:node(last):propose("kv", "create",
-      { prefix = "tasks/task/", value = { argv = { "works" }, state = "queued", attempt = 0 } }, { timeout_ms = 500 }))
+    local task = { argv = { "works" }, state = "queued", attempt = 0 }
+    t.err("not_leader", c:node(last):propose("kv", "create", { prefix = "tasks/task/", value = task },
+      { timeout_ms = 500 }))
     for _, id in ipairs(others(last)) do c:restart(id) end
     one_controller(c, { 1, 2, 3 })
     ids = { submit(c, mode, 1) }

@@ -146,6 +146,24 @@ t.describe("messages between scripts", function()
   end, { modes = { "sim", "real" }, timeout_ms = 60000 })
 end)
 
+t.describe("handlers and configurations", function()
+  t.it("change hands when a script is loaded anew, and stay when that fails", function(mode)
+    local scripts = { { script = "tests/scenarios/scripts/answerer.lua", name = "app" } }
+    local c <close> = t.cluster { mode = mode, n = 1, scripts = scripts,
+      config = { version = 1, same = true } }
+    c:start()
+    local node = c:wait_leader()
+    c:run_for(200)
+    t.eq(call(node, "n1", "version"), 1)
+    t.ok(c:reload(1, { scripts = scripts, config = { version = 2, same = true, more = 1 } }))
+    t.eq(call(node, "n1", "version"), 2)
+    t.eq(c:events { name = "answerer.changed" }[1].payload, { app = "app", keys = { "version", "more" } })
+    c:reload(1, { scripts = scripts, config = { version = 3, broken = true } })
+    t.eq(call(node, "n1", "version"), 2, "the old one goes on")
+    t.eq(#c:events { name = "answerer.changed" }, 1)
+  end, { modes = { "sim" } })
+end)
+
 -- What a node was told of the members, as its latest word on each.
 local function told(c, node)
   local view = {}
@@ -169,6 +187,8 @@ local function all_told(c, view, nodes)
   end
 end
 
+local function all_but(id) return { n1 = id ~= 1, n2 = id ~= 2, n3 = id ~= 3 } end
+
 local ALL = { n1 = true, n2 = true, n3 = true }
 
 t.describe("who is online", function()
@@ -181,13 +201,13 @@ t.describe("who is online", function()
       local id = leader.id % 3 + 1
       local rest = { leader.id, id % 3 + 1 }
       c:stop(id)
-      c:run_until(all_told(c, { n1 = id ~= 1, n2 = id ~= 2, n3 = id ~= 3 }, rest), 5000, "a follower is offline")
+      c:run_until(all_told(c, all_but(id), rest), 5000, "a follower is offline")
       c:restart(id)
       c:run_until(all_told(c, ALL), 10000, "it is back")
       id = c:wait_leader().id
       c:crash(id)
       rest = { id % 3 + 1, (id + 1) % 3 + 1 }
-      c:run_until(all_told(c, { n1 = id ~= 1, n2 = id ~= 2, n3 = id ~= 3 }, rest), 10000, "the leader is offline")
+      c:run_until(all_told(c, all_but(id), rest), 10000, "the leader is offline")
       c:restart(id)
       c:run_until(all_told(c, ALL), 10000, "it is back as well")
     end

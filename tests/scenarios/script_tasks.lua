@@ -136,10 +136,12 @@ t.describe("settings that cannot be", function()
       t.ok(leader:alive())
       return errors[1].message
     end
-    t.match(error_of { kinds = { a = { argv = { "x" }, label = "gpuu" } }, nodes = { n1 = { labels = { "gpu" } } } },
+    local nodes = { n1 = { labels = { "gpu" } } }
+    t.match(error_of { kinds = { a = { argv = { "x" }, label = "gpuu" } }, nodes = nodes },
       "config: kinds.a.label: no node has the label 'gpuu'; there are gpu")
     t.match(error_of { kinds = { a = {} } }, "config: kinds.a must have either argv or handler")
-    t.match(error_of { kinds = { a = { handler = "nothing.there" } } }, "config: kinds.a.handler: there is no function nothing.there")
+    t.match(error_of { kinds = { a = { handler = "nothing.there" } } },
+      "config: kinds.a.handler: there is no function nothing.there")
     t.match(error_of { slot = 3 }, "there is no key 'slot', did you mean 'slots'")
   end, { modes = { "sim" } })
 end)

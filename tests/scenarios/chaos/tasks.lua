@@ -35,16 +35,18 @@ end
 
 t.describe("tasks, in chaos", function()
   t.it("are all done in the end, exclusive ones never twice at once", function(mode)
-    local c <close> = tasks.cluster(mode, { slots = 4, rebalance_ms = 2000, lock_ms = 2000, move_after_ms = 100 })
+    local c <close> = tasks.cluster(mode, { slots = 4, rebalance_ms = 2000, lock_ms = 2000,
+      move_after_ms = 100 })
     c:program("works", { run_ms = { 50, 8000 }, ignores_stop = math.random(3) == 1 })
     tasks.start(c)
     local submitted, number = {}, 0
     chaos.run(c, { seconds = 45, between = function()
       number = number + 1
       local exclusive = number % 3 > 0
-      local value = { state = "queued", attempt = 0, argv = { "works", "{id}" }, exclusive = exclusive, retries = 1000,
-        movable = number % 4 == 0 }
-      local created = c:propose("kv", "create", { prefix = "tasks/task/", value = value }, { timeout_ms = 300 })
+      local value = { state = "queued", attempt = 0, argv = { "works", "{id}" }, exclusive = exclusive,
+        retries = 1000, movable = number % 4 == 0 }
+      local created = c:propose("kv", "create", { prefix = "tasks/task/", value = value },
+        { timeout_ms = 300 })
       if created then submitted[created.key:match "[^/]*$"] = exclusive end
     end })
     c:run_until(function()
