@@ -29,8 +29,8 @@ say() {
 # ---- packages -----------------------------------------------------------------------------------
 
 build_packages="gcc libc6-dev cmake ninja-build pkg-config liblua5.4-dev libevent-dev libmsgpack-dev
-    libxxhash-dev libjansson-dev libmd-dev uthash-dev"
-test_packages="libcmocka-dev python3 python3-pynvim procps"
+    libxxhash-dev libjansson-dev libmd-dev uthash-dev libssl-dev"
+test_packages="libcmocka-dev python3 python3-pynvim procps openssl"
 lint_packages="clang clang-format clang-tidy lua-check shellcheck git"
 bench_packages="python3 procps etcd-server nghttp2-client"
 
