@@ -11,8 +11,8 @@
 #include <sys/queue.h>
 
 #include "base/rng.h"
-#include "sim/sim_process.h"
 #include "sim/sim_files.h"
+#include "sim/sim_process.h"
 #include "sim/sim_scripts.h"
 
 enum happening_kind {

@@ -26,8 +26,9 @@ t.describe("mk.fs", function()
     c:wait_leader()
     local seen, durable = {}, 0
     for round = 1, 16 do
-      c:node(1):eval("do mk.task.spawn(function(n) mk.fs.write('x', (n .. ';'):rep(2000)) mk.kv.set('done', n) end, ...) end",
-        round)
+      c:node(1):eval([[do
+        mk.task.spawn(function(n) mk.fs.write('x', (n .. ';'):rep(2000)) mk.kv.set('done', n) end, ...)
+      end]], round)
       c:run_for(math.random(0, 12))
       local done = c:query("kv", "get", { key = "done" })
       durable = done and done.value or durable
@@ -50,7 +51,7 @@ t.describe("mk.fs", function()
     for _, path in ipairs { "", "..", "a/../b", "./a", "a//b", "a/", "/", ("a"):rep(1025), "a\0b" } do
       t.err("rejected", c:node(1):eval("return mk.fs.read(...)", path))
     end
-    local _, code = c:node(1):eval("local d, e = mk.fs.write('a', ('x'):rep(4 * 1024 * 1024 + 1)) return d, e.code")
+    local _, code = c:node(1):eval("local d, e = mk.fs.write('a', ('x'):rep((4 << 20) + 1)) return d, e.code")
     t.eq(code, "too_large")
   end, { modes = { "sim", "real" } })
 end)

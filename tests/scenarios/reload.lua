@@ -40,12 +40,13 @@ t.describe("reload", function()
     end
     t.eq(value(c, "broken"), nil)
     for id = 1, 3 do
-      c:run_until(function() return c:node(id):metrics()['moonkeeper_script_told_total{app="app"}'] == 40 end, 2000,
-        "figures go on")
+      c:run_until(function()
+        return c:node(id):metrics()['moonkeeper_script_told_total{app="app"}'] == 40
+      end, 2000, "figures go on")
     end
   end, { modes = { "sim", "real" }, seeds = 3, timeout_ms = 60000 })
 
-  t.it("a failed one says why, and a node that does not run has the new scripts when it starts", function(mode)
+  t.it("a failed one says why, and a node that was down has the new scripts when it starts", function(mode)
     local c <close> = t.cluster { n = 1, mode = mode, scripts = TOLD.scripts }
     c:start()
     c:wait_leader()
@@ -54,8 +55,8 @@ t.describe("reload", function()
     t.match(apps[1].error, "broken.lua:8: broken on purpose")
     c:reload(1, TOLD)
     c:crash(1)
-    t.err("unreachable", c:reload(1, { scripts = { { script = "tests/scenarios/scripts/duty.lua", name = "duty" } },
-      config = { pause_ms = 1 } }))
+    local duty = { script = "tests/scenarios/scripts/duty.lua", name = "duty" }
+    t.err("unreachable", c:reload(1, { scripts = { duty }, config = { pause_ms = 1 } }))
     c:restart(1)
     c:wait_leader()
     c:run_until(function() return value(c, "duty") == "n1" end, 10000, "the other script runs")

@@ -81,8 +81,8 @@ function Cluster:resume(id) must("cluster_pause", self.number, self:node(id).id,
 
 function Cluster:wipe(id) must("cluster_wipe", self.number, self:node(id).id) end
 
--- Have a node load its scripts anew, as SIGHUP does. opts: scripts, config (as of t.cluster; without opts the same
--- files again), which it also has at later starts. Returns { app, generation, outcome, error } for each
+-- Have a node load its scripts anew, as SIGHUP does. opts: scripts, config (as of t.cluster; without opts the
+-- same files again), which it also has at later starts. Returns { app, generation, outcome, error } for each
 -- application: what became of it; or nil and an error.
 function Cluster:reload(id, opts)
   local answer, err = ask("cluster_reload", self.number, self:node(id).id, opts)

@@ -1,5 +1,5 @@
--- Writes down which commits it is told of, and by which generation: told/NODE/KEY, and twice/... for those it is
--- told of again.
+-- Writes down which commits it is told of, and by which generation: told/NODE/KEY, and twice/... for those it
+-- is told of again.
 local mk = require "moonkeeper"
 
 local told = mk.metrics.counter("told_total")
