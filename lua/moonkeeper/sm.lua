@@ -12,8 +12,8 @@ function Machine:propose(cmd, args, opts) return raft.propose(self.name, cmd, ar
 
 function Machine:query(name, args, opts) return raft.query(self.name, name, args, opts) end
 
--- Have the cluster run the machine in this file: all nodes, from one entry of the log on. What it runs already
--- is not loaded again, so that every node's script may ask.
+-- Have the cluster run the machine in this file: all nodes, from one entry of the log on. What it runs
+-- already is not loaded again, so that every node's script may ask.
 function sm.load(file, opts)
   if type(file) ~= "string" then error("load(file, opts): file is a path", 2) end
   local source, err = core.read_beside(file)
