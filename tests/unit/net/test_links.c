@@ -13,6 +13,7 @@ struct test_node {
     struct transport_port transport;
     struct test_log log;
     unsigned ups, downs, frames, certificates;
+    unsigned small_at; /* which of the frames was the last small one; 0: none */
     uint64_t last_peer;
     uint64_t bytes;
     struct raft_incarnation last_sender;
@@ -42,6 +43,7 @@ static void on_frame(void *ctx, uint64_t peer, const struct raft_incarnation *se
 {
     struct test_node *n = ctx;
     n->frames++;
+    n->small_at = frame.size < 100 ? n->frames : n->small_at;
     n->bytes += frame.size;
     n->last_peer = peer;
     n->last_sender = *sender;
@@ -668,6 +670,26 @@ static void what_a_slow_peer_does_not_take_is_dropped_but_small_frames_have_room
     close_dummy(&d);
 }
 
+static void what_gives_way_is_overtaken_and_bounded(void **state)
+{
+    (void)state;
+    link_two();
+    static uint8_t large[256 * 1024];
+    struct slice frame = slice_copy(bytes_of(large, sizeof large));
+    unsigned taken = 0;
+    while (nodes[1].transport.send_behind(nodes[1].transport.ctx, 2, frame)) {
+        taken++;
+    }
+    slice_close(&frame);
+    assert_in_range(taken, 14, 16); /* 4 MiB */
+    assert_int_equal(stats_of(1, 2).dropped_frames, 1);
+    loop_round(loop, 0);
+    send_bytes(1, 2, "heartbeat", 9);
+    run_until(loop, nodes[2].small_at > 0);
+    assert_true(nodes[2].small_at < taken / 2); /* it waited for what was on its way, no more */
+    run_until(loop, nodes[2].frames == taken + 1);
+}
+
 static void a_frame_on_the_wrong_side_ends_the_link(void **state)
 {
     (void)state;
@@ -895,6 +917,7 @@ int main(void)
         TEST(a_peer_that_answers_no_ping_is_dead),
         TEST(a_living_peer_is_measured_and_not_lost),
         TEST(what_a_slow_peer_does_not_take_is_dropped_but_small_frames_have_room),
+        TEST(what_gives_way_is_overtaken_and_bounded),
         TEST(a_frame_on_the_wrong_side_ends_the_link),
         TEST(a_certificate_reaches_the_peers),
         TEST(a_certificate_is_kept_for_a_peer_that_comes_later),
