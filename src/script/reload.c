@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "script/api.h"
 #include "script/app.h"
+#include "script/bundled.h"
 #include "script/config_change.h"
 #include "script/hook.h"
 #include "script/report.h"
@@ -38,6 +39,7 @@ struct handover {
     bool keepers_cancelled; /* what looks after something for others was, too */
     struct buffer saved;
     bool failed;
+    bool unchanged;
     uint32_t generation; /* PHASE_DONE: the one that goes on; 0: none */
     struct why why;
 };
@@ -532,6 +534,7 @@ static void answer(struct reload *r, enum err err)
         write_u64(&results, h->generation);
         write_text(&results, "outcome");
         write_text(&results, h->failed          ? "failed"
+                             : h->unchanged     ? "unchanged"
                              : h->fresh == NULL ? "ended"
                              : h->old == NULL   ? "started"
                                                 : "reloaded");
@@ -580,9 +583,30 @@ static bool is_named(const struct reload *r, const char *name)
     return false;
 }
 
+/* Nothing about it can be new: it is in the binary, and so is all that it requires. What it has
+ * under way, such as a night's backup, is not to end for the sake of another application. */
+static bool is_unchanged(const struct handover *h, const struct script_app *spec)
+{
+    const struct app *old = h->old;
+    return old != NULL && old->state == APP_RUNNING && spec->source == NULL &&
+           bundled_is(spec->path) && strcmp(old->path, spec->path) == 0 &&
+           bytes_equal(slice_bytes(old->config), spec->config);
+}
+
+static void leave_unchanged(struct handover *h)
+{
+    h->phase = PHASE_DONE;
+    h->unchanged = true;
+    h->generation = h->old->generation;
+    free(h->old->reload_error);
+    h->old->reload_error = NULL;
+}
+
 static void compile(struct handover *h, const struct script_app *spec)
 {
-    if (app_new(h->host, spec, APP_STAGED, &h->fresh, &h->why) != ERR_OK) {
+    if (is_unchanged(h, spec)) {
+        leave_unchanged(h);
+    } else if (app_new(h->host, spec, APP_STAGED, &h->fresh, &h->why) != ERR_OK) {
         h->phase = PHASE_FAILED;
     } else if (h->old == NULL) {
         let_main_go(h);

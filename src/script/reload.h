@@ -12,6 +12,8 @@
  *     end       of the old: tasks are cancelled, while_leader scopes have their grace.
  *     take over  in one step: what waited for an old hook is the new one's of the same name.
  *
+ * One that is in the binary, and has the configuration that it had, is left as it is.
+ *
  * Whatever fails up to main leaves the old generation where it was, with nothing lost: what waited
  * is delivered to it. Every phase has an end: see the times in reload.c. */
 #ifndef MK_SCRIPT_RELOAD_H

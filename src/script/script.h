@@ -154,7 +154,8 @@ struct script_reload {
     uint32_t apps_count;
     /* Called once, on the host's thread, when each has changed hands or could not: a MessagePack
      * array of {app, generation, outcome, error}. outcome: "reloaded", "started" (a new one),
-     * "ended" (it is not among apps), "failed": error says why, and the generation named goes on
+     * "ended" (it is not among apps), "unchanged" (a bundled script with the configuration that it
+     * has), "failed": error says why, and the generation named goes on
      * (0: there is none). Or an error: BUSY (another reload is under way), SHUTDOWN. Borrowed. */
     void (*done)(void *ctx, enum err err, const char *message, struct bytes results);
     void *ctx;

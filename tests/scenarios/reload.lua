@@ -46,6 +46,28 @@ t.describe("reload", function()
     end
   end, { modes = { "sim", "real" }, seeds = 3, timeout_ms = 60000 })
 
+  t.it("a bundled script with the configuration that it had goes on, and so does what it runs", function(mode)
+    local job = { name = "a", schedule = "@yearly", argv = { "job" } }
+    local function setting() return { scripts = { "bundled:cron" }, config = { jobs = { job } } } end
+    local c <close> = t.cluster { n = 3, mode = mode, scripts = setting().scripts, config = setting().config }
+    c:program("job", { run_ms = 60000 })
+    c:start()
+    local leader = c:wait_leader()
+    t.ok(leader:eval 'return mk.kv.create("cron/requests/a/", true)')
+    local program = c:run_until(function() return c:programs("job")[1] end, 10000, "a run")
+    local apps = t.ok(c:reload(leader.id, setting()))
+    t.eq({ apps[1].outcome, apps[1].generation }, { "unchanged", 1 })
+    c:run_for(1000)
+    t.eq(program.ended_ms or c:programs("job")[1].ended_ms, nil)
+    job.history = 5
+    apps = t.ok(c:reload(leader.id, setting()))
+    t.eq({ apps[1].outcome, apps[1].generation }, { "reloaded", 2 })
+    t.eq({ #c:programs "job", c:programs("job")[1].signal }, { 1, "TERM" })
+    c:run_until(function()
+      return (value(c, "cron/jobs/a").last or {}).state == "interrupted"
+    end, 10000, "its end")
+  end, { modes = { "sim" }, timeout_ms = 60000 })
+
   t.it("a failed one says why, and a node that was down has the new scripts when it starts", function(mode)
     local c <close> = t.cluster { n = 1, mode = mode, scripts = TOLD.scripts }
     c:start()
