@@ -189,24 +189,38 @@ static int exit_code_of(const struct run *r, const char *program, const struct l
     return WIFSIGNALED(how->status) ? SIGNALLED + WTERMSIG(how->status) : WEXITSTATUS(how->status);
 }
 
-static int run_program(struct hold *h, char *const *argv, int epoll_fd)
+static enum err run_once(struct run *r, char *const *argv, int epoll_fd, struct leash_end *how,
+                         struct why *why)
 {
-    struct run r = {.hold = h, .stop_by_us = UINT64_MAX};
-    struct why why = {""};
-    struct leash_end how;
+    struct hold *h = r->hold;
     char *environment[sizeof h->environment / sizeof h->environment[0] + 1] = {NULL};
     for (unsigned i = 0; i < h->environment_count; i++) {
         environment[i] = h->environment[i];
     }
-    enum err e = leash_start(argv, environment, h->until_us, &r.leash, &why);
-    if (e != ERR_OK) {
-        return cli_fail(h->cli, e, why.text, NULL);
+    enum err e = leash_start(argv, environment, h->until_us, &r->leash, why);
+    if (e == ERR_OK) {
+        watch_fd(epoll_fd, leash_fd(r->leash));
+        atomic_store(&leashed, r->leash);
+        look_after(r, how);
+        atomic_store(&leashed, NULL);
+        leash_free(r->leash);
     }
-    watch_fd(epoll_fd, leash_fd(r.leash));
-    atomic_store(&leashed, r.leash);
-    look_after(&r, &how);
-    atomic_store(&leashed, NULL);
-    leash_free(r.leash);
+    return e;
+}
+
+static int run_program(struct hold *h, char *const *argv, int epoll_fd)
+{
+    struct run r;
+    struct leash_end how;
+    struct why why = {""};
+    do { /* again when it took so long to begin that its time was over, and it is held still */
+        r = (struct run){.hold = h, .stop_by_us = UINT64_MAX};
+        how = (struct leash_end){0};
+        enum err e = run_once(&r, argv, epoll_fd, &how, &why);
+        if (e != ERR_OK) {
+            return cli_fail(h->cli, e, why.text, NULL);
+        }
+    } while (how.not_run == ETIME && !r.stopping);
     return exit_code_of(&r, argv[0], &how);
 }
 
