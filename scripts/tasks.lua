@@ -111,12 +111,53 @@ local function option(value, name)
   return kind and kind[name]
 end
 
+local function is_list_of_texts(value)
+  if type(value) ~= "table" then return false end
+  for _, text in ipairs(value) do
+    if type(text) ~= "string" then return false end
+  end
+  return true
+end
+
+local fields = { -- what is relied on; anybody may have written it
+  state = "string", node = "string", kind = "string", label = "string", attempt = "integer", failures = "integer",
+  moves = "integer", retries = "integer", timeout_ms = "integer", not_before_ms = "integer", ended_ms = "integer",
+  exclusive = "boolean", movable = "boolean", cancel = "boolean",
+}
+
+-- Why this is no task; nil: it is one.
+local function flaw_of(value)
+  if type(value) ~= "table" then return "it is no table" end
+  for name, kind in pairs(fields) do
+    local field = value[name]
+    if field ~= nil and (math.type(field) or type(field)) ~= kind then return name .. " must be of type " .. kind end
+  end
+  if value.argv ~= nil and not (is_list_of_texts(value.argv) and value.argv[1]) then
+    return "argv must be a list of texts"
+  end
+end
+
+local function is_offer(value)
+  return type(value) == "table" and math.type(value.slots) == "integer" and is_list_of_texts(value.labels)
+    and is_list_of_texts(value.kinds)
+end
+
 -- What the log has now, as a watch tells or a write of ours brought about: whichever is newer.
 local function learn(id, value, version)
   local task = tasks[id]
   if not task or task.version < version then
-    tasks[id] = { key = task_prefix .. id, value = value, version = version }
+    local flaw = flaw_of(value)
+    if type(value) ~= "table" then value = {} end
+    tasks[id] = { key = task_prefix .. id, value = value, version = version, flaw = flaw }
   end
+end
+
+-- The task as the log has it: value, version; nil, and why not unless it is gone.
+local function fetch(id)
+  local value, version = mk.kv.get(task_prefix .. id)
+  if value == nil then return nil, version end
+  learn(id, value, version)
+  return type(value) == "table" and value or {}, version
 end
 
 -- Write what a task is to be, if nobody else has written meanwhile.
@@ -146,12 +187,9 @@ end
 -- Change a task that this node has, in this attempt: the new value; nil if it has it no more.
 local function update(id, attempt, changes)
   while true do
-    local value, version = mk.kv.get(task_prefix .. id)
+    local value, version = fetch(id)
     local err = not value and version
-    if value then
-      learn(id, value, version)
-      if value.attempt == attempt and value.state == changes.state then return value end -- written before
-    end
+    if value and value.attempt == attempt and value.state == changes.state then return value end -- written before
     if not err and not is_mine(value, attempt) then return nil end
     if value then
       local new = copy(value, changes)
@@ -219,8 +257,9 @@ end
 
 -- What is to be done on this node now; nil: nothing.
 local function present_work(id)
-  local value = tasks[id] and tasks[id].value
-  return not stopping and is_mine(value, value and value.attempt) and value or nil
+  local task = tasks[id]
+  if stopping or not task or task.flaw then return nil end
+  return is_mine(task.value, task.value.attempt) and task.value or nil
 end
 
 -- The attempts on this node, one after the other, for as long as there are some.
@@ -235,7 +274,7 @@ local function attend(id)
       update(id, value.attempt, { state = "queued", node = mk.null }) -- it ran in a process that is no more
     end)
     pcall(at_work.job.join, at_work.job)
-    local now = mk.kv.get(task_prefix .. id)
+    local now = fetch(id)
     if now and now.cancel then
       update(id, value.attempt, { state = "cancelled", ended_ms = mk.time.wall_ms() })
     end
@@ -257,45 +296,46 @@ end
 
 -- The controller ------------------------------------------------------------------------------------------
 
-local function has_label(node, label)
-  if not label then return true end
-  for _, own in ipairs(node.labels) do
-    if own == label then return true end
+local function has(list, name)
+  if not name then return true end
+  for _, own in ipairs(list) do
+    if own == name then return true end
   end
   return false
 end
 
--- Nodes that may be given something now, with what they have; the leader only where no other will do.
-local function candidates(label)
+-- Nodes that may be given this now, whether they have room or not; the leader only where there is no other.
+local function candidates(value)
   local others, leader = {}, nil
   for _, member in ipairs(mk.cluster.members()) do
     local node = announced[member.id]
-    if node and not away_since[member.id] and has_label(node, label) then
+    if node and not away_since[member.id] and has(node.labels, option(value, "label"))
+      and has(node.kinds, value.kind) then
       if member.is_leader then leader = member.id else others[#others + 1] = member.id end
     end
   end
   return #others > 0 and others or { leader }
 end
 
-local function choose(label, load)
+local function choose(value, load)
   local best, best_share
-  for _, id in ipairs(candidates(label)) do
-    local has, slots = load[id] or 0, announced[id].slots
-    if has < slots and (not best or has / slots < best_share) then best, best_share = id, has / slots end
+  for _, id in ipairs(candidates(value)) do
+    local taken, slots = load[id] or 0, announced[id].slots
+    if taken < slots and (not best or taken / slots < best_share) then best, best_share = id, taken / slots end
   end
   return best
 end
 
 -- What is wrong with a task; nil: nothing.
-local function complaint(value)
+local function complaint(task)
+  local value = task.value
+  if task.flaw then return "it is no task: " .. task.flaw end
   if value.kind and not settings.kinds[value.kind] then
     local kinds = sorted(settings.kinds)
     return ("there is no kind '%s'; there %s"):format(value.kind,
       #kinds > 0 and "are " .. table.concat(kinds, ", ") or "is none in the settings")
   end
-  if not value.kind and not (type(value.argv) == "table" and type(value.argv[1]) == "string") then
-    return "it has neither a kind nor argv"
-  end
+  if not value.kind and not value.argv then return "it has neither a kind nor argv" end
   local labels = labels_of(announced)
   for label in pairs(labels_of(settings.nodes)) do labels[label] = true end
   return label_complaint(option(value, "label"), labels)
@@ -304,14 +344,14 @@ end
 -- What is to become of a task now: changes, or nil; and when to look again.
 local function decide(task, load, present, now_ms)
   local value = task.value
-  if value.state == "queued" then
-    local mistake = complaint(value)
+  if value.state == "queued" or task.flaw then
+    local mistake = complaint(task)
     if value.cancel then return { state = "cancelled", ended_ms = now_ms } end
     if mistake then return { state = "failed", error = mistake, ended_ms = now_ms } end
     local wait_ms = (value.not_before_ms or 0) - now_ms
     if wait_ms > 0 then return nil, wait_ms end
-    local node = choose(option(value, "label"), load)
-    return node and { state = "assigned", node = node, attempt = value.attempt + 1, assigned_ms = now_ms,
+    local node = choose(value, load)
+    return node and { state = "assigned", node = node, attempt = (value.attempt or 0) + 1, assigned_ms = now_ms,
       error = mk.null }
   end
   local wait_ms = present[value.node] and away_since[value.node]
@@ -330,7 +370,7 @@ local function survey()
     local value = tasks[id].value
     if value.node and not FINISHED[value.state] then
       load[value.node] = (load[value.node] or 0) + 1
-      if option(value, "movable") and not value.cancel then movable[value.node] = id end
+      if option(value, "movable") and not value.cancel and not tasks[id].flaw then movable[value.node] = id end
     end
   end
   return load, movable
@@ -342,7 +382,7 @@ local function rebalance(lead, load, movable)
   for _, from in ipairs(sorted(movable)) do
     local id = movable[from]
     local task = tasks[id]
-    local to = task and task.value.node == from and choose(option(task.value, "label"), load)
+    local to = task and task.value.node == from and choose(task.value, load)
     if to and (load[to] or 0) + 2 <= load[from] then
       local value = task.value
       return write(id, copy(value, { state = "assigned", node = to, attempt = value.attempt + 1,
@@ -356,7 +396,8 @@ local function forget_oldest(lead)
   for id, task in pairs(tasks) do
     if FINISHED[task.value.state] then finished[#finished + 1] = id end
   end
-  table.sort(finished)
+  if #finished <= settings.history then return end
+  table.sort(finished, function(a, b) return tasks[a].version < tasks[b].version end) -- as they came to their ends
   for i = 1, #finished - settings.history do
     local task = tasks[finished[i]]
     assert(mk.kv.delete(task.key, { if_version = task.version, fence = lead.token }))
@@ -457,7 +498,7 @@ end
 local function take(ev)
   local prefix, id = ev.key:match "^(.*/)([^/]*)$"
   if prefix == node_prefix then
-    announced[id] = ev.type == "set" and ev.value or nil
+    announced[id] = ev.type == "set" and is_offer(ev.value) and ev.value or nil
   elseif prefix ~= task_prefix then
     return
   elseif ev.type == "set" then

@@ -45,6 +45,26 @@ t.describe("tasks", function()
     t.match(value.error, "there is no kind 'paint'; there are flaky, greet, sum")
   end, { seeds = 5, modes = { "sim" } })
 
+  t.it("that are none are failed with what is wrong, and hold up no other", function(mode)
+    local c <close> = tasks.cluster(mode)
+    tasks.start(c)
+    local wrong = {
+      { 5, "no table" }, { "text", "no table" }, { { state = "queued" }, "neither a kind nor argv" },
+      { { state = "queued", attempt = "x", argv = { "works" } }, "attempt must be of type integer" },
+      { { state = "assigned", node = "n2", attempt = 1, argv = { "works", 5 } }, "argv must be a list of texts" },
+      { { state = "running", node = 5, attempt = 1.5, argv = { "works" }, retries = "many" }, "must be of type" },
+    }
+    for i, record in ipairs(wrong) do
+      t.ok(c:propose("kv", "set", { key = "tasks/task/odd" .. i, value = record[1] }))
+    end
+    t.ok(c:propose("kv", "set", { key = "tasks/node/n9", value = 5 }))
+    for i, record in ipairs(wrong) do t.match(tasks.wait(c, "odd" .. i, "failed").error, record[2]) end
+    local short = t.ok(c:propose("kv", "create", { prefix = "tasks/task/", value = { state = "queued", argv = { "works" } } }))
+    tasks.wait(c, short.key:match "[^/]*$", "done")
+    t.eq(#c:events { name = "error" }, 0)
+    t.eq(#c:programs("works"), 1)
+  end, { seeds = 3, modes = { "sim" } })
+
   t.it("of a kind are programs or functions, with arguments and results", function(mode)
     local c <close> = tasks.cluster(mode)
     tasks.start(c)
@@ -113,14 +133,17 @@ t.describe("tasks", function()
     t.eq(#c:programs("hangs"), started, "nothing is moved any more")
   end, { seeds = 5, modes = { "sim" }, timeout_ms = 200000 })
 
-  t.it("that are over are forgotten, the oldest first", function(mode)
+  t.it("that are over are forgotten, those first that ended first", function(mode)
     local c <close> = tasks.cluster(mode, { history = 5 })
     tasks.start(c)
-    local last
+    local first, last = tasks.submit(c, { argv = { "slow" } }), nil
     for _ = 1, 12 do last = tasks.submit(c, { kind = "sum", args = { 1 } }) end
     tasks.wait(c, last, "done")
     c:run_until(function() return tasks.count(c) == 5 end, 5000, "five are left")
     t.eq(tasks.get(c, last).state, "done")
+    t.eq(tasks.wait(c, first, "done").attempt, 1)
+    c:run_for(1000)
+    t.eq(tasks.get(c, first).state, "done", "it was the last to end")
   end, { seeds = 3, modes = { "sim" } })
 end)
 
