@@ -93,7 +93,7 @@ local function record(event)
     local trimmed, err = mk.kv.get(TRIMMED)
     local number = event.about.index or event.term
     if trimmed and number <= (event.about.index and trimmed.index or trimmed.term) then return end
-    if not err then
+    if trimmed or not err then
       local _, why = mk.kv.set(EVENTS .. event.id, event, { if_version = 0 })
       if not why or why.code == "conflict" then return end
     end

@@ -153,13 +153,14 @@ t.describe("the log", function()
     c:start()
     c:wait_leader()
     t.ok(c:add(2, { voter = false }))
-    for _ = 1, 40 do
+    for _ = 1, 26 do
       c:node(1):campaign()
       c:crash(1)
       c:restart(1)
       c:wait_leader()
       c:run_for(60)
     end
+    wait_for(c, "term_change-" .. c:wait_leader():term())
     notices.check(c, 50)
     local count, times = 0, {}
     for _ in pairs(notices.logged(c)) do count = count + 1 end
