@@ -117,5 +117,5 @@ t.describe("a controller and its followers", function()
     one_controller(c, { 1, 2, 3 })
     ids = { submit(c, mode, 1) }
     await_all(c, ids)
-  end, { seeds = 5, modes = { "sim", "real" }, timeout_ms = 300000 })
+  end, { seeds = 3, modes = { "sim", "real" }, timeout_ms = 300000 })
 end)

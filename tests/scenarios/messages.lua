@@ -134,7 +134,7 @@ t.describe("messages between scripts", function()
     for id = 1, 3 do
       t.ok(c:node(id):eval [[
         local text = ("x"):rep(200000)
-        for i = 1, 300 do
+        for i = 1, 60 do
           for _, m in ipairs(mk.cluster.members()) do mk.cluster.send(m.id, "bulk", text) end
         end
         return true
@@ -213,7 +213,7 @@ t.describe("who is online", function()
     end
     local members = t.ok(c:wait_leader():eval "return mk.cluster.members()")
     for _, m in ipairs(members) do t.eq(m.online, true) end
-  end, { seeds = 20, modes = { "sim", "real" }, timeout_ms = 60000 })
+  end, { seeds = 4, modes = { "sim", "real" }, timeout_ms = 60000 })
 
   t.it("is not news when only the leader changes", function(mode)
     local c <close> = cluster(mode)
@@ -227,7 +227,7 @@ t.describe("who is online", function()
     end
     t.eq(#c:events { name = "node_online", since_ms = mark }, 0)
     t.eq(#c:events { name = "node_offline", since_ms = mark }, 0)
-  end, { seeds = 20, modes = { "sim" } })
+  end, { seeds = 5, modes = { "sim" } })
 
   t.it("a path that comes and goes is told ever more rarely", function(mode)
     local c <close> = cluster(mode)

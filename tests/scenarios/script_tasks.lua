@@ -14,7 +14,7 @@ t.describe("tasks", function()
     local runs = c:programs("works")
     t.eq(#runs, 10)
     for _, run in ipairs(runs) do t.ne(run.node, leader.id, "the leader has nothing while others can") end
-  end, { seeds = 10, modes = { "sim" } })
+  end, { seeds = 4, modes = { "sim" } })
 
   t.it("fill the slots of nodes evenly, and wait for room", function(mode)
     local c <close> = tasks.cluster(mode, { slots = 2 })
@@ -27,7 +27,7 @@ t.describe("tasks", function()
     for _, run in ipairs(c:programs("works")) do by_node[run.node] = (by_node[run.node] or 0) + 1 end
     for _, count in pairs(by_node) do t.eq(count, 2) end
     c:run_until(function() return tasks.count(c, "done") == 6 end, 10000, "all are done")
-  end, { seeds = 5, modes = { "sim" } })
+  end, { seeds = 3, modes = { "sim" } })
 
   t.it("go where their label is, also if that is the leader", function(mode)
     local c <close> = tasks.cluster(mode, { nodes = { n2 = { labels = { "gpu" } } } })
@@ -43,7 +43,7 @@ t.describe("tasks", function()
     t.match(value.error, "no node has the label 'gppu'; there are gpu")
     value = tasks.wait(c, tasks.submit(c, { kind = "paint" }), "failed")
     t.match(value.error, "there is no kind 'paint'; there are flaky, greet, sum")
-  end, { seeds = 5, modes = { "sim" } })
+  end, { seeds = 3, modes = { "sim" } })
 
   t.it("that are none are failed with what is wrong, and hold up no other", function(mode)
     local c <close> = tasks.cluster(mode)
@@ -93,7 +93,7 @@ t.describe("tasks", function()
     for i = 4, 1, -1 do tasks.cancel(c, ids[i]) end
     for i = 1, 4 do tasks.wait(c, ids[i], "cancelled") end
     for _, run in ipairs(c:programs("hangs")) do t.ok(run.ended_ms, "it was stopped") end
-  end, { seeds = 5, modes = { "sim" } })
+  end, { seeds = 3, modes = { "sim" } })
 
   t.it("of a node that is stopped are run elsewhere at once, of one that crashed soon", function(mode)
     local c <close> = tasks.cluster(mode)
@@ -111,7 +111,7 @@ t.describe("tasks", function()
       c:restart(run.node)
       c:run_for(2000)
     end
-  end, { seeds = 5, modes = { "sim" }, timeout_ms = 200000 })
+  end, { seeds = 3, modes = { "sim" }, timeout_ms = 200000 })
 
   t.it("that may be moved are spread over a node that is back, and then stay", function(mode)
     local c <close> = tasks.cluster(mode, { rebalance_ms = 1000 })
@@ -131,7 +131,7 @@ t.describe("tasks", function()
     local started = #c:programs("hangs")
     c:run_for(10000)
     t.eq(#c:programs("hangs"), started, "nothing is moved any more")
-  end, { seeds = 5, modes = { "sim" }, timeout_ms = 200000 })
+  end, { seeds = 3, modes = { "sim" }, timeout_ms = 200000 })
 
   t.it("that are over are forgotten, those first that ended first", function(mode)
     local c <close> = tasks.cluster(mode, { history = 5 })
