@@ -48,14 +48,14 @@ local function keep_once(self)
   return kept and self.ttl_ms // 3 or math.max(10, self.ttl_ms // 30)
 end
 
--- Nobody's child: while the owner unwinds, and stops what works under the lease, it is still kept.
+-- Nobody's child: while the owner unwinds, and stops what works under the lease, it is still kept. After that it
+-- runs out, for whoever waits for its end.
 local function keep(self)
   local pause_ms = self.ttl_ms // 3
-  while true do
+  while self:valid() do
     task.sleep(math.max(1, math.min(pause_ms, self:remaining_ms())))
-    if not self:valid() or self.owner:done() then return end
-    pause_ms = keep_once(self)
     if not self:valid() then return end
+    pause_ms = self.owner:done() and self.ttl_ms or keep_once(self)
   end
 end
 

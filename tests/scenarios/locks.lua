@@ -195,6 +195,15 @@ t.describe("locks", function()
     t.eq(code, "outcome_unknown", "one round trip was enough for the lease, not for the ticket")
   end, { seeds = 5, modes = { "sim" } })
 
+  t.it("whoever waits for the end of a lease that nobody keeps any more hears of it", function(mode)
+    local c <close> = t.cluster { n = 1, mode = mode }
+    c:start()
+    local ended = c:wait_leader():eval [[ local lease
+      mk.task.spawn(function() lease = assert(mk.lease.grant(1000)) end):join()
+      return { ended = lease:wait_end(3000), valid = lease:valid() } ]]
+    t.eq(ended, { ended = true, valid = false })
+  end, { modes = { "sim", "real" } })
+
   t.it("a lease outlives the death of a leader by what it had left", function(mode)
     local c <close> = t.cluster { mode = mode }
     c:start()
