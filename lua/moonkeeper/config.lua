@@ -75,10 +75,14 @@ end
 
 -- Of a number; of a list, how many it has.
 function checks.bounds(path, value, rule)
-  local what = type(value) == "table" and "have at least %s elements, it has %s" or "be at least %s, it is %s"
-  local size = type(value) == "table" and #value or value
-  if rule.min and size < rule.min then fail(path, "must " .. what, rule.min, size) end
-  if rule.max and size > rule.max then fail(path, "must " .. what:gsub("least", "most"), rule.max, size) end
+  local is_list = type(value) == "table"
+  local size = is_list and #value or value
+  local function complain(how, bound)
+    local what = is_list and "have %s %s element%s, it has %s" or "be %s %s%s, it is %s"
+    fail(path, "must " .. what, how, bound, is_list and bound ~= 1 and "s" or "", size)
+  end
+  if rule.min and size < rule.min then complain("at least", rule.min) end
+  if rule.max and size > rule.max then complain("at most", rule.max) end
 end
 
 function checks.one_of(path, value, rule)
@@ -90,6 +94,7 @@ end
 
 local function check(path, value, rule)
   checks.type(path, value, rule)
+  if rule.items then checks.list(path, value) end
   if rule.min or rule.max then checks.bounds(path, value, rule) end
   if rule.one_of then checks.one_of(path, value, rule) end
   if rule.fields then checks.fields(path .. ".", value, rule.fields) end
@@ -119,13 +124,16 @@ function checks.fields(prefix, values, schema)
   end
 end
 
--- A list: 1, 2, 3 ... and no other keys.
-function checks.items(path, list, rule)
+-- 1, 2, 3 ... and no other keys.
+function checks.list(path, list)
   for key in pairs(list) do
     if math.type(key) ~= "integer" or key < 1 or key > #list then
       fail(path, "must be a list, it has the key '%s'", tostring(key))
     end
   end
+end
+
+function checks.items(path, list, rule)
   for i, value in ipairs(list) do check(("%s[%d]"):format(path, i), value, rule) end
 end
 
@@ -140,12 +148,31 @@ end
 -- Schemas -----------------------------------------------------------------------------------------
 
 local types = { string = true, number = true, integer = true, boolean = true, table = true }
+local parts = { "check", "default", "fields", "items", "max", "min", "one_of", "required", "type", "values" }
+local has_bounds = { number = true, integer = true }
 local check_schema
+
+-- A misspelt part of a rule would be a rule that is not held.
+local function check_parts(path, rule)
+  for _, part in ipairs(sorted_keys(rule)) do
+    local is_known = false
+    for _, known in ipairs(parts) do is_known = is_known or known == part end
+    if not is_known then
+      local hint = nearest(part, parts)
+      error(("declare: the rule of %s has no '%s', %s"):format(path, part,
+        hint and ("did you mean '%s'?"):format(hint) or "there are " .. table.concat(parts, ", ")), 0)
+    end
+  end
+  if (rule.min or rule.max) and not (has_bounds[rule.type] or rule.items) then
+    error(("declare: %s has min or max, which are for numbers and lists"):format(path), 0)
+  end
+end
 
 local function check_rule(path, rule)
   if type(rule) ~= "table" or not types[rule.type] then
     error(("declare: %s needs a type (string, number, integer, boolean, table)"):format(path), 0)
   end
+  check_parts(path, rule)
   if rule.fields then check_schema(path .. ".", rule.fields) end
   if rule.items then check_rule(path .. "[]", rule.items) end
   if rule.values then check_rule(path .. ".*", rule.values) end

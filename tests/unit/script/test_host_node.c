@@ -245,9 +245,9 @@ static void a_mistake_in_a_list_or_a_map_is_named_with_its_path(void **state)
     declared(schema, "{ jobs = { { name = 'a', argv = { 'b', 3 } } } }",
              "config: jobs[1].argv[2] must be string, it is integer");
     declared(schema, "{ jobs = { { name = 'a', argv = {} } } }",
-             "config: jobs[1].argv must have at least 1 elements, it has 0");
+             "config: jobs[1].argv must have at least 1 element, it has 0");
     declared(schema, "{ jobs = { { name = 'a', argv = { x = 'b' } } } }",
-             "config: jobs[1].argv must have at least 1 elements, it has 0");
+             "config: jobs[1].argv must be a list, it has the key 'x'");
     declared(schema, "{ jobs = { { name = 'a' }, x = { name = 'b' } } }",
              "config: jobs must be a list, it has the key 'x'");
     declared(schema, "{ jobs = 'a' }", "config: jobs must be a list, it is string");
@@ -258,6 +258,14 @@ static void a_mistake_in_a_list_or_a_map_is_named_with_its_path(void **state)
     declared(schema, "{ jobs = { { name = 'x' } } }", "config: jobs[1]: x is taken");
     declared("{ a = { type = 'table', items = { type = 'strong' } } }", "{ a = { 1 } }",
              "declare: a[] needs a type");
+    declared("{ a = { type = 'table', items = { type = 'string', requird = true } } }", "{}",
+             "declare: the rule of a[] has no 'requird', did you mean 'required'?");
+    declared("{ a = { type = 'string', min = 1 } }", "{ a = 'x' }",
+             "declare: a has min or max, which are for numbers and lists");
+    declared("{ a = { type = 'table', max = 2, items = { type = 'integer' } } }",
+             "{ a = { 1, 2, 3 } }", "config: a must have at most 2 elements, it has 3");
+    declared("{ a = { type = 'number', max = 2 } }", "{ a = 2.5 }",
+             "config: a must be at most 2, it is 2.5");
 }
 
 /* ---- commits -----------------------------------------------------------------------------------
