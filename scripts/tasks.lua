@@ -142,13 +142,17 @@ local function is_offer(value)
     and is_list_of_texts(value.kinds)
 end
 
+local function as_table(value)
+  if type(value) ~= "table" then value = {} end
+  value.attempt = value.attempt or 0
+  return value
+end
+
 -- What the log has now, as a watch tells or a write of ours brought about: whichever is newer.
 local function learn(id, value, version)
   local task = tasks[id]
   if not task or task.version < version then
-    local flaw = flaw_of(value)
-    if type(value) ~= "table" then value = {} end
-    tasks[id] = { key = task_prefix .. id, value = value, version = version, flaw = flaw }
+    tasks[id] = { key = task_prefix .. id, value = as_table(value), version = version, flaw = flaw_of(value) }
   end
 end
 
@@ -157,7 +161,7 @@ local function fetch(id)
   local value, version = mk.kv.get(task_prefix .. id)
   if value == nil then return nil, version end
   learn(id, value, version)
-  return type(value) == "table" and value or {}, version
+  return as_table(value), version
 end
 
 -- Write what a task is to be, if nobody else has written meanwhile.
@@ -304,30 +308,51 @@ local function has(list, name)
   return false
 end
 
--- Nodes that may be given this now, whether they have room or not; the leader only where there is no other.
-local function candidates(value)
-  local others, leader = {}, nil
+-- What a step goes by: the members, those that may be given something (the leader last), what each has, a task
+-- that may be moved from it, and what is not over, oldest first.
+local function survey()
+  local seen = { present = {}, able = {}, labels = labels_of(announced), load = {}, movable = {}, todo = {} }
+  for label in pairs(labels_of(settings.nodes)) do seen.labels[label] = true end
   for _, member in ipairs(mk.cluster.members()) do
-    local node = announced[member.id]
-    if node and not away_since[member.id] and has(node.labels, option(value, "label"))
-      and has(node.kinds, value.kind) then
-      if member.is_leader then leader = member.id else others[#others + 1] = member.id end
+    local node = { id = member.id, offer = announced[member.id], is_leader = member.is_leader }
+    seen.present[node.id] = true
+    if node.offer and not away_since[node.id] then
+      table.insert(seen.able, node.is_leader and #seen.able + 1 or 1, node)
     end
   end
-  return #others > 0 and others or { leader }
+  for id, task in pairs(tasks) do
+    if not FINISHED[task.value.state] then seen.todo[#seen.todo + 1] = id end
+  end
+  table.sort(seen.todo)
+  for _, id in ipairs(seen.todo) do
+    local value = tasks[id].value
+    if value.node then
+      seen.load[value.node] = (seen.load[value.node] or 0) + 1
+      if option(value, "movable") and not value.cancel and not tasks[id].flaw then seen.movable[value.node] = id end
+    end
+  end
+  for _, node in ipairs(seen.able) do
+    seen.room = seen.room or (seen.load[node.id] or 0) < node.offer.slots
+  end
+  return seen
 end
 
-local function choose(value, load)
-  local best, best_share
-  for _, id in ipairs(candidates(value)) do
-    local taken, slots = load[id] or 0, announced[id].slots
-    if taken < slots and (not best or taken / slots < best_share) then best, best_share = id, taken / slots end
+-- The node that is to have this: whose slots are least taken, the leader only where no other may run it.
+local function choose(value, seen)
+  local best, best_share, others
+  for _, node in ipairs(seen.able) do
+    if has(node.offer.labels, option(value, "label")) and has(node.offer.kinds, value.kind) then
+      local taken, slots = seen.load[node.id] or 0, node.offer.slots
+      local may = taken < slots and not (node.is_leader and others)
+      if may and (not best or taken / slots < best_share) then best, best_share = node.id, taken / slots end
+      others = true
+    end
   end
   return best
 end
 
 -- What is wrong with a task; nil: nothing.
-local function complaint(task)
+local function complaint(task, labels)
   local value = task.value
   if task.flaw then return "it is no task: " .. task.flaw end
   if value.kind and not settings.kinds[value.kind] then
@@ -336,54 +361,40 @@ local function complaint(task)
       #kinds > 0 and "are " .. table.concat(kinds, ", ") or "is none in the settings")
   end
   if not value.kind and not value.argv then return "it has neither a kind nor argv" end
-  local labels = labels_of(announced)
-  for label in pairs(labels_of(settings.nodes)) do labels[label] = true end
   return label_complaint(option(value, "label"), labels)
 end
 
 -- What is to become of a task now: changes, or nil; and when to look again.
-local function decide(task, load, present, now_ms)
+local function decide(task, seen, now_ms)
   local value = task.value
   if value.state == "queued" or task.flaw then
-    local mistake = complaint(task)
+    local mistake = complaint(task, seen.labels)
     if value.cancel then return { state = "cancelled", ended_ms = now_ms } end
     if mistake then return { state = "failed", error = mistake, ended_ms = now_ms } end
     local wait_ms = (value.not_before_ms or 0) - now_ms
     if wait_ms > 0 then return nil, wait_ms end
-    local node = choose(value, load)
-    return node and { state = "assigned", node = node, attempt = (value.attempt or 0) + 1, assigned_ms = now_ms,
+    if not seen.room then return nil end -- a step for each change, with thousands that wait
+    local node = choose(value, seen)
+    return node and { state = "assigned", node = node, attempt = value.attempt + 1, assigned_ms = now_ms,
       error = mk.null }
   end
-  local wait_ms = present[value.node] and away_since[value.node]
+  local wait_ms = seen.present[value.node] and away_since[value.node]
     and away_since[value.node] + settings.move_after_ms - mk.time.now_ms()
-  if not present[value.node] or wait_ms and wait_ms <= 0 then
+  if not seen.present[value.node] or wait_ms and wait_ms <= 0 then
     if value.cancel then return { state = "cancelled", ended_ms = now_ms } end
     return { state = "queued", node = mk.null, moves = (value.moves or 0) + 1 }
   end
   return nil, wait_ms
 end
 
--- By node: how much it has, and a task that may be moved from it.
-local function survey()
-  local load, movable = {}, {}
-  for _, id in ipairs(sorted(tasks)) do
-    local value = tasks[id].value
-    if value.node and not FINISHED[value.state] then
-      load[value.node] = (load[value.node] or 0) + 1
-      if option(value, "movable") and not value.cancel and not tasks[id].flaw then movable[value.node] = id end
-    end
-  end
-  return load, movable
-end
-
 -- Move one task from the node that has most to one that has at least two less: a move never calls for its
 -- own undoing.
-local function rebalance(lead, load, movable)
-  for _, from in ipairs(sorted(movable)) do
-    local id = movable[from]
+local function rebalance(lead, seen)
+  for _, from in ipairs(sorted(seen.movable)) do
+    local id = seen.movable[from]
     local task = tasks[id]
-    local to = task and task.value.node == from and choose(task.value, load)
-    if to and (load[to] or 0) + 2 <= load[from] then
+    local to = task and task.value.node == from and choose(task.value, seen)
+    if to and (seen.load[to] or 0) + 2 <= seen.load[from] then
       local value = task.value
       return write(id, copy(value, { state = "assigned", node = to, attempt = value.attempt + 1,
         assigned_ms = mk.time.wall_ms(), moves = (value.moves or 0) + 1 }), task.version, lead.token)
@@ -407,20 +418,18 @@ end
 
 -- All that there is to do now. Returns how long to wait then.
 local function step(lead, next_rebalance_ms)
-  local present, soonest = {}, settings.rebalance_ms
-  for _, member in ipairs(mk.cluster.members()) do present[member.id] = true end
-  local load, movable = survey()
+  local seen, soonest = survey(), settings.rebalance_ms
   mk.task.checkpoint()
-  for _, id in ipairs(sorted(tasks)) do
+  for _, id in ipairs(seen.todo) do
     local task = tasks[id]
-    if not FINISHED[task.value.state] then
-      local changes, wait_ms = decide(task, load, present, mk.time.wall_ms())
+    if task and not FINISHED[task.value.state] then
+      local changes, wait_ms = decide(task, seen, mk.time.wall_ms())
       soonest = math.min(soonest, wait_ms or soonest)
       local before = task.value.node
       if changes and write(id, copy(task.value, changes), task.version, lead.token) then
         local after = changes.state == "assigned" and changes.node
-        if before then load[before] = load[before] - 1 end
-        if after then load[after] = (load[after] or 0) + 1 end
+        if before then seen.load[before] = (seen.load[before] or 1) - 1 end
+        if after then seen.load[after] = (seen.load[after] or 0) + 1 end
         if changes.state == "failed" then
           mk.log.warn("tasks: a task has failed", { id = id, err = changes.error })
         end
@@ -431,7 +440,7 @@ local function step(lead, next_rebalance_ms)
   end
   if mk.time.now_ms() >= next_rebalance_ms then
     next_rebalance_ms = mk.time.now_ms() + settings.rebalance_ms
-    rebalance(lead, load, movable)
+    rebalance(lead, seen)
   end
   forget_oldest(lead)
   return soonest, next_rebalance_ms
