@@ -102,25 +102,38 @@ local function record(event)
 end
 
 -- Who has lost the quorum cannot put anything into the log, and tells of that at once: when there is a quorum
--- again, it is too late for it. Once in a window.
+-- again, it is too late for it. Again and again, until it is accepted or there is a leader, who tells it then.
 local told_ms = -settings.window_ms
 local function tell_now(event)
-  if mk.time.now_ms() - told_ms < settings.window_ms then return end
-  told_ms = mk.time.now_ms()
-  if send(event, 0) then event.state, event.over_ms = "accepted", mk.time.wall_ms() end
+  local pause_ms = settings.retry_ms
+  while mk.time.now_ms() - told_ms >= settings.window_ms do -- once in a window
+    local accepted, why = send(event, 0)
+    if accepted then
+      told_ms, event.state, event.over_ms = mk.time.now_ms(), "accepted", mk.time.wall_ms()
+      return
+    end
+    mk.log.warn("notify: not accepted", { id = event.id, why = why, again_ms = pause_ms })
+    mk.task.sleep(pause_ms)
+    if (mk.raft.status().leader_id or "") ~= "" then return end
+    pause_ms = math.min(pause_ms * 2, settings.retry_max_ms)
+  end
 end
 
-local heard = mk.task.channel(1000)
+local heard, urgent = mk.task.channel(1000), mk.task.channel(10)
 for _, name in ipairs(settings.events) do
   local replay = name == "leader_elected" or name == "term_change" or nil
-  mk.on(name, function(ev) heard:send(describe(ev)) end, { name = "notify", replay = replay })
+  local to = name == "quorum_lost" and urgent or heard -- what was heard before may have to wait for the quorum
+  mk.on(name, function(ev) to:send(describe(ev)) end, { name = "notify", replay = replay })
 end
 mk.task.spawn(function()
   while true do
-    local event = heard:recv()
-    if event.event == "quorum_lost" then tell_now(event) end
-    record(event)
+    local event = urgent:recv()
+    tell_now(event)
+    heard:send(event)
   end
+end)
+mk.task.spawn(function()
+  while true do record(heard:recv()) end
 end)
 
 -- Telling, on the leader ------------------------------------------------------------------------------

@@ -75,6 +75,38 @@ t.describe("a leader that loses its quorum", function()
     t.eq(notices.received(c)[2].event, "quorum_regained")
     notices.check(c, 50)
   end, { modes = { "sim", "real" }, seeds = 5 })
+
+  t.it("says so also while it has something else that cannot be written down", function(mode)
+    local c <close> = notices.cluster(mode, config { events = { "leader_elected", "quorum_lost" } })
+    c:http_server(notices.URL)
+    c:start()
+    local leader = c:wait_leader()
+    c:isolate(leader.id) -- its election is not in the log yet
+    c:run_until(function() return #notices.received(c) >= 1 end, 10000, "told while it is alone")
+    t.eq(notices.received(c)[1].event, "quorum_lost")
+    c:heal()
+    notices.check(c, 50)
+  end, { modes = { "sim" }, seeds = 5 })
+
+  t.it("says so until somebody accepts it", function(mode)
+    local c <close> = notices.cluster(mode, config { events = { "quorum_lost" } })
+    c:http_server(notices.URL, { status = { 500, 503, 200 } })
+    c:start()
+    local leader = c:wait_leader()
+    for id = 1, 3 do
+      if id ~= leader.id then c:crash(id) end
+    end
+    c:run_until(function() return #notices.received(c) == 3 end, 10000, "told while there is no quorum")
+    c:run_for(2000)
+    t.eq(#notices.received(c), 3)
+    t.eq(notices.received(c)[3].status, 200)
+    for id = 1, 3 do
+      if id ~= leader.id then c:restart(id) end
+    end
+    c:wait_leader(10000)
+    notices.check(c, 50)
+    t.eq(#notices.received(c), 3, "and not again")
+  end, { modes = { "sim" }, seeds = 5 })
 end)
 
 t.describe("members that come and go", function()
