@@ -171,6 +171,15 @@ static int run_guarded(struct start *s)
     return guardian_run(&options);
 }
 
+static enum err check_scripts(const struct start *s, struct why *why)
+{
+    enum err e = ERR_OK;
+    for (uint32_t i = 0; i < s->config.apps_count && e == ERR_OK; i++) {
+        e = script_check(s->config.apps[i].script, why);
+    }
+    return e;
+}
+
 static int start(struct start *s)
 {
     struct why why = {""};
@@ -182,11 +191,9 @@ static int start(struct start *s)
         return e == ERR_INVALID ? EXIT_USAGE : EXIT_ERROR;
     }
     if (s->check) {
-        for (uint32_t i = 0; i < s->config.apps_count; i++) {
-            e = script_check(s->config.apps[i].script, &why);
-            if (e != ERR_OK) {
-                return cli_fail(s->cli, e, why.text, NULL);
-            }
+        e = check_scripts(s, &why);
+        if (e != ERR_OK) {
+            return cli_fail(s->cli, e, why.text, NULL);
         }
         printf("%s: fine (node %s of cluster %s)\n", s->config_path, s->config.id,
                s->config.cluster);
@@ -196,6 +203,12 @@ static int start(struct start *s)
         return cli_fail(s->cli, ERR_IO, why.text, "another place with --data-dir");
     }
     open_log(s);
+    /* Whoever starts a node is there to correct a script; a node that its guardian starts again
+     * takes part without those that cannot be loaded. */
+    if (check_scripts(s, &why) != ERR_OK) {
+        log_error(&s->log, "cannot start", log_text("err", why.text));
+        return EXIT_ERROR;
+    }
     return s->no_guardian ? run_alone(s) : run_guarded(s);
 }
 

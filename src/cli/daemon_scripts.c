@@ -87,14 +87,17 @@ static struct script_app app_of(const struct config_app *app)
     };
 }
 
-static enum err load_apps(struct daemon_scripts *s, const struct config *config, struct why *why)
+/* The node takes part without those that cannot be loaded; they are shown as failed until a reload
+ * finds them in order. */
+static void load_apps(struct daemon_scripts *s, const struct config *config)
 {
-    enum err e = ERR_OK;
-    for (uint32_t i = 0; i < config->apps_count && e == ERR_OK; i++) {
+    for (uint32_t i = 0; i < config->apps_count; i++) {
         const struct script_app load = app_of(&config->apps[i]);
-        e = script_host_load(s->host, &load, why);
+        struct why why = {""};
+        if (script_host_load(s->host, &load, &why) != ERR_OK) {
+            script_host_load_failed(s->host, &load, why.text);
+        }
     }
-    return e;
 }
 
 void daemon_scripts_reload(struct daemon_scripts *s, const struct config *config,
@@ -207,11 +210,7 @@ enum err daemon_scripts_open(const struct daemon_scripts_options *o, struct daem
         .ctx = s,
     };
     s->host = script_host_new(&options);
-    e = load_apps(s, config, why);
-    if (e != ERR_OK) {
-        daemon_scripts_close(s);
-        return e;
-    }
+    load_apps(s, config);
     *out = s;
     return ERR_OK;
 }

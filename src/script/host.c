@@ -145,6 +145,30 @@ enum err script_host_load(struct script_host *host, const struct script_app *spe
     return err;
 }
 
+void script_host_load_failed(struct script_host *host, const struct script_app *spec,
+                             const char *reason)
+{
+    struct script_app failed = *spec;
+    struct buffer source = {0};
+    buffer_add_format(&source, "error('");
+    for (const char *c = reason; *c != 0; c++) {
+        buffer_add_format(&source, "\\%03u", (unsigned)(unsigned char)*c);
+    }
+    buffer_add_format(&source, "', 0)");
+    failed.source = buffer_text(&source);
+    struct why why = {""};
+    enum err err = script_host_load(host, &failed, &why);
+    if (err != ERR_OK) { /* its configuration, or memory */
+        failed.config = (struct bytes){0};
+        err = script_host_load(host, &failed, &why);
+    }
+    if (err != ERR_OK) {
+        log_error(host->options.log, "an application cannot be loaded", log_text("app", spec->name),
+                  log_text("err", reason));
+    }
+    buffer_close(&source);
+}
+
 /* ---- a run --------------------------------------------------------------------------------------
  */
 

@@ -122,6 +122,21 @@ class Reload(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("n1.lua", done.stderr)
 
+    def test_a_node_that_is_started_again_takes_part_without_a_broken_script(self):
+        node = self.start(SCRIPT.replace("GEN", "one"))
+        self.write("local = 1")
+        before = node.node_pid()
+        os.kill(before, signal.SIGKILL)
+        wait_until(lambda: node.node_pid() not in (None, before) and node.status(), 20, "the node")
+        self.wait_log(node, "app.lua:1:")
+        self.assertEqual(self.ready(node), 503)
+        self.assertRegex(self.cli(node, "status").stdout, r'application "app" failed: \S*app.lua:1:')
+        self.assertEqual(self.cli(node, "kv", "put", "k", "v", "--timeout", "10s").returncode, 0)
+        self.write(SCRIPT.replace("GEN", "two"))
+        self.assertEqual(self.cli(node, "reload").returncode, 0)
+        self.wait_log(node, "this is two")
+        self.assertEqual(self.ready(node), 200)
+
     def test_commits_are_told_once_across_reloads(self):
         node = self.start(SCRIPT.replace("GEN", "one"))
         client = Client(f"127.0.0.1:{node.client}", 5)
