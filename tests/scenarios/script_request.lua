@@ -72,12 +72,25 @@ t.describe("a request to any node", function()
     local c <close> = cluster(mode)
     local opts = { headers = { ["Idempotency-Key"] = "order-17" } }
     for i = 1, 4 do
-      local r, key = send(c:node(i % 3 + 1), "POST", i, opts)
+      local r, key = send(c:node(i % 3 + 1), "POST", 1, opts)
       t.eq(r.status, 200)
       t.eq(key, "request/named/order-17")
     end
     t.eq(t.ok(c:query("kv", "get", { key = "request/named/order-17" })).value.query.age, "1")
   end, { modes = { "sim", "real" }, seeds = 5 })
+
+  t.it("is not OK under the idempotency-key of another, nor under one that is none", function(mode)
+    local c <close> = cluster(mode)
+    local opts = { headers = { ["Idempotency-Key"] = "order-17" } }
+    t.eq(send(c:node(1), "POST", 1, opts).status, 200)
+    local r = send(c:node(2), "POST", 2, opts)
+    t.eq(r.status, 409)
+    t.match(r.body, "another request was stored under this idempotency%-key")
+    for _, name in ipairs { "\xff\xfe", "a b", ("x"):rep(256) } do
+      t.eq(send(c:node(1), "POST", 1, { headers = { ["Idempotency-Key"] = name } }).status, 400)
+    end
+    t.eq(#t.ok(c:query("kv", "list", { prefix = "request/" })).items, 1, "nothing else was stored")
+  end, { modes = { "sim" }, seeds = 3 })
 
   t.it("goes when there are more than are kept", function(mode)
     local c <close> = cluster(mode, { keep = 5 })
