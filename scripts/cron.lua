@@ -174,10 +174,8 @@ end
 function Job:ended(record, state, how)
   local value, now_ms = record.value, mk.time.wall_ms()
   for name, detail in pairs(how or {}) do value[name] = detail end
-  if value.attempt > 0 then
-    mk.log[state == "ok" and "info" or "warn"]("cron: " .. state, { job = self.name, slot = value.slot,
-      attempt = value.attempt, code = value.code, signal = value.signal, err = value.err })
-  end
+  mk.log[state == "ok" and "info" or "warn"]("cron: " .. state, { job = self.name, slot = value.slot,
+    attempt = value.attempt, code = value.code, signal = value.signal, err = value.err })
   local may_retry = state == "failed" or state == "timeout" or state == "interrupted"
   if may_retry and value.attempt <= self.options.retries then
     value.state, value.retry_after, value.not_before_ms = "queued", state, now_ms + self.options.retry_ms
@@ -229,10 +227,14 @@ end
 
 function Job:decide(now_ms)
   local slots, counts, changed, state = self:due(now_ms), self.state.counts, {}, nil
+  local beyond = #slots - self.options.history
+  if beyond > 0 then
+    mk.log.warn("cron: missed, too many to keep a record of each", { job = self.name, slots = beyond })
+  end
   for i, slot_ms in ipairs(slots) do
     self.state.considered_ms = slot_ms
-    if i <= #slots - self.options.history then
-      counts.missed = (counts.missed or 0) + 1 -- too many to keep a record of each
+    if i <= beyond then
+      counts.missed = (counts.missed or 0) + 1
     elseif not self.known[self.runs_prefix .. text_of(slot_ms)] then -- it is, if our key was deleted by hand
       if now_ms - slot_ms > self.options.window_ms then
         state = self:too_late(i == #slots)

@@ -195,8 +195,10 @@ static int start(struct start *s)
         if (e != ERR_OK) {
             return cli_fail(s->cli, e, why.text, NULL);
         }
-        printf("%s: fine (node %s of cluster %s)\n", s->config_path, s->config.id,
-               s->config.cluster);
+        printf("%s: fine (node %s of cluster %s)%s\n", s->config_path, s->config.id,
+               s->config.cluster,
+               s->config.apps_count > 0 ? "; applications look at their settings when they start"
+                                        : "");
         return EXIT_OK;
     }
     if (paths_make_directory(s->config.data_dir, &why) != ERR_OK) {

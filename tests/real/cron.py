@@ -99,6 +99,22 @@ class Cron(unittest.TestCase):
         self.assertRegex(done.stdout, r"2028-01-01 00:00 \+01:00 +Europe/Berlin +nightly")
         self.assertEqual(self.cron(node, "simulate", "--from", "soon").returncode, 2)
 
+    def test_a_slot_that_is_not_run_is_in_the_log_too(self):
+        node = self.start(lambda out: [job("nightly", out, "missed = 'skip'")], n=1)
+        state = wait_until(lambda: self.listed(node, "nightly"), 10, "the job")
+        state["considered_ms"] -= 366 * 24 * 3600 * 1000  # nobody led for a year
+        done = moonkeeper("kv", "put", "cron/jobs/nightly", json.dumps(state), "--json", "-e",
+                          f"127.0.0.1:{node.client}")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        node.kill(guardian=False)
+        wait_until(lambda: self.history(node, "nightly"), 10, "the slot")
+
+        def log():
+            with open(node.log) as f:
+                return f.read()
+        wait_until(lambda: 'msg="cron: missed"' in log(), 5, "a line")
+        self.assertEqual(self.starts(), [])
+
     def test_a_job_that_this_machine_cannot_read_hides_no_other(self):
         node = self.start(lambda out: [job("nightly", out)], n=1)
         wait_until(lambda: self.listed(node, "nightly"), 10, "the job")
