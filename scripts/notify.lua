@@ -102,7 +102,7 @@ local function record(event)
 end
 
 -- Who has lost the quorum cannot put anything into the log, and tells of that at once: when there is a quorum
--- again, it is too late for it. Again and again, until it is accepted or there is a leader, who tells it then.
+-- again, it is too late for it. Again and again, until it is accepted or a leader is there to tell it.
 local told_ms = -settings.window_ms
 local function tell_now(event)
   local pause_ms = settings.retry_ms
@@ -122,7 +122,8 @@ end
 local heard, urgent = mk.task.channel(1000), mk.task.channel(10)
 for _, name in ipairs(settings.events) do
   local replay = name == "leader_elected" or name == "term_change" or nil
-  local to = name == "quorum_lost" and urgent or heard -- what was heard before may have to wait for the quorum
+  -- What was heard before may have to wait for the quorum.
+  local to = name == "quorum_lost" and urgent or heard
   mk.on(name, function(ev) to:send(describe(ev)) end, { name = "notify", replay = replay })
 end
 mk.task.spawn(function()

@@ -54,7 +54,7 @@ end
 local function take(req)
   local name = req.headers["idempotency-key"]
   if name and (#name > 255 or not name:find "^[!-~]+$") then
-    return refusal(400, "invalid", "an idempotency-key has 1 to 255 letters, digits or signs of ASCII, no space")
+    return refusal(400, "invalid", "an idempotency-key has 1 to 255 signs of ASCII, and no space")
   end
   local stored, err = store(req, name)
   if stored then return answer(200, { ok = true, key = stored.key }) end

@@ -120,8 +120,9 @@ local function is_list_of_texts(value)
 end
 
 local fields = { -- what is relied on; anybody may have written it
-  state = "string", node = "string", kind = "string", label = "string", attempt = "integer", failures = "integer",
-  moves = "integer", retries = "integer", timeout_ms = "integer", not_before_ms = "integer", ended_ms = "integer",
+  state = "string", node = "string", kind = "string", label = "string", attempt = "integer",
+  failures = "integer", moves = "integer", retries = "integer", timeout_ms = "integer",
+  not_before_ms = "integer", ended_ms = "integer",
   exclusive = "boolean", movable = "boolean", cancel = "boolean",
 }
 
@@ -130,7 +131,9 @@ local function flaw_of(value)
   if type(value) ~= "table" then return "it is no table" end
   for name, kind in pairs(fields) do
     local field = value[name]
-    if field ~= nil and (math.type(field) or type(field)) ~= kind then return name .. " must be of type " .. kind end
+    if field ~= nil and (math.type(field) or type(field)) ~= kind then
+      return name .. " must be of type " .. kind
+    end
   end
   if value.argv ~= nil and not (is_list_of_texts(value.argv) and value.argv[1]) then
     return "argv must be a list of texts"
@@ -193,7 +196,8 @@ local function update(id, attempt, changes)
   while true do
     local value, version = fetch(id)
     local err = not value and version
-    if value and value.attempt == attempt and value.state == changes.state then return value end -- written before
+    local written = value and value.attempt == attempt and value.state == changes.state -- before
+    if written then return value end
     if not err and not is_mine(value, attempt) then return nil end
     if value then
       local new = copy(value, changes)
@@ -308,8 +312,8 @@ local function has(list, name)
   return false
 end
 
--- What a step goes by: the members, those that may be given something (the leader last), what each has, a task
--- that may be moved from it, and what is not over, oldest first.
+-- What a step goes by: the members, those that may be given something (the leader last), what each has, a
+-- task that may be moved from it, and what is not over, oldest first.
 local function survey()
   local seen = { present = {}, able = {}, labels = labels_of(announced), load = {}, movable = {}, todo = {} }
   for label in pairs(labels_of(settings.nodes)) do seen.labels[label] = true end
@@ -328,7 +332,9 @@ local function survey()
     local value = tasks[id].value
     if value.node then
       seen.load[value.node] = (seen.load[value.node] or 0) + 1
-      if option(value, "movable") and not value.cancel and not tasks[id].flaw then seen.movable[value.node] = id end
+      if option(value, "movable") and not value.cancel and not tasks[id].flaw then
+        seen.movable[value.node] = id
+      end
     end
   end
   for _, node in ipairs(seen.able) do
@@ -408,7 +414,8 @@ local function forget_oldest(lead)
     if FINISHED[task.value.state] then finished[#finished + 1] = id end
   end
   if #finished <= settings.history then return end
-  table.sort(finished, function(a, b) return tasks[a].version < tasks[b].version end) -- as they came to their ends
+  -- As they came to their ends.
+  table.sort(finished, function(a, b) return tasks[a].version < tasks[b].version end)
   for i = 1, #finished - settings.history do
     local task = tasks[finished[i]]
     assert(mk.kv.delete(task.key, { if_version = task.version, fence = lead.token }))

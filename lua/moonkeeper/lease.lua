@@ -48,8 +48,8 @@ local function keep_once(self)
   return kept and self.ttl_ms // 3 or math.max(10, self.ttl_ms // 30)
 end
 
--- Nobody's child: while the owner unwinds, and stops what works under the lease, it is still kept. After that it
--- runs out, for whoever waits for its end.
+-- Nobody's child: while the owner unwinds, and stops what works under the lease, it is still kept. After that
+-- it runs out, for whoever waits for its end.
 local function keep(self)
   local pause_ms = self.ttl_ms // 3
   while self:valid() do

@@ -149,8 +149,8 @@ struct script_app {
  * this name), ERR_TOO_LARGE (memory cap). */
 enum err script_host_load(struct script_host *host, const struct script_app *app, struct why *why);
 
-/* In place of one that could not be loaded: an application that does nothing and has failed, for this
- * reason, until a reload takes its place. */
+/* In place of one that could not be loaded: an application that does nothing and has failed, for
+ * this reason, until a reload takes its place. */
 void script_host_load_failed(struct script_host *host, const struct script_app *app,
                              const char *reason);
 

@@ -51,15 +51,18 @@ t.describe("tasks", function()
     local wrong = {
       { 5, "no table" }, { "text", "no table" }, { { state = "queued" }, "neither a kind nor argv" },
       { { state = "queued", attempt = "x", argv = { "works" } }, "attempt must be of type integer" },
-      { { state = "assigned", node = "n2", attempt = 1, argv = { "works", 5 } }, "argv must be a list of texts" },
-      { { state = "running", node = 5, attempt = 1.5, argv = { "works" }, retries = "many" }, "must be of type" },
+      { { state = "assigned", node = "n2", attempt = 1, argv = { "works", 5 } },
+        "argv must be a list of texts" },
+      { { state = "running", node = 5, attempt = 1.5, argv = { "works" }, retries = "many" },
+        "must be of type" },
     }
     for i, record in ipairs(wrong) do
       t.ok(c:propose("kv", "set", { key = "tasks/task/odd" .. i, value = record[1] }))
     end
     t.ok(c:propose("kv", "set", { key = "tasks/node/n9", value = 5 }))
     for i, record in ipairs(wrong) do t.match(tasks.wait(c, "odd" .. i, "failed").error, record[2]) end
-    local short = t.ok(c:propose("kv", "create", { prefix = "tasks/task/", value = { state = "queued", argv = { "works" } } }))
+    local short = t.ok(c:propose("kv", "create",
+      { prefix = "tasks/task/", value = { state = "queued", argv = { "works" } } }))
     tasks.wait(c, short.key:match "[^/]*$", "done")
     t.eq(#c:events { name = "error" }, 0)
     t.eq(#c:programs("works"), 1)

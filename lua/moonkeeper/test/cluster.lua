@@ -214,8 +214,8 @@ function Cluster:disk(id, kind, opts)
 end
 
 -- What mk.exec runs under this name, from now on (simulation). opts: run_ms (a number or { least, most }; for
--- ever), code, stdout, stderr, stop_ms (it exits so long after it was asked to stop), ignores_stop, node (only there;
--- before what all have)
+-- ever), code, stdout, stderr, stop_ms (it exits so long after it was asked to stop), ignores_stop, node
+-- (only there; before what all have)
 function Cluster:program(name, opts) ask("cluster_program", self.number, name, opts or {}) end
 
 -- The runs of programs, of one name or all, in the order of their beginnings (simulation).

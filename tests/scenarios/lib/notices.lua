@@ -71,7 +71,8 @@ function notices.check(c, late_ms)
     end
     return true
   end, 20000, "some node has said of all that is accepted that it heard of that")
-  -- A leader whose lease lapses before it has committed what it heard may tell it again, under the same token.
+  -- A leader whose lease lapses before it has committed what it heard may tell it again, under the same
+  -- token.
   for _, notice in ipairs(notices.received(c)) do
     taken[notice.id] = taken[notice.id] or notice.status == 200
     local at_ms, value = committed[notice.id], logged[notice.id]

@@ -273,8 +273,8 @@ static void a_damaged_snapshot_is_not_installed(void **state)
     }
 }
 
-/* The same, and then nobody writes any more: no policy asks for the next one. In many chunks, or all of
- * it in one. */
+/* The same, and then nobody writes any more: no policy asks for the next one. In many chunks, or
+ * all of it in one. */
 static void a_damaged_snapshot_that_nobody_takes_is_replaced(void **state)
 {
     (void)state;
