@@ -12,10 +12,21 @@ local mk = require "moonkeeper"
 local KINDS = { "leader_elected", "term_change", "quorum_lost", "quorum_regained", "member_added",
   "member_promoted", "member_removed" }
 
+local function check_url(url)
+  if not url:find "^[Hh][Tt][Tt][Pp][Ss]?://[%w%[]" then return "it must begin with http:// or https://, and a host" end
+end
+
+local function check_headers(headers)
+  for name, value in pairs(headers) do
+    if not name:find "^[%w!#$%%&'*+.^_`|~-]+$" then return ("%s is no name of a header"):format(name) end
+    if value:find "[%c\127]" then return ("the value of %s has a control character"):format(name) end
+  end
+end
+
 local settings = mk.config.declare {
   prefix = { type = "string", default = "notify" },
-  url = { type = "string" },
-  headers = { type = "table", values = { type = "string" } },
+  url = { type = "string", check = check_url },
+  headers = { type = "table", values = { type = "string" }, check = check_headers },
   argv = { type = "table", min = 1, items = { type = "string" } },
   events = { type = "table", min = 1, items = { type = "string", one_of = KINDS }, default = KINDS },
   timeout_ms = { type = "integer", min = 1, default = 10000 },

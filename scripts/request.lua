@@ -5,7 +5,9 @@ local mk = require "moonkeeper"
 
 local settings = mk.config.declare {
   prefix = { type = "string", default = "request" },
-  path = { type = "string", default = "/req" },
+  path = { type = "string", default = "/req", check = function(path)
+    if path:sub(1, 1) ~= "/" then return "it must begin with a slash" end
+  end },
   timeout_ms = { type = "integer", min = 1, default = 2000 },
   keep = { type = "integer", min = 1 },
 }

@@ -209,6 +209,8 @@ t.describe("settings that make no sense", function()
     for message, settings in pairs {
       ["either url %(a webhook%) or argv"] = { url = "http://a/", argv = { "b" } },
       ["did you mean 'retry_ms'"] = { url = "http://a/", retry_m = 1 },
+      ["config: url: it must begin with http:// or https://, and a host"] = { url = "chat.example/hook" },
+      ["config: headers: a b is no name of a header"] = { url = "http://a/", headers = { ["a b"] = "c" } },
       ["config: keep must be at least as much as most"] = { url = "http://a/", keep = 9 },
       ["config: events%[1%] must be one of"] = { url = "http://a/", events = { "leader" } },
     } do

@@ -101,3 +101,20 @@ t.describe("a request to any node", function()
     end, 30000, "the newest five are left")
   end, { modes = { "sim" } })
 end)
+
+t.describe("settings that make no sense", function()
+  t.it("are told in one sentence that names the key, and the node runs on", function()
+    for message, settings in pairs {
+      ["config: path: it must begin with a slash"] = { path = "req" },
+      ["config: timeout_ms must be integer"] = { timeout_ms = "2s" },
+      ["did you mean 'keep'"] = { kep = 3 },
+    } do
+      local c <close> = t.cluster { n = 1,
+        scripts = { { name = "request", script = "bundled:request", config = settings } } }
+      c:start()
+      c:wait_leader()
+      t.ok(c:propose("kv", "set", { key = "x", value = 1 }))
+      t.match(c:events({ name = "error" })[1].message, message)
+    end
+  end, { modes = { "sim" } })
+end)
