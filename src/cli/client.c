@@ -96,28 +96,40 @@ int client_check_endpoints(const struct cli *cli)
     return EXIT_OK;
 }
 
-int client_request(const struct cli *cli, const char *method, struct bytes params,
-                   struct buffer *out)
+enum err client_try(const struct cli *cli, const char *method, struct bytes params,
+                    struct buffer *out, struct why *why)
 {
-    int exit_code = client_check_endpoints(cli);
-    if (exit_code != EXIT_OK) {
-        return exit_code;
-    }
     const char *rest = cli->endpoints != NULL ? cli->endpoints : CLIENT_DEFAULT_ENDPOINT;
-    struct why why = {""}, first = {""};
+    struct why first = {""};
     enum err e = ERR_UNREACHABLE;
     unsigned tried = 0;
     char address[ADDRESS_TEXT_MAX];
     while (e == ERR_UNREACHABLE && *rest != 0 && next_endpoint(&rest, address)) {
-        e = client_ask(address, method, params, cli->timeout_ms * 1000, out, &why);
+        e = client_ask(address, method, params, cli->timeout_ms * 1000, out, why);
         if (tried++ == 0) {
-            first = why;
+            first = *why;
         }
     }
-    if (e == ERR_OK) {
-        return EXIT_OK;
+    if (e == ERR_UNREACHABLE) {
+        *why = first;
     }
-    return cli_fail(cli, e, e == ERR_UNREACHABLE ? first.text : why.text, advice(e, method));
+    return e;
+}
+
+int client_failed(const struct cli *cli, const char *method, enum err e, const struct why *why)
+{
+    return e == ERR_OK ? EXIT_OK : cli_fail(cli, e, why->text, advice(e, method));
+}
+
+int client_request(const struct cli *cli, const char *method, struct bytes params,
+                   struct buffer *out)
+{
+    struct why why = {""};
+    int exit_code = client_check_endpoints(cli);
+    if (exit_code != EXIT_OK) {
+        return exit_code;
+    }
+    return client_failed(cli, method, client_try(cli, method, params, out, &why), &why);
 }
 
 void client_write_options(const struct cli *cli, uint32_t more, struct buffer *params)

@@ -20,6 +20,12 @@ int client_check_endpoints(const struct cli *cli);
 int client_request(const struct cli *cli, const char *method, struct bytes params,
                    struct buffer *out);
 
+/* The same in two steps, for who may try again: nothing is reported, why says what is wrong ... */
+enum err client_try(const struct cli *cli, const char *method, struct bytes params,
+                    struct buffer *out, struct why *why);
+/* ... and that is reported. Returns the exit code. */
+int client_failed(const struct cli *cli, const char *method, enum err e, const struct why *why);
+
 /* {timeout_ms = ...} with room for more pairs, and a read level if it is not NULL. */
 void client_write_options(const struct cli *cli, uint32_t more, struct buffer *params);
 

@@ -15,6 +15,7 @@
 #include "wire/writer.h"
 
 enum { KEY_MAX = 1024, ID_DIGITS = 16, NAME_MAX_BYTES = 128, NAMES_MAX = 256, PAGE = 500 };
+enum { CANCEL_ATTEMPTS = 20 };
 
 /* ---- keys and values ------------------------------------------------------------------------ */
 
@@ -371,8 +372,29 @@ static void add_row(struct table *t, const char *key, struct bytes value)
     buffer_close(&work);
 }
 
-/* Rows of one page. Returns the key to go on after; "" when there are no more. */
-static const char *add_page(const struct cli *cli, struct table *t, struct bytes page,
+/* The record, with its id. */
+static void add_record(struct buffer *records, const char *key, struct bytes value)
+{
+    struct reader r = reader_of(value);
+    uint32_t count = reader_peek(&r) == WIRE_MAP ? read_map(&r) : 0;
+    write_map(records, 1 + count);
+    add_text(records, "id", short_id(key));
+    for (uint32_t i = 0; i < count; i++) {
+        struct bytes name = read_raw(&r), field = read_raw(&r);
+        write_raw(records, name);
+        write_raw(records, field);
+    }
+}
+
+/* What is listed, in the form that is asked for: `table`, or `count` records. */
+struct listing {
+    struct table *table;
+    struct buffer records;
+    uint32_t count;
+};
+
+/* What is on one page. Returns the key to go on after; "" when there are no more. */
+static const char *add_page(const struct cli *cli, struct listing *l, struct bytes page,
                             const char *state, char after[KEY_MAX])
 {
     struct bytes items = view_get(page, "items");
@@ -385,8 +407,11 @@ static const char *add_page(const struct cli *cli, struct table *t, struct bytes
         }
         if (cli->output == OUTPUT_SIMPLE) {
             puts(short_id(key));
+        } else if (cli->output == OUTPUT_JSON) {
+            add_record(&l->records, key, value);
+            l->count++;
         } else {
-            add_row(t, key, value);
+            add_row(l->table, key, value);
         }
     }
     return view_text(page, "next", after, KEY_MAX);
@@ -419,8 +444,8 @@ static int tasks_list(struct cli *cli, int argc, char **argv)
     };
     const struct usage usage = {
         .synopsis = "tasks list",
-        .about =
-            "The tasks that wait, run, or are over, oldest first. With -o json: one page of keys.",
+        .about = "The tasks that wait, run, or are over, oldest first. With -o json: a list of all "
+                 "that is\nknown of each.",
         .flags = flags,
         .flags_count = sizeof flags / sizeof flags[0],
     };
@@ -430,22 +455,27 @@ static int tasks_list(struct cli *cli, int argc, char **argv)
         return exit_code;
     }
     char after[KEY_MAX] = "";
-    struct table *t = table_new("ID|STATE|NODE|>ATTEMPT|WHAT|ERROR", cli->colour);
+    struct listing l = {.table = table_new("ID|STATE|NODE|>ATTEMPT|WHAT|ERROR", cli->colour)};
     do {
         struct buffer result = {0};
         exit_code = list_page(cli, prefix != NULL ? prefix : "tasks", "task", after, &result);
         after[0] = 0;
-        if (exit_code == EXIT_OK && cli->output == OUTPUT_JSON) {
-            exit_code = client_print(cli, buffer_bytes(&result));
-        } else if (exit_code == EXIT_OK) {
-            add_page(cli, t, buffer_bytes(&result), state, after);
+        if (exit_code == EXIT_OK) {
+            add_page(cli, &l, buffer_bytes(&result), state, after);
         }
         buffer_close(&result);
     } while (exit_code == EXIT_OK && after[0] != 0);
     if (exit_code == EXIT_OK && cli->output == OUTPUT_TABLE) {
-        table_print(t, stdout);
+        table_print(l.table, stdout);
+    } else if (exit_code == EXIT_OK && cli->output == OUTPUT_JSON) {
+        struct buffer all = {0};
+        write_array(&all, l.count);
+        write_raw(&all, buffer_bytes(&l.records));
+        exit_code = client_print(cli, buffer_bytes(&all));
+        buffer_close(&all);
     }
-    table_free(t);
+    buffer_close(&l.records);
+    table_free(l.table);
     return exit_code;
 }
 
@@ -497,29 +527,52 @@ static void write_cancelled(struct bytes value, struct buffer *out)
     }
 }
 
-static int cancel(struct cli *cli, const char *key, struct bytes task)
+/* Errors: CONFLICT: it has changed since it was read. */
+static enum err ask_for_end(const struct cli *cli, const char *key, struct bytes task,
+                            struct why *why)
 {
-    char state[32], why[KEY_MAX + 64];
     struct bytes value = view_get(task, "value");
     struct buffer params = {0}, result = {0};
-    view_text(value, "state", state, sizeof state);
-    if (strcmp(state, "done") == 0 || strcmp(state, "failed") == 0) {
-        snprintf(why, sizeof why, "the task %s is %s already", short_id(key), state);
-        return cli_fail(cli, ERR_CONFLICT, why, NULL);
-    }
     begin(&params, "set", 3);
     add_text(&params, "key", key);
     write_text(&params, "value");
     write_cancelled(value, &params);
     write_text(&params, "if_version");
     write_u64(&params, view_u64(task, "version"));
-    int exit_code = ask(cli, "propose", &params, &result);
+    client_write_options(cli, 0, &params);
+    enum err e = client_try(cli, "propose", buffer_bytes(&params), &result, why);
+    buffer_close(&params);
     buffer_close(&result);
-    if (exit_code == EXIT_OK && cli->output == OUTPUT_TABLE) {
+    return e;
+}
+
+/* A task goes from state to state while it is looked at: again, then. */
+static int cancel(const struct cli *cli, const char *prefix, const char *id)
+{
+    char key[KEY_MAX], state[32];
+    struct why why = {""};
+    enum err e = ERR_CONFLICT;
+    for (int i = 0; i < CANCEL_ATTEMPTS && e == ERR_CONFLICT; i++) {
+        struct buffer task = {0};
+        int exit_code = get_task(cli, prefix, id, key, &task);
+        struct bytes value = view_get(buffer_bytes(&task), "value");
+        view_text(value, "state", state, sizeof state);
+        if (exit_code == EXIT_OK && (strcmp(state, "done") == 0 || strcmp(state, "failed") == 0)) {
+            err_why(&why, ERR_CONFLICT, "the task %s is %s already", id, state);
+            exit_code = cli_fail(cli, ERR_CONFLICT, why.text, NULL);
+        } else if (exit_code == EXIT_OK) {
+            e = ask_for_end(cli, key, buffer_bytes(&task), &why);
+        }
+        buffer_close(&task);
+        if (exit_code != EXIT_OK) {
+            return exit_code;
+        }
+    }
+    if (e == ERR_OK && cli->output == OUTPUT_TABLE) {
         bool runs = strcmp(state, "assigned") == 0 || strcmp(state, "running") == 0;
         puts(runs ? "it is being stopped" : "cancelled");
     }
-    return exit_code;
+    return client_failed(cli, "propose", e, &why);
 }
 
 static int tasks_cancel(struct cli *cli, int argc, char **argv)
@@ -537,17 +590,10 @@ static int tasks_cancel(struct cli *cli, int argc, char **argv)
         .arguments_max = 1,
     };
     int exit_code;
-    char key[KEY_MAX];
-    struct buffer result = {0};
     if (cli_parse(cli, argc, argv, &usage, &exit_code) < 0) {
         return exit_code;
     }
-    exit_code = get_task(cli, prefix != NULL ? prefix : "tasks", argv[0], key, &result);
-    if (exit_code == EXIT_OK) {
-        exit_code = cancel(cli, key, buffer_bytes(&result));
-    }
-    buffer_close(&result);
-    return exit_code;
+    return cancel(cli, prefix != NULL ? prefix : "tasks", argv[0]);
 }
 
 /* ---- the verb ------------------------------------------------------------------------------- */
