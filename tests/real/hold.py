@@ -286,7 +286,8 @@ class LeadTest(HoldTest):
             self.leader.kill()
 
         def transfer():
-            self.begin("transfer", stdout=subprocess.DEVNULL)
+            # The leader itself is asked: one that has just started may not know of it.
+            self.begin("transfer", stdout=subprocess.DEVNULL, endpoints=self.of(self.leader))
 
         for how in kill, transfer, kill, transfer, kill:
             self.leader = self.cluster.wait_leader()
