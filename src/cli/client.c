@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/steady.h"
 #include "cli/view.h"
 #include "net/address.h"
 #include "net/loop.h"
@@ -96,22 +97,28 @@ int client_check_endpoints(const struct cli *cli)
     return EXIT_OK;
 }
 
+/* Nothing was done yet. One that knows of no leader (it has just started, or is cut off) may not be
+ * alone in that; to find out may take no longer than one answer. */
+static bool may_ask_next(enum err e, uint64_t give_up_us)
+{
+    return e == ERR_UNREACHABLE || (e == ERR_NOT_LEADER && steady_now_us() < give_up_us);
+}
+
 enum err client_try(const struct cli *cli, const char *method, struct bytes params,
                     struct buffer *out, struct why *why)
 {
     const char *rest = cli->endpoints != NULL ? cli->endpoints : CLIENT_DEFAULT_ENDPOINT;
-    struct why first = {""};
-    enum err e = ERR_UNREACHABLE;
+    struct why last_why = {""};
+    enum err e = ERR_UNREACHABLE, last = ERR_UNREACHABLE;
     unsigned tried = 0;
     char address[ADDRESS_TEXT_MAX];
-    while (e == ERR_UNREACHABLE && *rest != 0 && next_endpoint(&rest, address)) {
-        e = client_ask(address, method, params, cli->timeout_ms * 1000, out, why);
-        if (tried++ == 0) {
-            first = *why;
+    uint64_t give_up_us = steady_now_us() + cli->timeout_ms * 1000;
+    while (may_ask_next(last, give_up_us) && *rest != 0 && next_endpoint(&rest, address)) {
+        last = client_ask(address, method, params, cli->timeout_ms * 1000, out, &last_why);
+        if (tried++ == 0 || last != ERR_UNREACHABLE) {
+            e = last;
+            *why = last_why;
         }
-    }
-    if (e == ERR_UNREACHABLE) {
-        *why = first;
     }
     return e;
 }

@@ -13,7 +13,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import node_log  # noqa: E402
 from cluster import Cluster, wait_until  # noqa: E402
-from command import BINARY, failure, main  # noqa: E402
+from command import BINARY, failure, main, moonkeeper  # noqa: E402
 from persistent import Persistent  # noqa: E402
 
 ELECTION_MIN_MS = 150
@@ -53,6 +53,18 @@ class PlannedStop(unittest.TestCase):
         status = node.status()
         return (status and status["leader"] == leader.name and
                 status["last_applied"] + 100 > (leader.status() or {"last_applied": 1e9})["last_applied"])
+
+    def test_a_node_that_knows_of_no_leader_is_not_the_last_to_be_asked(self):
+        leader = self.cluster.wait_leader()
+        with Cluster(BINARY) as other:
+            lonely = other.nodes[0]
+            for x in other.nodes[1:]:
+                x.kill()
+            wait_until(lambda: not (lonely.status() or {"leader": 1})["leader"], 10, "a node without a leader")
+            for endpoints, code in ((lonely, leader), 0), ((lonely,), 3), ((lonely, other.nodes[1]), 3):
+                asked = ",".join(f"127.0.0.1:{x.client}" for x in endpoints)
+                done = moonkeeper("transfer", "--timeout", "10s", "-e", asked)
+                self.assertEqual(done.returncode, code, (asked, done.stderr))
 
     def test_stops_of_the_leader_cost_no_timeout_and_no_error(self):
         c = self.cluster
