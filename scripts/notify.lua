@@ -13,7 +13,8 @@ local KINDS = { "leader_elected", "term_change", "quorum_lost", "quorum_regained
   "member_promoted", "member_removed" }
 
 local function check_url(url)
-  if not url:find "^[Hh][Tt][Tt][Pp][Ss]?://[%w%[]" then return "it must begin with http:// or https://, and a host" end
+  local is_url = url:find "^[Hh][Tt][Tt][Pp][Ss]?://[%w%[]"
+  return not is_url and "it must begin with http:// or https://, and a host"
 end
 
 local function check_headers(headers)
