@@ -467,6 +467,7 @@ static void fail(struct handover *h)
 
 static void main_step(struct handover *h)
 {
+    ASSERT(h->fresh != NULL); /* it is its main chunk that runs */
     if (h->host->shutting_down) {
         err_why(&h->why, ERR_SHUTDOWN, "the node is shutting down");
         leave(h, PHASE_FAILED);
