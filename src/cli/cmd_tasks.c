@@ -357,6 +357,22 @@ static void describe_work(struct bytes value, struct buffer *out)
     }
 }
 
+/* What went wrong; of a program that says nothing else, how it ended. */
+static const char *describe_error(struct bytes value, const char *state, char out[256])
+{
+    view_text(value, "error", out, 256);
+    if (out[0] == 0 && strcmp(state, "done") != 0) {
+        uint64_t code = view_u64(value, "code");
+        char signal[32];
+        if (view_text(value, "signal", signal, sizeof signal)[0] != 0) {
+            snprintf(out, 256, "ended by signal %s", signal);
+        } else if (code != 0) {
+            snprintf(out, 256, "exit code %" PRIu64, code);
+        }
+    }
+    return out;
+}
+
 static void add_row(struct table *t, const char *key, struct bytes value)
 {
     char state[32], node[64], error[256];
@@ -368,7 +384,7 @@ static void add_row(struct table *t, const char *key, struct bytes value)
     table_cell(t, TABLE_PLAIN, "%s", view_text(value, "node", node, sizeof node));
     table_cell(t, TABLE_PLAIN, "%" PRIu64, view_u64(value, "attempt"));
     table_cell(t, TABLE_PLAIN, "%.60s", buffer_text(&work));
-    table_cell(t, TABLE_DIM, "%s", view_text(value, "error", error, sizeof error));
+    table_cell(t, TABLE_DIM, "%s", describe_error(value, state, error));
     buffer_close(&work);
 }
 

@@ -65,6 +65,13 @@ class Tasks(unittest.TestCase):
             self.assertEqual(done.returncode, 1)
             self.assertIn(told, done.stderr)
 
+    def test_a_list_says_how_a_program_has_failed(self):
+        self.start()
+        for command, told in (("exit 3", "exit code 3"), ("kill -9 $$", "ended by signal KILL")):
+            task = self.submit("--", "sh", "-c", command)
+            wait_until(lambda: self.state(task) == "failed", 10, "its end")
+            self.assertRegex(self.tasks("list").stdout, f"{task} +failed +n1 +1 .* {told}\n")
+
     def test_a_list_is_complete_also_for_machines(self):
         self.start()
         record = {"state": "done", "kind": "nap", "attempt": 1}
