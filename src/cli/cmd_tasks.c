@@ -35,10 +35,8 @@ static const char *short_id(const char *key)
 {
     const char *id = strrchr(key, '/');
     id = id != NULL ? id + 1 : key;
-    while (*id == '0' && id[1] != 0) {
-        id++;
-    }
-    return id;
+    size_t size = strlen(id), zeros = strspn(id, "0");
+    return id + (zeros < size ? zeros : size - (size > 0));
 }
 
 static void begin(struct buffer *params, const char *name, uint32_t args_count)
