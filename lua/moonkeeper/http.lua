@@ -128,10 +128,11 @@ function http.route(method, path, fn, o)
       error(("there is no option '%s'; there is timeout_ms"):format(tostring(name)), 2)
     end
   end
-  local id = core.http_route(method, path, function(req)
+  local id, refused = core.http_route(method, path, function(req)
     req.query, req.headers = parse_query(req.query), to_table(req.headers)
     return respond(fn(req))
   end, math.ceil(o and o.timeout_ms or ROUTE_TIMEOUT_MS))
+  if not id then error(refused, 2) end
   return setmetatable({ id = id }, Route)
 end
 

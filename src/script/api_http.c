@@ -147,8 +147,7 @@ static void set_handler(lua_State *L, uint64_t id)
 }
 
 /* http_route(method, pattern, fn(request) -> status, {name, value, ...}, body, timeout_ms) ->
- * number
- */
+ * number, or nil and why it is refused */
 static int core_http_route(lua_State *L)
 {
     static const char *const methods[] = {"*",      "GET",     "HEAD",  "POST", "PUT",
@@ -166,7 +165,9 @@ static int core_http_route(lua_State *L)
                                .pattern = (char *)(uintptr_t)pattern,
                                .timeout_us = (uint64_t)timeout_ms * US_PER_MS};
     if (route_add(thread_app(L), &spec, &id, &replaced, &why) != ERR_OK) {
-        return luaL_error(L, "%s", why.text);
+        lua_pushnil(L);
+        lua_pushstring(L, why.text);
+        return 2;
     }
     if (replaced != 0) {
         lua_pushnil(L);

@@ -64,9 +64,10 @@ t.describe("a route", function()
       ["any"] = "a path begins with a slash", ["/:"] = "is followed by a name",
       ["/*a/b"] = "all that follows",
     } do
-      local r, err = node:eval("mk.http.route('*', ..., function() end)", path)
+      local r, err = node:eval("local r = mk.http.route('*', ..., function() end) return r", path)
       t.err("rejected", r, err)
       t.match(err.message, why, path)
+      t.match(err.message, "eval:1: ", "it is the line of the script that is named")
     end
     t.ok(node:eval "mk.http.route('GET', '/:all', function() return { body = 'rest' } end) return true")
     t.eq(node:http("GET", "/unknown").body, "rest")
