@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/addresses.h"
@@ -78,10 +79,16 @@ static enum err read_config(struct start *s, struct why *why)
     return e != ERR_OK ? e : addresses_of(&s->config, &addresses, why);
 }
 
-/* In the node's process, as often as it is asked to reload. */
+/* In the node's process, as often as it is asked to reload: on its loop, which must not wait for
+ * whoever writes into a pipe. */
 static enum err read_again(void *ctx, struct config *out, struct why *why)
 {
     struct start *s = ctx;
+    struct stat file;
+    if (stat(s->config_path, &file) == 0 && !S_ISREG(file.st_mode)) {
+        return err_why(why, ERR_INVALID, "%s: it is no regular file, and is not read again",
+                       s->config_path);
+    }
     struct start again = *s;
     again.config = (struct config){0};
     enum err e = read_config(&again, why);

@@ -137,6 +137,15 @@ class Reload(unittest.TestCase):
         self.wait_log(node, "this is two")
         self.assertEqual(self.ready(node), 200)
 
+    def test_a_configuration_that_is_a_pipe_is_not_waited_for(self):
+        node = self.start(SCRIPT.replace("GEN", "one"))
+        os.unlink(node.config)
+        os.mkfifo(node.config)
+        done = self.cli(node, "reload", "--timeout", "5s")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("no regular file", done.stderr)
+        self.assertEqual(self.cli(node, "kv", "put", "k", "v").returncode, 0)
+
     def test_commits_are_told_once_across_reloads(self):
         node = self.start(SCRIPT.replace("GEN", "one"))
         client = Client(f"127.0.0.1:{node.client}", 5)
