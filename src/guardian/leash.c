@@ -203,10 +203,13 @@ static void watch(struct watch *w)
 }
 
 /* Nothing that is meant for the holder, or its terminal's foreground, reaches it: signals are
- * blocked, and it leaves the group. What the holder has open is not for it to keep open. */
+ * blocked, and it leaves the group. The session too, or with its end the holder's group could count
+ * as orphaned (where no shell with job control is its parent, as under cron), and were the holder
+ * stopped, the kernel would send SIGHUP to all of the group. What the holder has open is not for it
+ * to keep open. */
 static void stand_apart(struct watch *w)
 {
-    setpgid(0, 0);
+    setsid();
     if (w->fd > STDERR_FILENO + 1) {
         close_range(STDERR_FILENO + 1, (unsigned)w->fd - 1, 0);
     }

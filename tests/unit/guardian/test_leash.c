@@ -237,6 +237,23 @@ static void a_stopped_holder_does_not_prolong_it(void **state)
     end_holder(holder);
 }
 
+/* Where no shell with job control looks after the group that the holder is in. */
+static void nobody_in_its_group_is_hung_up_when_a_stopped_holder_loses_its_program(void **state)
+{
+    (void)state;
+    pid_t alone = fork();
+    assert_true(alone >= 0);
+    if (alone == 0) {
+        setsid();
+        a_stopped_holder_does_not_prolong_it(NULL);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(alone, &status, 0), alone);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void it_dies_with_its_holder(void **state)
 {
     (void)state;
@@ -305,6 +322,7 @@ int main(void)
         cmocka_unit_test(signals_are_passed_on),
         cmocka_unit_test(what_a_program_leaves_behind_is_ended),
         cmocka_unit_test(a_stopped_holder_does_not_prolong_it),
+        cmocka_unit_test(nobody_in_its_group_is_hung_up_when_a_stopped_holder_loses_its_program),
         cmocka_unit_test(it_dies_with_its_holder),
         cmocka_unit_test(it_dies_with_its_watcher),
         cmocka_unit_test(the_program_dies_with_its_watcher_while_the_holder_is_stopped),
