@@ -29,19 +29,19 @@ t.describe("mk.fs", function()
       c:node(1):eval([[do
         mk.task.spawn(function(n) mk.fs.write('x', (n .. ';'):rep(2000)) mk.kv.set('done', n) end, ...)
       end]], round)
-      c:run_for(math.random(0, 12))
-      local done = c:query("kv", "get", { key = "done" })
-      durable = done and done.value or durable
+      c:run_for(round == 1 and 0 or round == 2 and 100 or math.random(0, 12))
       c:crash(1, { host = true })
       c:restart(1)
       c:wait_leader()
-      local content = c:node(1):eval("return (mk.fs.read 'x')")
-      local number = content and math.tointeger(tonumber(content:match "^(%d+);")) or 0
-      if content then t.eq(content, (number .. ";"):rep(2000)) end
+      local done = c:query("kv", "get", { key = "done" })
+      durable = done and done.value or durable
+      local content = c:node(1):eval("return mk.fs.read 'x' or ''")
+      local number = math.tointeger(tonumber(content:match "^(%d+);")) or 0
+      t.eq(content, number > 0 and (number .. ";"):rep(2000) or "")
       t.ge(number, durable)
       seen[number == round] = true
     end
-    t.ok(seen[true] and seen[false], "some crashes came before, some after")
+    t.ok(seen[true] and seen[false], "at least the first crash came before, and the second after")
   end, { modes = { "sim" }, seeds = 2, timeout_ms = 120000 })
 
   t.it("a path that leads elsewhere is refused", function(mode)
