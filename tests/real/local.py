@@ -114,9 +114,11 @@ class Dev(unittest.TestCase):
         self.start("-c", config, script)
         self.data()
         wait_until(lambda: self.status().stdout.count("follower") == 2, 20, "three nodes")
-        status = json.loads(moonkeeper("status", "-e", f"127.0.0.1:{self.port}", "-o", "json").stdout)
-        apps = [app["app"] for app in status["nodes"][0]["apps"]]
-        self.assertEqual(apps, ["demo", "beside"])
+
+        def apps():
+            status = moonkeeper("status", "-e", f"127.0.0.1:{self.port}", "-o", "json").stdout
+            return [app["app"] for app in json.loads(status)["nodes"][0]["apps"]]
+        wait_until(lambda: apps() == ["demo", "beside"], 20, "both applications")
         self.process.send_signal(signal.SIGINT)
         self.assertEqual(self.process.wait(20), 0)
 

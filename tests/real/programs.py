@@ -34,11 +34,11 @@ end, { grace_ms = 1500 })
 BUNDLED = """{ script = "bundled:worker", config = { workers = {
   { name = "lines", argv = { %r, %r, %r }, stop_ms = 1000, restart_ms = 10 } } } }"""
 
-# Holds up all scripts of its node, within C, where nothing can interrupt it: sorting takes seconds.
+# Holds up all scripts of its node, within C, where nothing can interrupt it: sorting takes a second and more.
 SPINNER = """
 local mk = require "moonkeeper"
 local list = {}
-for i = 1, 200000 do list[i] = i * 7919 % 1000003 end
+for i = 1, 800000 do list[i] = i * 7919 % 1000003 end
 mk.on("spin.now", function()
   mk.log.info("spinning")
   table.sort(list, math.ult)

