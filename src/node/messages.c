@@ -263,18 +263,26 @@ static raft_id find_receiver(struct node *n, struct bytes name, node_reply_fn re
     return 0;
 }
 
+/* Its receiver; 0, and it is answered, if it cannot be sent. */
+static raft_id take_message(struct node *n, struct bytes params, struct message *m,
+                            node_reply_fn reply, void *ctx)
+{
+    enum err err = read_message(params, m);
+    if (err != ERR_OK) {
+        refuse(n, reply, ctx, err, NULL);
+        return 0;
+    }
+    return find_receiver(n, m->to, reply, ctx);
+}
+
 void messages_call(struct node *n, struct bytes params, node_reply_fn reply, void *ctx)
 {
     struct message m;
-    enum err err = read_message(params, &m);
-    if (err != ERR_OK) {
-        refuse(n, reply, ctx, err, NULL);
-        return;
-    }
-    raft_id to = find_receiver(n, m.to, reply, ctx);
+    raft_id to = take_message(n, params, &m, reply, ctx);
     if (to == 0) {
         return;
     }
+    enum err err = ERR_OK;
     struct buffer onward = {0};
     write_array(&onward, 3);
     write_str(&onward, m.topic);
@@ -299,15 +307,11 @@ void messages_call(struct node *n, struct bytes params, node_reply_fn reply, voi
 void messages_send(struct node *n, struct bytes params, node_reply_fn reply, void *ctx)
 {
     struct message m;
-    enum err err = read_message(params, &m);
-    if (err != ERR_OK) {
-        refuse(n, reply, ctx, err, NULL);
-        return;
-    }
-    raft_id to = find_receiver(n, m.to, reply, ctx);
+    raft_id to = take_message(n, params, &m, reply, ctx);
     if (to == 0) {
         return;
     }
+    enum err err = ERR_OK;
     struct buffer onward = {0};
     write_array(&onward, 2);
     write_str(&onward, m.topic);

@@ -19,7 +19,7 @@ t.describe("reload", function()
     c:start()
     c:wait_leader()
     for i = 1, 40 do
-      t.ok(c:propose("kv", "set", { key = ("work/%02d"):format(i), value = i }))
+      t.ok(c:propose("kv", "set", { key = ("job/%02d"):format(i), value = i }))
       if i % 4 == 0 then
         local id = i // 4 % 3 + 1
         local apps = t.ok(c:reload(id, i % 16 == 0 and BROKEN or TOLD))
@@ -28,14 +28,14 @@ t.describe("reload", function()
     end
     c:run_until(function()
       for id = 1, 3 do
-        if not value(c, ("told/n%d/work/40"):format(id)) then return false end
+        if not value(c, ("told/n%d/job/40"):format(id)) then return false end
       end
       return true
     end, 10000, "all are told of the last")
     for id = 1, 3 do
       for i = 1, 40 do
-        t.ok(value(c, ("told/n%d/work/%02d"):format(id, i)), ("n%d was told of %d"):format(id, i))
-        t.eq(value(c, ("twice/n%d/work/%02d"):format(id, i)), nil)
+        t.ok(value(c, ("told/n%d/job/%02d"):format(id, i)), ("n%d was told of %d"):format(id, i))
+        t.eq(value(c, ("twice/n%d/job/%02d"):format(id, i)), nil)
       end
     end
     t.eq(value(c, "broken"), nil)

@@ -6,7 +6,7 @@ local told = mk.metrics.counter("told_total")
 local me, generation = mk.info().id, mk.info().generation
 
 mk.on("commit", function(ev)
-  local key = ev.cmd == "set" and ev.args.key:match "^work/.*"
+  local key = ev.cmd == "set" and ev.args.key:match "^job/.*"
   if not key then return end
   told:add()
   local _, err = mk.kv.set("told/" .. me .. "/" .. key, generation, { if_version = 0 })
