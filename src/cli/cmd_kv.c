@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/kv_items.h"
 #include "cli/table.h"
 #include "cli/view.h"
 #include "script/json.h"
@@ -16,31 +17,11 @@
 
 enum { KEY_MAX = 1024 }; /* bytes; the machine holds to it */
 
-static void begin(struct buffer *params, const char *name, uint32_t args_count)
-{
-    write_array(params, 4);
-    write_text(params, "kv");
-    write_text(params, name);
-    write_map(params, args_count);
-}
-
-static void add_text(struct buffer *params, const char *key, const char *value)
-{
-    write_text(params, key);
-    write_text(params, value);
-}
-
-static void add_u64(struct buffer *params, const char *key, uint64_t value)
-{
-    write_text(params, key);
-    write_u64(params, value);
-}
-
 static void end_query(const struct cli *cli, struct buffer *params, const char *level)
 {
     client_write_options(cli, level != NULL, params);
     if (level != NULL) {
-        add_text(params, "read", level);
+        write_text_field(params, "read", level);
     }
 }
 
@@ -65,8 +46,8 @@ static int kv_get(struct cli *cli, int argc, char **argv)
         return exit_code;
     }
     struct buffer params = {0}, result = {0};
-    begin(&params, "get", 1);
-    add_text(&params, "key", argv[0]);
+    kv_begin(&params, "get", 1);
+    write_text_field(&params, "key", argv[0]);
     end_query(cli, &params, level);
     exit_code = client_request(cli, "query", buffer_bytes(&params), &result);
     if (exit_code == EXIT_OK && view_is_nil(buffer_bytes(&result))) {
@@ -144,12 +125,12 @@ static int kv_put(struct cli *cli, int argc, char **argv)
     if (if_version != NULL && !cli_parse_number(if_version, UINT64_MAX, &version)) {
         return cli_misuse(cli, "--if-version is \"%s\"; it must be a whole number", if_version);
     }
-    begin(&params, "set", 2 + (if_version != NULL));
-    add_text(&params, "key", argv[0]);
+    kv_begin(&params, "set", 2 + (if_version != NULL));
+    write_text_field(&params, "key", argv[0]);
     write_text(&params, "value");
     exit_code = add_value(cli, argv[1], json, &params);
     if (exit_code == EXIT_OK && if_version != NULL) {
-        add_u64(&params, "if_version", version);
+        write_u64_field(&params, "if_version", version);
     }
     if (exit_code == EXIT_OK) {
         exit_code = change(cli, &params, "ok");
@@ -171,8 +152,8 @@ static int kv_del(struct cli *cli, int argc, char **argv)
         return exit_code;
     }
     struct buffer params = {0};
-    begin(&params, "delete", 1);
-    add_text(&params, "key", argv[0]);
+    kv_begin(&params, "delete", 1);
+    write_text_field(&params, "key", argv[0]);
     exit_code = change(cli, &params, "ok");
     buffer_close(&params);
     return exit_code;
@@ -215,10 +196,10 @@ struct list_request {
 static int list_page(const struct cli *cli, const struct list_request *q, struct buffer *result)
 {
     struct buffer params = {0};
-    begin(&params, "list", 1u + (q->limit_text != NULL) + (q->after_size > 0));
-    add_text(&params, "prefix", q->prefix);
+    kv_begin(&params, "list", 1u + (q->limit_text != NULL) + (q->after_size > 0));
+    write_text_field(&params, "prefix", q->prefix);
     if (q->limit_text != NULL) {
-        add_u64(&params, "limit", q->limit);
+        write_u64_field(&params, "limit", q->limit);
     }
     if (q->after_size > 0) {
         write_text(&params, "after");

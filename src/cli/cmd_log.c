@@ -88,18 +88,6 @@ static const char *shown_kind(enum entry_kind kind)
     return kind == ENTRY_KIND_COUNT ? "unreadable" : entry_kind_name(kind);
 }
 
-static void put_text(struct buffer *out, const char *key, const char *value)
-{
-    write_text(out, key);
-    write_text(out, value);
-}
-
-static void put_u64(struct buffer *out, const char *key, uint64_t value)
-{
-    write_text(out, key);
-    write_u64(out, value);
-}
-
 static void put_text_or_nil(struct buffer *out, const char *key, const char *value)
 {
     write_text(out, key);
@@ -122,11 +110,11 @@ static void take_snapshot(void *ctx, const struct inspected_snapshot *snapshot)
     }
     struct buffer *out = &s->snapshots;
     write_map(out, 6);
-    put_text(out, "file", snapshot->file);
-    put_u64(out, "index", snapshot->known.last.index);
-    put_u64(out, "term", snapshot->known.last.term);
-    put_u64(out, "bytes", snapshot->known.bytes);
-    put_u64(out, "pairs", snapshot->known.pairs);
+    write_text_field(out, "file", snapshot->file);
+    write_u64_field(out, "index", snapshot->known.last.index);
+    write_u64_field(out, "term", snapshot->known.last.term);
+    write_u64_field(out, "bytes", snapshot->known.bytes);
+    write_u64_field(out, "pairs", snapshot->known.pairs);
     put_text_or_nil(out, "damage", damaged ? snapshot->why.text : NULL);
     if (s->cli->output == OUTPUT_TABLE && damaged) {
         printf("snapshot  %s: damaged\n", snapshot->file);
@@ -153,14 +141,14 @@ static void take_entry(void *ctx, const struct inspected_entry *given)
     if (s->cli->output == OUTPUT_JSON) {
         struct buffer *out = &s->entries;
         write_map(out, 8);
-        put_u64(out, "index", given->index);
-        put_u64(out, "term", given->term);
-        put_text(out, "kind", shown_kind(e.kind));
+        write_u64_field(out, "index", given->index);
+        write_u64_field(out, "term", given->term);
+        write_text_field(out, "kind", shown_kind(e.kind));
         put_text_or_nil(out, "machine", machine[0] != 0 ? machine : NULL);
-        put_u64(out, "bytes", given->body.size);
-        put_u64(out, "time_ms", (uint64_t)e.time_ms);
-        put_text(out, "file", given->file);
-        put_u64(out, "offset", given->offset);
+        write_u64_field(out, "bytes", given->body.size);
+        write_u64_field(out, "time_ms", (uint64_t)e.time_ms);
+        write_text_field(out, "file", given->file);
+        write_u64_field(out, "offset", given->offset);
         return;
     }
     char time_text[32];
@@ -265,11 +253,11 @@ static void write_segments(const struct survey *s, struct buffer *out)
         struct inspected_segment segment;
         inspect_segment(s->inspection, i, &segment);
         write_map(out, 5);
-        put_text(out, "file", segment.file);
-        put_u64(out, "first_index", segment.first_index);
-        put_u64(out, "entries", segment.count);
-        put_u64(out, "used_bytes", segment.end_bytes);
-        put_u64(out, "file_bytes", segment.file_bytes);
+        write_text_field(out, "file", segment.file);
+        write_u64_field(out, "first_index", segment.first_index);
+        write_u64_field(out, "entries", segment.count);
+        write_u64_field(out, "used_bytes", segment.end_bytes);
+        write_u64_field(out, "file_bytes", segment.file_bytes);
     }
 }
 
@@ -277,8 +265,8 @@ static void write_place(struct buffer *out, const char *key, struct store_pos at
 {
     write_text(out, key);
     write_map(out, 2);
-    put_u64(out, "index", at.index);
-    put_u64(out, "term", at.term);
+    write_u64_field(out, "index", at.index);
+    write_u64_field(out, "term", at.term);
 }
 
 static void write_torn(const struct inspected *f, struct buffer *out)
@@ -286,8 +274,8 @@ static void write_torn(const struct inspected *f, struct buffer *out)
     write_text(out, "torn");
     if (f->torn) {
         write_map(out, 2);
-        put_text(out, "file", f->torn_file);
-        put_u64(out, "offset", f->torn_offset);
+        write_text_field(out, "file", f->torn_file);
+        write_u64_field(out, "offset", f->torn_offset);
     } else {
         write_nil(out);
     }
@@ -301,17 +289,17 @@ static int print_json(const struct survey *s)
     uuid_format(f->identity.uuid, uuid);
     snprintf(vote, sizeof vote, "%016" PRIx64, f->vote);
     write_map(&out, s->verify ? 13 : 14);
-    put_text(&out, "verdict", verdict(s));
-    put_text(&out, "cluster", f->identity.cluster_name);
-    put_text(&out, "node", f->identity.node_name);
-    put_text(&out, "storage", uuid);
+    write_text_field(&out, "verdict", verdict(s));
+    write_text_field(&out, "cluster", f->identity.cluster_name);
+    write_text_field(&out, "node", f->identity.node_name);
+    write_text_field(&out, "storage", uuid);
     write_text(&out, "process");
     if (s->pid > 0) {
         write_u64(&out, (uint64_t)s->pid);
     } else {
         write_nil(&out);
     }
-    put_u64(&out, "term", f->term);
+    write_u64_field(&out, "term", f->term);
     put_text_or_nil(&out, "vote", f->vote != 0 ? vote : NULL);
     write_place(&out, "base", f->base);
     write_place(&out, "last", f->last);

@@ -8,6 +8,7 @@
 #include "base/nearest.h"
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/kv_items.h"
 #include "cli/table.h"
 #include "cli/view.h"
 #include "script/json.h"
@@ -39,20 +40,6 @@ static const char *short_id(const char *key)
     return id + (zeros < size ? zeros : size - (size > 0));
 }
 
-static void begin(struct buffer *params, const char *name, uint32_t args_count)
-{
-    write_array(params, 4);
-    write_text(params, "kv");
-    write_text(params, name);
-    write_map(params, args_count);
-}
-
-static void add_text(struct buffer *out, const char *key, const char *value)
-{
-    write_text(out, key);
-    write_text(out, value);
-}
-
 static int ask(const struct cli *cli, const char *method, struct buffer *params,
                struct buffer *result)
 {
@@ -69,12 +56,12 @@ static int list_page(const struct cli *cli, const char *prefix, const char *fold
     char full[KEY_MAX];
     struct buffer params = {0};
     snprintf(full, sizeof full, "%s/%s/", prefix, folder);
-    begin(&params, "list", after[0] != 0 ? 3 : 2);
-    add_text(&params, "prefix", full);
+    kv_begin(&params, "list", after[0] != 0 ? 3 : 2);
+    write_text_field(&params, "prefix", full);
     write_text(&params, "limit");
     write_u64(&params, PAGE);
     if (after[0] != 0) {
-        add_text(&params, "after", after);
+        write_text_field(&params, "after", after);
     }
     return ask(cli, "query", &params, result);
 }
@@ -87,8 +74,8 @@ static int get_task(const struct cli *cli, const char *prefix, const char *id, c
         return cli_misuse(cli, "\"%s\" is no id of a task; moonkeeper tasks list shows them", id);
     }
     struct buffer params = {0};
-    begin(&params, "get", 1);
-    add_text(&params, "key", key);
+    kv_begin(&params, "get", 1);
+    write_text_field(&params, "key", key);
     int exit_code = ask(cli, "query", &params, result);
     if (exit_code == EXIT_OK && view_is_nil(buffer_bytes(result))) {
         char why[KEY_MAX + 32];
@@ -225,11 +212,11 @@ static int write_task(const struct cli *cli, const struct submission *s, struct 
     int exit_code = EXIT_OK;
     write_map(out, 3u + (s->label != NULL) + (s->retries != NULL) + (s->limit != NULL) +
                        (s->args != NULL) + s->exclusive + s->movable);
-    add_text(out, "state", "queued");
+    write_text_field(out, "state", "queued");
     write_text(out, "attempt");
     write_u64(out, 0);
     if (s->kind != NULL) {
-        add_text(out, "kind", s->kind);
+        write_text_field(out, "kind", s->kind);
     } else {
         write_text(out, "argv");
         write_array(out, (uint32_t)s->argc);
@@ -238,7 +225,7 @@ static int write_task(const struct cli *cli, const struct submission *s, struct 
         }
     }
     if (s->label != NULL) {
-        add_text(out, "label", s->label);
+        write_text_field(out, "label", s->label);
     }
     if (s->exclusive) {
         write_text(out, "exclusive");
@@ -265,8 +252,8 @@ static int submit(struct cli *cli, const struct submission *s)
     char prefix[KEY_MAX], key[KEY_MAX];
     struct buffer params = {0}, result = {0};
     snprintf(prefix, sizeof prefix, "%s/task/", s->prefix);
-    begin(&params, "create", 2);
-    add_text(&params, "prefix", prefix);
+    kv_begin(&params, "create", 2);
+    write_text_field(&params, "prefix", prefix);
     write_text(&params, "value");
     int exit_code = write_task(cli, s, &params);
     if (exit_code == EXIT_OK) {
@@ -392,7 +379,7 @@ static void add_record(struct buffer *records, const char *key, struct bytes val
     struct reader r = reader_of(value);
     uint32_t count = reader_peek(&r) == WIRE_MAP ? read_map(&r) : 0;
     write_map(records, 1 + count);
-    add_text(records, "id", short_id(key));
+    write_text_field(records, "id", short_id(key));
     for (uint32_t i = 0; i < count; i++) {
         struct bytes name = read_raw(&r), field = read_raw(&r);
         write_raw(records, name);
@@ -547,8 +534,8 @@ static enum err ask_for_end(const struct cli *cli, const char *key, struct bytes
 {
     struct bytes value = view_get(task, "value");
     struct buffer params = {0}, result = {0};
-    begin(&params, "set", 3);
-    add_text(&params, "key", key);
+    kv_begin(&params, "set", 3);
+    write_text_field(&params, "key", key);
     write_text(&params, "value");
     write_cancelled(value, &params);
     write_text(&params, "if_version");

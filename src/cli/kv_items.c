@@ -10,17 +10,20 @@
 
 enum { KEY_BYTES_MAX = 1024, PAGE_ITEMS = 1000 };
 
-static void write_query(const struct cli *cli, const char *prefix, struct bytes after,
-                        struct buffer *params)
+void kv_begin(struct buffer *params, const char *name, uint32_t args_count)
 {
     write_array(params, 4);
     write_text(params, "kv");
-    write_text(params, "list");
-    write_map(params, 2u + (after.size > 0));
-    write_text(params, "prefix");
-    write_text(params, prefix);
-    write_text(params, "limit");
-    write_u64(params, PAGE_ITEMS);
+    write_text(params, name);
+    write_map(params, args_count);
+}
+
+static void write_query(const struct cli *cli, const char *prefix, struct bytes after,
+                        struct buffer *params)
+{
+    kv_begin(params, "list", 2u + (after.size > 0));
+    write_text_field(params, "prefix", prefix);
+    write_u64_field(params, "limit", PAGE_ITEMS);
     if (after.size > 0) {
         write_text(params, "after");
         write_raw(params, after);

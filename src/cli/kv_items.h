@@ -1,4 +1,5 @@
-/* All keys under a prefix with their values, for verbs that show what scripts keep in kv. */
+/* The machine kv, as verbs ask it: the head of a request, and all keys under a prefix with their
+ * values. */
 #ifndef MK_CLI_KV_ITEMS_H
 #define MK_CLI_KV_ITEMS_H
 
@@ -6,6 +7,10 @@
 
 #include "base/bytes.h"
 #include "cli/cli.h"
+
+/* The parameters of a request to kv, up to the map of its args_count arguments. The caller goes on
+ * with these, and with the options (client_write_options()). */
+void kv_begin(struct buffer *params, const char *name, uint32_t args_count);
 
 /* What was read, page by page. Zeroed: nothing. */
 struct kv_items {

@@ -5,24 +5,6 @@
 #include "node/node_internal.h"
 #include "wire/writer.h"
 
-static void put_text(struct buffer *out, const char *key, const char *value)
-{
-    write_text(out, key);
-    write_text(out, value);
-}
-
-static void put_u64(struct buffer *out, const char *key, uint64_t value)
-{
-    write_text(out, key);
-    write_u64(out, value);
-}
-
-static void put_bool(struct buffer *out, const char *key, bool value)
-{
-    write_text(out, key);
-    write_bool(out, value);
-}
-
 /* Where clients reach a member; "" if it is not known. */
 static const char *client_address(struct node *n, raft_id id)
 {
@@ -75,11 +57,11 @@ void status_members(struct node *n, struct buffer *out)
     for (uint32_t i = 0; i < members->count; i++) {
         const struct membership_member *m = &members->at[i];
         write_map(out, 5);
-        put_text(out, "id", m->name);
-        put_text(out, "peer", m->address);
-        put_text(out, "client", client_address(n, m->id));
-        put_text(out, "http", http_address(n, m->id));
-        put_bool(out, "voter", m->voter);
+        write_text_field(out, "id", m->name);
+        write_text_field(out, "peer", m->address);
+        write_text_field(out, "client", client_address(n, m->id));
+        write_text_field(out, "http", http_address(n, m->id));
+        write_bool_field(out, "voter", m->voter);
     }
 }
 
@@ -107,7 +89,7 @@ static void put_peers(struct node *n, struct buffer *out, const struct raft_stat
                                      ? p->round_trip_us
                                      : transport_round_trip_us(n->ports.transport, p->id);
         write_map(out, 7);
-        put_text(out, "id", members_name(n, p->id));
+        write_text_field(out, "id", members_name(n, p->id));
         put_u64_or_nil(out, "match", leads, p->match);
         put_u64_or_nil(out, "next", leads, p->next);
         put_u64_or_nil(out, "lag", leads, s->last.index > p->match ? s->last.index - p->match : 0);
@@ -118,7 +100,7 @@ static void put_peers(struct node *n, struct buffer *out, const struct raft_stat
         } else {
             write_nil(out);
         }
-        put_bool(out, "online", o != NULL && o->up);
+        write_bool_field(out, "online", o != NULL && o->up);
     }
 }
 
@@ -130,9 +112,9 @@ static void put_state(struct node *n, struct buffer *out)
              (unsigned long long)hash.lo);
     write_text(out, "state");
     write_map(out, 3);
-    put_u64(out, "entries", state_count(n->state));
-    put_u64(out, "bytes", state_bytes(n->state));
-    put_text(out, "hash", text);
+    write_u64_field(out, "entries", state_count(n->state));
+    write_u64_field(out, "bytes", state_bytes(n->state));
+    write_text_field(out, "hash", text);
 }
 
 static void put_disk(struct node *n, struct buffer *out)
@@ -141,12 +123,12 @@ static void put_disk(struct node *n, struct buffer *out)
     store_status(n->store, &disk);
     write_text(out, "disk");
     write_map(out, 6);
-    put_u64(out, "batches", disk.batches);
-    put_u64(out, "writes", disk.writes);
-    put_u64(out, "bytes", disk.bytes);
-    put_u64(out, "queued", disk.queued_writes);
-    put_bool(out, "full", disk.full);
-    put_bool(out, "failed", disk.failed);
+    write_u64_field(out, "batches", disk.batches);
+    write_u64_field(out, "writes", disk.writes);
+    write_u64_field(out, "bytes", disk.bytes);
+    write_u64_field(out, "queued", disk.queued_writes);
+    write_bool_field(out, "full", disk.full);
+    write_bool_field(out, "failed", disk.failed);
 }
 
 /* age_ms: since the last entry that it holds was proposed. */
@@ -163,14 +145,14 @@ static void put_snapshot(struct node *n, struct buffer *out)
     struct store_status disk;
     store_status(n->store, &disk);
     write_map(out, 8);
-    put_u64(out, "index", s->last.index);
-    put_u64(out, "term", s->last.term);
-    put_u64(out, "bytes", s->bytes);
-    put_u64(out, "age_ms", age_ms);
-    put_bool(out, "saving", n->snapshot_take.saving);
-    put_bool(out, "installing", snapshot_install_busy(n));
-    put_u64(out, "log_begins", n->compacted_index + 1);
-    put_u64(out, "log_bytes", disk.log_bytes); /* on disk, beyond the snapshot */
+    write_u64_field(out, "index", s->last.index);
+    write_u64_field(out, "term", s->last.term);
+    write_u64_field(out, "bytes", s->bytes);
+    write_u64_field(out, "age_ms", age_ms);
+    write_bool_field(out, "saving", n->snapshot_take.saving);
+    write_bool_field(out, "installing", snapshot_install_busy(n));
+    write_u64_field(out, "log_begins", n->compacted_index + 1);
+    write_u64_field(out, "log_bytes", disk.log_bytes); /* on disk, beyond the snapshot */
 }
 
 /* The applications of this node's scripts, as script_host_apps() has them. */
@@ -216,24 +198,25 @@ void node_status(struct node *n, struct buffer *out)
     uint64_t lease_us = s->lease_until_us > now ? s->lease_until_us - now : 0;
 
     write_map(out, 23);
-    put_text(out, "id", n->name);
+    write_text_field(out, "id", n->name);
     const char *address = members_address(n, n->id);
-    put_text(out, "addr", address[0] != 0 ? address : n->peer_address); /* it waits to be added */
-    put_text(out, "client", n->client_address);
-    put_text(out, "cluster", n->cluster);
-    put_text(out, "version", MK_VERSION);
-    put_u64(out, "uptime_ms", (now - n->started_us) / 1000);
-    put_text(out, "role", raft_role_name(s->role));
-    put_u64(out, "term", s->durable_term);
-    put_text(out, "leader", members_name(n, s->leader));
-    put_text(out, "leader_addr", client_address(n, s->leader));
-    put_u64(out, "commit_index", s->commit_index);
-    put_u64(out, "last_applied", n->apply.last_applied);
-    put_u64(out, "last_index", s->last.index);
-    put_u64(out, "quorum", quorum_of(members_now(n)));
-    put_u64(out, "lease_remaining_ms", lease_us / 1000);
-    put_u64(out, "leader_silence_max_us", silence_longest_us(n));
-    put_u64(out, "pending", node_pending(n));
+    write_text_field(out, "addr",
+                     address[0] != 0 ? address : n->peer_address); /* it waits to be added */
+    write_text_field(out, "client", n->client_address);
+    write_text_field(out, "cluster", n->cluster);
+    write_text_field(out, "version", MK_VERSION);
+    write_u64_field(out, "uptime_ms", (now - n->started_us) / 1000);
+    write_text_field(out, "role", raft_role_name(s->role));
+    write_u64_field(out, "term", s->durable_term);
+    write_text_field(out, "leader", members_name(n, s->leader));
+    write_text_field(out, "leader_addr", client_address(n, s->leader));
+    write_u64_field(out, "commit_index", s->commit_index);
+    write_u64_field(out, "last_applied", n->apply.last_applied);
+    write_u64_field(out, "last_index", s->last.index);
+    write_u64_field(out, "quorum", quorum_of(members_now(n)));
+    write_u64_field(out, "lease_remaining_ms", lease_us / 1000);
+    write_u64_field(out, "leader_silence_max_us", silence_longest_us(n));
+    write_u64_field(out, "pending", node_pending(n));
     write_text(out, "members");
     status_members(n, out);
     put_peers(n, out, s);

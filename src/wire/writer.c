@@ -83,3 +83,21 @@ void write_raw(struct buffer *b, struct bytes values)
 {
     append(b, values.data, values.size);
 }
+
+void write_text_field(struct buffer *b, const char *key, const char *value)
+{
+    write_text(b, key);
+    write_text(b, value);
+}
+
+void write_u64_field(struct buffer *b, const char *key, uint64_t value)
+{
+    write_text(b, key);
+    write_u64(b, value);
+}
+
+void write_bool_field(struct buffer *b, const char *key, bool value)
+{
+    write_text(b, key);
+    write_bool(b, value);
+}

@@ -23,6 +23,10 @@ void write_bin(struct buffer *b, struct bytes data);
 /* Headers: count values (array), or count pairs (map) follow. */
 void write_array(struct buffer *b, uint32_t count);
 void write_map(struct buffer *b, uint32_t count);
+/* A pair of a map: its key, and its value. */
+void write_text_field(struct buffer *b, const char *key, const char *value);
+void write_u64_field(struct buffer *b, const char *key, uint64_t value);
+void write_bool_field(struct buffer *b, const char *key, bool value);
 /* One value, or several, already encoded. */
 void write_raw(struct buffer *b, struct bytes values);
 
