@@ -186,6 +186,21 @@ static int print_history(const struct cli *cli, const struct cron_job *job, cons
     return exit_code;
 }
 
+/* Read the jobs, and do this with the one of that name. */
+static int with_job(const struct cli *cli, const char *prefix, const char *name,
+                    int (*act)(const struct cli *cli, const struct cron_job *job,
+                               const char *prefix))
+{
+    struct cron_jobs jobs;
+    int exit_code = cron_jobs_read(cli, prefix, &jobs);
+    if (exit_code == EXIT_OK) {
+        const struct cron_job *job = cron_jobs_find(cli, &jobs, name);
+        exit_code = job != NULL ? act(cli, job, prefix) : EXIT_ERROR;
+    }
+    cron_jobs_close(&jobs);
+    return exit_code;
+}
+
 static int cron_history(struct cli *cli, int argc, char **argv)
 {
     const char *prefix = CRON_JOBS_PREFIX;
@@ -200,17 +215,10 @@ static int cron_history(struct cli *cli, int argc, char **argv)
         .arguments_max = 1,
     };
     int exit_code;
-    struct cron_jobs jobs;
     if (cli_parse(cli, argc, argv, &usage, &exit_code) < 0) {
         return exit_code;
     }
-    exit_code = cron_jobs_read(cli, prefix, &jobs);
-    if (exit_code == EXIT_OK) {
-        const struct cron_job *job = cron_jobs_find(cli, &jobs, argv[0]);
-        exit_code = job != NULL ? print_history(cli, job, prefix) : EXIT_ERROR;
-    }
-    cron_jobs_close(&jobs);
-    return exit_code;
+    return with_job(cli, prefix, argv[0], print_history);
 }
 
 /* ---- run ------------------------------------------------------------------------------------ */
@@ -220,14 +228,9 @@ static int request(const struct cli *cli, const struct cron_job *job, const char
     char under[512];
     struct buffer params = {0}, result = {0};
     snprintf(under, sizeof under, "%s/requests/%s/", prefix, job->name);
-    write_array(&params, 4);
-    write_text(&params, "kv");
-    write_text(&params, "create");
-    write_map(&params, 2);
-    write_text(&params, "prefix");
-    write_text(&params, under);
-    write_text(&params, "value");
-    write_bool(&params, true);
+    kv_begin(&params, "create", 2);
+    write_text_field(&params, "prefix", under);
+    write_bool_field(&params, "value", true);
     client_write_options(cli, 0, &params);
     int exit_code = client_request(cli, "propose", buffer_bytes(&params), &result);
     if (exit_code == EXIT_OK && cli->output == OUTPUT_TABLE) {
@@ -255,17 +258,10 @@ static int cron_run(struct cli *cli, int argc, char **argv)
         .arguments_max = 1,
     };
     int exit_code;
-    struct cron_jobs jobs;
     if (cli_parse(cli, argc, argv, &usage, &exit_code) < 0) {
         return exit_code;
     }
-    exit_code = cron_jobs_read(cli, prefix, &jobs);
-    if (exit_code == EXIT_OK) {
-        const struct cron_job *job = cron_jobs_find(cli, &jobs, argv[0]);
-        exit_code = job == NULL ? EXIT_ERROR : request(cli, job, prefix);
-    }
-    cron_jobs_close(&jobs);
-    return exit_code;
+    return with_job(cli, prefix, argv[0], request);
 }
 
 int cmd_cron(struct cli *cli, int argc, char **argv)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/nearest.h"
 #include "cli/cli.h"
 #include "cli/client.h"
@@ -15,7 +16,7 @@
 #include "wire/reader.h"
 #include "wire/writer.h"
 
-enum { KEY_MAX = 1024, ID_DIGITS = 16, NAME_MAX_BYTES = 128, NAMES_MAX = 256, PAGE = 500 };
+enum { KEY_MAX = 1024, ID_DIGITS = 16, NAME_MAX_BYTES = 128, NAMES_MAX = 256 };
 enum { CANCEL_ATTEMPTS = 20 };
 
 /* ---- keys and values ------------------------------------------------------------------------ */
@@ -47,23 +48,6 @@ static int ask(const struct cli *cli, const char *method, struct buffer *params,
     int exit_code = client_request(cli, method, buffer_bytes(params), result);
     buffer_close(params);
     return exit_code;
-}
-
-/* One page of keys, from the one after `after` on ("": from the first). */
-static int list_page(const struct cli *cli, const char *prefix, const char *folder,
-                     const char *after, struct buffer *result)
-{
-    char full[KEY_MAX];
-    struct buffer params = {0};
-    snprintf(full, sizeof full, "%s/%s/", prefix, folder);
-    kv_begin(&params, "list", after[0] != 0 ? 3 : 2);
-    write_text_field(&params, "prefix", full);
-    write_text(&params, "limit");
-    write_u64(&params, PAGE);
-    if (after[0] != 0) {
-        write_text_field(&params, "after", after);
-    }
-    return ask(cli, "query", &params, result);
 }
 
 /* The record of a task, with its version. */
@@ -110,15 +94,22 @@ static void add_name(struct names *names, struct bytes value)
     }
 }
 
-/* All that the nodes have under this field: "labels", "kinds". */
-static void collect(struct bytes nodes, const char *field, struct names *out)
+/* What nodes have under a field: "labels", "kinds". */
+struct offers {
+    const char *field;
+    struct names *names;
+    uint32_t nodes;
+};
+
+static void add_offer(void *ctx, const char *node, struct bytes value)
 {
-    for (uint32_t i = 0; i < view_count(nodes); i++) {
-        struct bytes list = view_get(view_get(view_at(nodes, i), "value"), field);
-        for (uint32_t j = 0; j < view_count(list); j++) {
-            add_name(out, view_at(list, j));
-        }
+    (void)node;
+    struct offers *o = ctx;
+    struct bytes list = view_get(value, o->field);
+    for (uint32_t i = 0; i < view_count(list); i++) {
+        add_name(o->names, view_at(list, i));
     }
+    o->nodes++;
 }
 
 /* Is it one of those? Else that is reported. */
@@ -157,29 +148,35 @@ struct submission {
     int argc;
 };
 
-/* Will some node ever run it? */
-static int check_offers(const struct cli *cli, const struct submission *s)
+/* Does some node have this under the field? Else that is reported. */
+static int check_offer(const struct cli *cli, const char *prefix, const char *field,
+                       const char *what, const char *name)
 {
-    struct buffer result = {0};
-    int exit_code = list_page(cli, s->prefix, "node", "", &result);
-    struct bytes nodes = view_get(buffer_bytes(&result), "items");
-    if (exit_code == EXIT_OK && view_count(nodes) == 0) {
+    char under[KEY_MAX];
+    struct kv_items items = {0};
+    struct offers offers = {.field = field, .names = NEW(struct names)};
+    snprintf(under, sizeof under, "%s/node/", prefix);
+    int exit_code = kv_items_read(cli, under, &items);
+    kv_items_each(&items, under, add_offer, &offers);
+    if (exit_code == EXIT_OK && offers.nodes == 0) {
         exit_code = cli_fail(cli, ERR_NOT_FOUND, "no node runs the script tasks",
                              "an application { script = \"bundled:tasks\" } in the configuration "
                              "of the nodes; moonkeeper dev -c conf/tasks.lua shows it");
+    } else if (exit_code == EXIT_OK && name != NULL) {
+        exit_code = check_name(cli, what, name, offers.names);
     }
-    struct names *known = calloc(1, sizeof *known);
-    if (exit_code == EXIT_OK && s->kind != NULL && known != NULL) {
-        collect(nodes, "kinds", known);
-        exit_code = check_name(cli, "there is no kind", s->kind, known);
+    free(offers.names);
+    kv_items_close(&items);
+    return exit_code;
+}
+
+/* Will some node ever run it? */
+static int check_offers(const struct cli *cli, const struct submission *s)
+{
+    int exit_code = check_offer(cli, s->prefix, "kinds", "there is no kind", s->kind);
+    if (exit_code == EXIT_OK && s->label != NULL) {
+        exit_code = check_offer(cli, s->prefix, "labels", "no node has the label", s->label);
     }
-    if (exit_code == EXIT_OK && s->label != NULL && known != NULL) {
-        known->count = 0;
-        collect(nodes, "labels", known);
-        exit_code = check_name(cli, "no node has the label", s->label, known);
-    }
-    free(known);
-    buffer_close(&result);
     return exit_code;
 }
 
@@ -389,33 +386,28 @@ static void add_record(struct buffer *records, const char *key, struct bytes val
 
 /* What is listed, in the form that is asked for: `table`, or `count` records. */
 struct listing {
+    enum output output;
+    const char *state; /* only those; NULL: all */
     struct table *table;
     struct buffer records;
     uint32_t count;
 };
 
-/* What is on one page. Returns the key to go on after; "" when there are no more. */
-static const char *add_page(const struct cli *cli, struct listing *l, struct bytes page,
-                            const char *state, char after[KEY_MAX])
+static void add_task(void *ctx, const char *key, struct bytes value)
 {
-    struct bytes items = view_get(page, "items");
-    for (uint32_t i = 0; i < view_count(items); i++) {
-        char key[KEY_MAX], its[32];
-        struct bytes item = view_at(items, i), value = view_get(item, "value");
-        view_text(item, "key", key, sizeof key);
-        if (state != NULL && strcmp(view_text(value, "state", its, sizeof its), state) != 0) {
-            continue;
-        }
-        if (cli->output == OUTPUT_SIMPLE) {
-            puts(short_id(key));
-        } else if (cli->output == OUTPUT_JSON) {
-            add_record(&l->records, key, value);
-            l->count++;
-        } else {
-            add_row(l->table, key, value);
-        }
+    struct listing *l = ctx;
+    char its[32];
+    if (l->state != NULL && strcmp(view_text(value, "state", its, sizeof its), l->state) != 0) {
+        return;
     }
-    return view_text(page, "next", after, KEY_MAX);
+    if (l->output == OUTPUT_SIMPLE) {
+        puts(short_id(key));
+    } else if (l->output == OUTPUT_JSON) {
+        add_record(&l->records, key, value);
+        l->count++;
+    } else {
+        add_row(l->table, key, value);
+    }
 }
 
 static int check_state(const struct cli *cli, const char *state)
@@ -455,17 +447,17 @@ static int tasks_list(struct cli *cli, int argc, char **argv)
         (state != NULL && (exit_code = check_state(cli, state)) != EXIT_OK)) {
         return exit_code;
     }
-    char after[KEY_MAX] = "";
-    struct listing l = {.table = table_new("ID|STATE|NODE|>ATTEMPT|WHAT|ERROR", cli->colour)};
-    do {
-        struct buffer result = {0};
-        exit_code = list_page(cli, prefix != NULL ? prefix : "tasks", "task", after, &result);
-        after[0] = 0;
-        if (exit_code == EXIT_OK) {
-            add_page(cli, &l, buffer_bytes(&result), state, after);
-        }
-        buffer_close(&result);
-    } while (exit_code == EXIT_OK && after[0] != 0);
+    char under[KEY_MAX];
+    struct kv_items items = {0};
+    snprintf(under, sizeof under, "%s/task/", prefix != NULL ? prefix : "tasks");
+    exit_code = kv_items_read(cli, under, &items);
+    struct listing l = {.output = cli->output,
+                        .state = state,
+                        .table = table_new("ID|STATE|NODE|>ATTEMPT|WHAT|ERROR", cli->colour)};
+    if (exit_code == EXIT_OK) {
+        kv_items_each(&items, under, add_task, &l);
+    }
+    kv_items_close(&items);
     if (exit_code == EXIT_OK && cli->output == OUTPUT_TABLE) {
         table_print(l.table, stdout);
     } else if (exit_code == EXIT_OK && cli->output == OUTPUT_JSON) {
