@@ -392,11 +392,15 @@ static void write_app(struct buffer *out, const struct app *app)
     write_u64(out, app->memory.used_bytes);
 }
 
-static struct slice describe_apps(const struct script_host *host, uint64_t count)
+static struct slice describe_apps(const struct script_host *host)
 {
     const struct app *app;
     struct buffer out = {0};
-    write_array(&out, (uint32_t)count);
+    uint32_t count = 0;
+    TAILQ_FOREACH (app, &host->apps, link) {
+        count++;
+    }
+    write_array(&out, count);
     TAILQ_FOREACH (app, &host->apps, link) {
         write_app(&out, app);
     }
@@ -419,10 +423,9 @@ static void publish_metrics(struct script_host *host)
     pthread_mutex_unlock(&host->publish_lock);
 }
 
-/* The lists are made anew now and then, and when there is no application starting any more. */
-static void publish_lists(struct script_host *host, uint64_t apps)
+void host_publish_lists(struct script_host *host)
 {
-    struct slice hooks = describe_hooks(host), described = describe_apps(host, apps);
+    struct slice hooks = describe_hooks(host), described = describe_apps(host);
     host->published_us = host_now_us(host);
     host->unpublished = false;
     pthread_mutex_lock(&host->publish_lock);
@@ -452,7 +455,7 @@ static void publish(struct script_host *host)
     pthread_mutex_unlock(&host->publish_lock);
     bool loaded = !host->loaded && !starting;
     if (loaded || host_now_us(host) - host->published_us >= PUBLISH_US) {
-        publish_lists(host, stats.apps);
+        host_publish_lists(host);
     }
     if (loaded) {
         host->loaded = true;

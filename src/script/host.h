@@ -165,6 +165,11 @@ static inline uint64_t host_now_us(const struct script_host *host)
     return clock_now_us(host->options.clock);
 }
 
+/* Make the lists that other threads see (script_host_hooks(), script_host_apps(), the metrics)
+ * anew: done now and then, when there is no application starting any more, and before a reload is
+ * answered. */
+void host_publish_lists(struct script_host *host);
+
 /* Run fn(arg) in the app's main state, protected: fn finds arg as a light userdata at index 1. What
  * fn leaves on the stack is dropped. False when it raised an error (out of memory, as a rule),
  * which is logged. Never called from inside Lua. */

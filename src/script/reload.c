@@ -565,8 +565,7 @@ void reload_step(struct script_host *host)
     }
     if (done) {
         host->reload = NULL;
-        host->published_us = 0; /* whoever waited for it looks at the lists next */
-        host->unpublished = true;
+        host_publish_lists(host); /* whoever waited for it looks at them next */
         answer(r, ERR_OK);
     }
 }

@@ -8,6 +8,8 @@ struct answers {
     struct buffer text;
     enum err err;
     int count;
+    const struct script_host *host;
+    struct slice apps; /* as script_host_apps() had them at that moment */
 };
 
 static void on_done(void *ctx, enum err err, const char *message, struct bytes results)
@@ -15,6 +17,8 @@ static void on_done(void *ctx, enum err err, const char *message, struct bytes r
     struct answers *a = ctx;
     a->err = err;
     a->count++;
+    slice_close(&a->apps);
+    a->apps = script_host_apps(a->host);
     buffer_clear(&a->text);
     if (err != ERR_OK) {
         buffer_add_format(&a->text, "%s", message != NULL ? message : err_name(err));
@@ -42,9 +46,16 @@ static void on_done(void *ctx, enum err err, const char *message, struct bytes r
     assert_int_equal(reader_end(&r), ERR_OK);
 }
 
+static void answers_close(struct answers *a)
+{
+    buffer_close(&a->text);
+    slice_close(&a->apps);
+}
+
 static void reload_apps(struct fixture *f, struct answers *a, const struct script_app *apps,
                         uint32_t count)
 {
+    a->host = f->host;
     script_host_reload(f->host, &(struct script_reload){
                                     .apps = apps, .apps_count = count, .done = on_done, .ctx = a});
 }
@@ -87,7 +98,25 @@ static void a_new_generation_takes_over(void **state)
     assert_said(&f, "new app");
     assert_said(&f, "new tick");
     assert_silent(&f, "old");
-    buffer_close(&a.text);
+    answers_close(&a);
+    fixture_close(&f);
+}
+
+/* Who asks what runs, once the reload is answered, hears of the new generation. */
+static void what_is_told_of_applications_is_true_when_a_reload_is_answered(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct answers a = {0};
+    fixture_open(&f);
+    const struct script_app app = {.name = "app", .path = "test.lua", .source = "local = 1"};
+    script_host_load_failed(f.host, &app, "it cannot be loaded");
+    settle(&f);
+    reload_with(&f, &a, "");
+    assert_answer(&a, "app reloaded 2;");
+    assert_non_null(memmem(slice_bytes(a.apps).data, a.apps.size, "running", 7));
+    assert_null(memmem(slice_bytes(a.apps).data, a.apps.size, "failed", 6));
+    answers_close(&a);
     fixture_close(&f);
 }
 
@@ -133,7 +162,7 @@ static void a_generation_that_fails_leaves_the_old_one_running(void **state)
         assert_null(
             memmem(slice_bytes(apps).data, apps.size, broken[i].error, strlen(broken[i].error)));
         slice_close(&apps);
-        buffer_close(&a.text);
+        answers_close(&a);
         fixture_close(&f);
     }
 }
@@ -162,7 +191,7 @@ static void nothing_of_the_new_begins_before_all_of_the_old_has_ended(void **sta
     assert_non_null(strstr(text, "new task"));
     assert_true(strstr(text, "old task ended") < strstr(text, "new task"));
     assert_said(&f, "new timer");
-    buffer_close(&a.text);
+    answers_close(&a);
     fixture_close(&f);
 }
 
@@ -183,7 +212,7 @@ static void a_main_chunk_may_wait_for_what_it_spawns(void **state)
     assert_said(&f, "joined 4");
     assert_said(&f, "scoped");
     assert_said(&f, "mapped 2");
-    buffer_close(&a.text);
+    answers_close(&a);
     fixture_close(&f);
 }
 
@@ -205,7 +234,7 @@ static void a_main_chunk_that_never_ends_takes_over_in_time(void **state)
     run_for(&f, 200);
     assert_said(&f, "loop 2");
     assert_silent(&f, "loop 1");
-    buffer_close(&a.text);
+    answers_close(&a);
     fixture_close(&f);
 }
 
@@ -239,7 +268,7 @@ static void while_leader_of_two_generations_never_overlap(void **state)
     run_for(&f, 1100);
     assert_said(&f, "new begins 30");
     assert_silent(&f, "old");
-    buffer_close(&a.text);
+    answers_close(&a);
     fixture_close(&f);
 }
 
@@ -259,7 +288,7 @@ static void leadership_gained_while_hands_change_begins_once(void **state)
     const char *text = buffer_text(&f.said);
     assert_non_null(strstr(text, "new begins 17"));
     assert_true(strstr(text, "old ends") < strstr(text, "new begins"));
-    buffer_close(&a.text);
+    answers_close(&a);
     fixture_close(&f);
 }
 
@@ -308,7 +337,7 @@ static void each_commit_is_told_once_to_one_of_the_two(void **state)
         assert_answer(&a, "app reloaded 4;");
         assert_each_commit_once(&f, 60);
         assert_int_equal(node.rewinds, 0);
-        buffer_close(&a.text);
+        answers_close(&a);
         fixture_close(&f);
     }
 }
@@ -330,7 +359,7 @@ static void a_commit_hook_that_names_an_index_begins_there(void **state)
     feed_some(&f, 20);
     settle(&f);
     assert_each_commit_once(&f, 20); /* again: it has no state yet */
-    buffer_close(&a.text);
+    answers_close(&a);
     fixture_close(&f);
 }
 
@@ -356,7 +385,7 @@ static void events_that_come_meanwhile_wait_for_the_hook_of_the_same_name(void *
     assert_said(&f, "new 2");
     assert_said(&f, "new 3");
     assert_silent(&f, "new 1");
-    buffer_close(&a.text);
+    answers_close(&a);
     fixture_close(&f);
 }
 
@@ -381,7 +410,7 @@ static void what_is_saved_is_there_when_the_main_chunk_runs(void **state)
     reload_with(&f, &a, "");
     assert_answer(&a, "app failed 2;");
     assert_said(&f, "its mk.on_reload function failed: test.lua:3: cannot; generation 2 goes on");
-    buffer_close(&a.text);
+    answers_close(&a);
     fixture_close(&f);
 }
 
@@ -402,7 +431,7 @@ static void what_cannot_be_saved_or_takes_too_long_fails_the_reload(void **state
     run_for(&f, 2100);
     assert_answer(&a, "app failed 1;");
     assert_said(&f, "its mk.on_reload function was ended: it took longer than 2 s");
-    buffer_close(&a.text);
+    answers_close(&a);
     fixture_close(&f);
 }
 
@@ -431,7 +460,7 @@ static void apps_come_and_go_with_the_list(void **state)
     struct script_stats stats;
     script_host_stats(f.host, &stats);
     assert_int_equal(stats.apps, 2);
-    buffer_close(&a.text);
+    answers_close(&a);
     fixture_close(&f);
 }
 
@@ -481,7 +510,7 @@ static void no_request_is_lost_while_hands_change(void **state)
     run_for(&f, 60);
     assert_non_null(memmem(got.data, got.size, "new a", 5));
     buffer_close(&got);
-    buffer_close(&a.text);
+    answers_close(&a);
     fixture_close(&f);
 }
 
@@ -498,7 +527,7 @@ static void a_second_reload_is_refused_while_one_is_under_way(void **state)
     assert_int_equal(b.err, ERR_BUSY);
     run_for(&f, 20);
     assert_answer(&a, "app reloaded 2;");
-    buffer_close(&a.text);
+    answers_close(&a);
     buffer_close(&b.text);
     fixture_close(&f);
 }
@@ -518,7 +547,7 @@ static void a_shutdown_gives_it_up_and_the_old_one_is_told(void **state)
     assert_true(script_host_shutdown_finished(f.host));
     reload_with(&f, &a, "");
     assert_int_equal(a.err, ERR_SHUTDOWN);
-    buffer_close(&a.text);
+    answers_close(&a);
     fixture_close(&f);
 }
 
@@ -542,7 +571,7 @@ static void a_host_can_end_at_any_time(void **state)
         ms % 2 == 0 ? script_host_free(f.host) : script_host_kill(f.host);
         f.host = NULL;
         assert_int_equal(a.count, 1);
-        buffer_close(&a.text);
+        answers_close(&a);
         fixture_close(&f);
     }
 }
@@ -551,6 +580,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_generation_takes_over),
+        cmocka_unit_test(what_is_told_of_applications_is_true_when_a_reload_is_answered),
         cmocka_unit_test(a_generation_that_fails_leaves_the_old_one_running),
         cmocka_unit_test(nothing_of_the_new_begins_before_all_of_the_old_has_ended),
         cmocka_unit_test(a_main_chunk_may_wait_for_what_it_spawns),
