@@ -31,6 +31,13 @@ tidy() {
     [ -z "$found" ] || { echo "$found" && false; }
 }
 
+# Each header can be included first.
+headers() {
+    flags=$(pkg-config --cflags lua5.4)
+    # shellcheck disable=SC2086 # flags are several
+    find src -name '*.h' -print0 | xargs -0 -P "$(nproc)" -I{} cc -std=gnu11 -fsyntax-only -Isrc $flags -x c {}
+}
+
 lua() {
     # Machines and the node's own modules have globals of their own; .luacheckrc says which.
     find lua scripts conf tests -name '*.lua' -not -path '*/meta/*' -print0 |
@@ -57,6 +64,7 @@ shell() {
 }
 
 check format format
+check headers headers
 check layers tests/lint/layers.sh
 check forbidden tests/lint/forbidden.sh
 check luacheck lua
