@@ -353,6 +353,7 @@ static void hold(struct reads *r, struct pending_read *x)
     batch_remove(x);
     TAILQ_INSERT_TAIL(&held->reads, x, link);
     x->batch = held;
+    x->was_held = true;
 }
 
 void node_takes_again(struct node *n)
@@ -403,8 +404,9 @@ void reads_tick(struct node *n, uint64_t now_us)
     struct wheel_timer *t;
     while ((t = wheel_take(&r->deadlines, now_us)) != NULL) {
         struct pending_read *x = read_of(t);
-        if (x->batch->queue == &r->held) {
-            /* It is not this node that is late. The caller's connection ends the wait. */
+        if (x->was_held) {
+            /* The caller's connection ends the wait. It may also be ready again by now, and not yet
+             * have had its turn. */
             wheel_set(&r->deadlines, t, now_us + HELD_US);
             continue;
         }

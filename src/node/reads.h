@@ -25,6 +25,7 @@ struct pending_read {
     enum read_kind kind;
     struct slice query; /* [machine, name, args] */
     struct wheel_timer deadline;
+    bool was_held; /* since then it is the caller that is late, not this node */
     struct node_caller caller;
 };
 

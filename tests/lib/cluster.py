@@ -13,17 +13,25 @@ import time
 from msgpack_rpc import Client, RpcError
 
 
-def free_ports(count):
-    """Ports that nobody has now. Held open together, so they are distinct."""
-    sockets = []
-    for _ in range(count):
-        s = socket.socket()
-        s.bind(("127.0.0.1", 0))
-        sockets.append(s)
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
+_reserved = []
+
+
+def reserve_port(port=0):
+    """Bind to that port, or to one that nobody has; OSError if somebody has it. It is this program's from now on:
+    nodes, which listen with SO_REUSEADDR, get it, but nobody who asks for any port, nor a connection going out."""
+    s = socket.socket()
+    try:
+        s.bind(("127.0.0.1", port))
+    except OSError:
         s.close()
-    return ports
+        raise
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not before: who reserves it too must fail
+    _reserved.append(s)
+    return s.getsockname()[1]
+
+
+def free_ports(count):
+    return [reserve_port() for _ in range(count)]
 
 
 def wait_until(condition, seconds, what):

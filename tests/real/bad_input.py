@@ -127,6 +127,7 @@ class Start(unittest.TestCase):
     def test_ports_in_use_are_named(self):
         for port, what in zip(self.ports, ("client", "peer", "http")):
             with self.subTest(what), socket.socket() as other:
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 other.bind(("127.0.0.1", port))
                 other.listen()
                 self.refused(ERROR, f"127.0.0.1:{port}", "in use")

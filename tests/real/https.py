@@ -3,7 +3,6 @@
 import http.server
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import threading
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from cluster import wait_until  # noqa: E402
+from cluster import reserve_port, wait_until  # noqa: E402
 from command import BINARY, environment, main  # noqa: E402
 
 SCRIPT = """
@@ -29,12 +28,6 @@ return { cluster = "https", id = "n1", members = { { id = "n1", peer = "127.0.0.
   client = "127.0.0.1:%d", http = false, data_dir = "%s/data",
   apps = { { name = "ask", script = "%s/ask.lua", config = { urls = { %s } } } } }
 """
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Hello(http.server.BaseHTTPRequestHandler):
@@ -73,7 +66,7 @@ class Https(unittest.TestCase):
         with open(os.path.join(self.folder, "ask.lua"), "w") as f:
             f.write(SCRIPT)
         with open(config, "w") as f:
-            f.write(CONFIG % (free_port(), free_port(), self.folder, self.folder,
+            f.write(CONFIG % (reserve_port(), reserve_port(), self.folder, self.folder,
                               ", ".join(f'"{url}"' for url in urls)))
         log = os.path.join(self.folder, "log")
         with open(log, "wb") as f:

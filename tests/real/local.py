@@ -6,7 +6,6 @@ import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from cluster import wait_until  # noqa: E402
+from cluster import reserve_port, wait_until  # noqa: E402
 from command import BINARY, environment, main, moonkeeper  # noqa: E402
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
@@ -26,8 +25,7 @@ def free_base(nodes=3):
         base = random.randrange(20000, 30000)
         try:
             for port in (base + 10 * i + j for i in range(nodes) for j in range(3)):
-                with socket.socket() as s:
-                    s.bind(("127.0.0.1", port))
+                reserve_port(port)
             return base
         except OSError:
             continue

@@ -69,6 +69,25 @@ static void a_read_waits_for_who_takes_no_answers_and_holds_up_no_other(void **c
     rig_end(c);
 }
 
+/* The caller takes answers again in the very moment in which the read's time is looked at. */
+static void a_read_that_was_held_is_not_late_when_its_turn_comes(void **ctx)
+{
+    (void)ctx;
+    struct cluster *c = rig_start(1);
+    struct caller caller;
+    get(c, 0, "local", &caller);
+    assert_true(cluster_run(c, 100 * MS));
+    sim_process_pause(cluster_host(c, 0));
+    assert_true(cluster_run(c, 3 * SECOND));
+    caller.takes = true;
+    node_takes_again(node_of(c, 0));
+    sim_process_resume(cluster_host(c, 0));
+    assert_true(cluster_run(c, 100 * MS));
+    assert_int_equal(caller.answer.count, 1);
+    assert_int_equal(caller.answer.err, ERR_OK);
+    rig_end(c);
+}
+
 /* No commit is possible: the third is dead, the disk of the one that was asked stands still. What
  * it gave to the leader is not lost, which it cannot know. */
 static void what_may_be_lost_is_sent_again_ever_more_rarely(void **ctx)
@@ -97,6 +116,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_read_waits_for_who_takes_no_answers_and_holds_up_no_other),
+        cmocka_unit_test(a_read_that_was_held_is_not_late_when_its_turn_comes),
         cmocka_unit_test(what_may_be_lost_is_sent_again_ever_more_rarely),
     };
     return cmocka_run_group_tests_name("node/waiting", tests, NULL, NULL);
