@@ -2,7 +2,8 @@
 --
 -- This file is Lua: it may compute what it returns, but runs in an empty environment (no libraries, no
 -- files, no network). An unknown key is an error that names the nearest known one;
--- `moonkeeper start -c FILE --check` checks a file without starting anything.
+-- `moonkeeper start -c FILE --check` checks a file, and the settings of its applications, without starting
+-- anything.
 -- Precedence: flag > environment (MOONKEEPER_DATA_DIR, ...) > this file > default.
 -- Times are whole milliseconds. Paths are relative to the working directory.
 

@@ -1,6 +1,8 @@
 -- mk.config: the application's own part of the node's configuration.
 local core = require "moonkeeper.core"
 
+local MISTAKES_MAX = 10 -- that are told at once
+
 local config = {}
 
 local function lookup(path)
@@ -73,13 +75,16 @@ function checks.type(path, value, rule)
   end
 end
 
--- Of a number; of a list, how many it has.
+local counted = { table = "element", string = "byte" }
+
+-- Of a number; of a list, how many elements it has; of a string, how many bytes.
 function checks.bounds(path, value, rule)
-  local is_list = type(value) == "table"
-  local size = is_list and #value or value
+  local unit = counted[type(value)]
+  local size = unit and #value or value
   local function complain(how, bound)
-    local what = is_list and "have %s %s element%s, it has %s" or "be %s %s%s, it is %s"
-    fail(path, "must " .. what, how, bound, is_list and bound ~= 1 and "s" or "", size)
+    if value == "" then fail(path, "must not be empty") end
+    if not unit then fail(path, "must be %s %s, it is %s", how, bound, size) end
+    fail(path, "must have %s %s %s%s, it has %s", how, bound, unit, bound ~= 1 and "s" or "", size)
   end
   if rule.min and size < rule.min then complain("at least", rule.min) end
   if rule.max and size > rule.max then complain("at most", rule.max) end
@@ -92,34 +97,44 @@ function checks.one_of(path, value, rule)
   fail(path, "must be one of %s, it is %s", table.concat(rule.one_of, ", "), tostring(value))
 end
 
-local function check(path, value, rule)
+local function check(path, value, rule, mistakes)
+  local before = #mistakes
   checks.type(path, value, rule)
   if rule.items then checks.list(path, value) end
   if rule.min or rule.max then checks.bounds(path, value, rule) end
   if rule.one_of then checks.one_of(path, value, rule) end
-  if rule.fields then checks.fields(path .. ".", value, rule.fields) end
-  if rule.items then checks.items(path, value, rule.items) end
-  if rule.values then checks.values(path, value, rule.values) end
-  local complaint = rule.check and rule.check(value, path)
+  if rule.fields then checks.fields(path .. ".", value, rule.fields, mistakes) end
+  if rule.items then checks.items(path, value, rule.items, mistakes) end
+  if rule.values then checks.values(path, value, rule.values, mistakes) end
+  -- Which counts on all of the above.
+  local complaint = #mistakes == before and rule.check and rule.check(value, path)
   if complaint then error(("config: %s: %s"):format(path, tostring(complaint)), 0) end
 end
 
-function checks.fields(prefix, values, schema)
-  local known = sorted_keys(schema)
+-- check(), whose mistake stops nobody: what is beside it is looked at, too.
+local function try(path, value, rule, mistakes)
+  local good, mistake = pcall(check, path, value, rule, mistakes)
+  if not good then mistakes[#mistakes + 1] = tostring(mistake) end
+end
+
+function checks.fields(prefix, values, schema, mistakes)
+  local known, meant = sorted_keys(schema), {}
   for _, key in ipairs(sorted_keys(values)) do
     if not schema[key] then
       local hint = nearest(key, known)
-      error(("config: there is no key '%s%s', %s"):format(prefix, key,
-        hint and ("did you mean '%s'?"):format(hint) or "there are " .. table.concat(known, ", ")), 0)
+      if hint then meant[hint] = true end
+      mistakes[#mistakes + 1] = ("config: there is no key '%s%s', %s"):format(prefix, key,
+        hint and ("did you mean '%s'?"):format(hint) or "there are " .. table.concat(known, ", "))
     end
   end
   for _, key in ipairs(known) do
     local rule, value = schema[key], values[key]
-    if value == nil or value == core.null then
-      if rule.required then error(("config: %s%s is missing"):format(prefix, key), 0) end
+    if value ~= nil and value ~= core.null then
+      try(prefix .. key, value, rule, mistakes)
+    elseif not rule.required then
       values[key] = rule.default
-    else
-      check(prefix .. key, value, rule)
+    elseif not meant[key] then
+      mistakes[#mistakes + 1] = ("config: %s%s is missing"):format(prefix, key)
     end
   end
 end
@@ -133,15 +148,15 @@ function checks.list(path, list)
   end
 end
 
-function checks.items(path, list, rule)
-  for i, value in ipairs(list) do check(("%s[%d]"):format(path, i), value, rule) end
+function checks.items(path, list, rule, mistakes)
+  for i, value in ipairs(list) do try(("%s[%d]"):format(path, i), value, rule, mistakes) end
 end
 
 -- A map: names that the schema does not know, each with a value of this kind.
-function checks.values(path, map, rule)
+function checks.values(path, map, rule, mistakes)
   for _, key in ipairs(sorted_keys(map)) do
     if map[key] == nil then fail(path, "must have names as keys, it has %s", key) end
-    check(path .. "." .. key, map[key], rule)
+    try(path .. "." .. key, map[key], rule, mistakes)
   end
 end
 
@@ -149,7 +164,7 @@ end
 
 local types = { string = true, number = true, integer = true, boolean = true, table = true }
 local parts = { "check", "default", "fields", "items", "max", "min", "one_of", "required", "type", "values" }
-local has_bounds = { number = true, integer = true }
+local has_bounds = { number = true, integer = true, string = true }
 local check_schema
 
 -- A misspelt part of a rule would be a rule that is not held.
@@ -164,7 +179,7 @@ local function check_parts(path, rule)
     end
   end
   if (rule.min or rule.max) and not (has_bounds[rule.type] or rule.items) then
-    error(("declare: %s has min or max, which are for numbers and lists"):format(path), 0)
+    error(("declare: %s has min or max, which are for numbers, strings and lists"):format(path), 0)
   end
 end
 
@@ -182,10 +197,10 @@ function check_schema(prefix, schema)
   for _, key in ipairs(sorted_keys(schema)) do check_rule(prefix .. key, schema[key]) end
 end
 
--- Hold the configuration against a schema, and fill in its defaults: the configuration. The first mistake is
--- raised, with the path of the value. A rule has a type, and:
+-- Hold the configuration against a schema, and fill in its defaults: the configuration. Its mistakes are
+-- raised, a line for each, with the path of the value. A rule has a type, and:
 --   required, default   when there is no value
---   min, max            of a number; of a list, how many elements
+--   min, max            of a number; of a list, how many elements; of a string, how many bytes
 --   one_of = {...}      the values that it may have
 --   fields = {...}      a table with these keys, each with a rule of its own
 --   items = rule        a list
@@ -194,8 +209,10 @@ end
 function config.declare(schema)
   local good, mistake = pcall(check_schema, "", schema)
   if not good then error(mistake, 2) end
-  local values = core.config()
-  checks.fields("", values, schema)
+  local values, mistakes = core.config(), {}
+  checks.fields("", values, schema, mistakes)
+  core.declared(#mistakes == 0)
+  if #mistakes > 0 then error(table.concat(mistakes, "\n", 1, math.min(#mistakes, MISTAKES_MAX)), 0) end
   return values
 end
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/addresses.h"
+#include "cli/check_apps.h"
 #include "cli/cli.h"
 #include "cli/interrupt.h"
 #include "cli/local_cluster.h"
@@ -98,26 +99,30 @@ static void run(struct dev *d)
 }
 
 /* Would the nodes take this file? Its data_dir is not theirs and may be missing. */
-static enum err check_config(const char *path, struct why *why)
+static int check_config(const struct cli *cli, const char *path)
 {
     struct config config;
-    enum err e = config_load(path, &config, why);
-    e = e != ERR_OK ? e : config_set(&config, "data_dir", ".", why);
-    e = e != ERR_OK ? e : config_check(&config, why);
-    for (uint32_t i = 0; i < config.apps_count && e == ERR_OK; i++) {
-        e = script_check(config.apps[i].script, why);
-    }
+    struct why why = {""};
+    struct buffer notes = {0};
+    enum err e = config_load(path, &config, &why);
+    e = e != ERR_OK ? e : config_set(&config, "data_dir", ".", &why);
+    e = e != ERR_OK ? e : config_check(&config, &why);
+    int exit_code =
+        e == ERR_OK ? check_apps(cli, path, &config, &notes) : cli_fail(cli, e, why.text, NULL);
     config_close(&config);
-    return e;
+    buffer_close(&notes);
+    return e == ERR_INVALID ? EXIT_USAGE : exit_code;
 }
 
-static enum err check_files(const struct local_options *o, struct why *why)
+static int check_files(const struct cli *cli, const struct local_options *o)
 {
-    enum err e = o->config != NULL ? check_config(o->config, why) : ERR_OK;
-    for (unsigned i = 0; i < o->scripts_count && e == ERR_OK; i++) {
-        e = script_check(o->scripts[i], why);
+    int exit_code = o->config != NULL ? check_config(cli, o->config) : EXIT_OK;
+    for (unsigned i = 0; i < o->scripts_count && exit_code == EXIT_OK; i++) {
+        struct why why = {""};
+        enum err e = script_check(o->scripts[i], &why);
+        exit_code = e == ERR_OK ? EXIT_OK : cli_fail(cli, e, why.text, NULL);
     }
-    return e;
+    return exit_code;
 }
 
 int cmd_dev(struct cli *cli, int argc, char **argv)
@@ -166,13 +171,13 @@ int cmd_dev(struct cli *cli, int argc, char **argv)
         .ended = on_ended,
         .ctx = &d,
     };
-    struct why why = {""};
-    enum err e = check_files(&options, &why);
-    if (e != ERR_OK) {
-        return cli_fail(cli, e, why.text, NULL);
+    exit_code = check_files(cli, &options);
+    if (exit_code != EXIT_OK) {
+        return exit_code;
     }
     interrupt_watch();
-    e = local_cluster_open(&options, &d.cluster, &why);
+    struct why why = {""};
+    enum err e = local_cluster_open(&options, &d.cluster, &why);
     if (e != ERR_OK) {
         return cli_fail(cli, e, why.text, "another place with --data-dir");
     }

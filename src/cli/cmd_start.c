@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/addresses.h"
+#include "cli/check_apps.h"
 #include "cli/cli.h"
 #include "cli/daemon.h"
 #include "cli/paths.h"
@@ -187,6 +188,18 @@ static enum err check_scripts(const struct start *s, struct why *why)
     return e;
 }
 
+static int check(const struct start *s)
+{
+    struct buffer notes = {0};
+    int exit_code = check_apps(s->cli, s->config_path, &s->config, &notes);
+    if (exit_code == EXIT_OK) {
+        printf("%s: fine (node %s of cluster %s)\n%s", s->config_path, s->config.id,
+               s->config.cluster, buffer_text(&notes));
+    }
+    buffer_close(&notes);
+    return exit_code;
+}
+
 static int start(struct start *s)
 {
     struct why why = {""};
@@ -198,15 +211,7 @@ static int start(struct start *s)
         return e == ERR_INVALID ? EXIT_USAGE : EXIT_ERROR;
     }
     if (s->check) {
-        e = check_scripts(s, &why);
-        if (e != ERR_OK) {
-            return cli_fail(s->cli, e, why.text, NULL);
-        }
-        printf("%s: fine (node %s of cluster %s)%s\n", s->config_path, s->config.id,
-               s->config.cluster,
-               s->config.apps_count > 0 ? "; applications look at their settings when they start"
-                                        : "");
-        return EXIT_OK;
+        return check(s);
     }
     if (paths_make_directory(s->config.data_dir, &why) != ERR_OK) {
         return cli_fail(s->cli, ERR_IO, why.text, "another place with --data-dir");
@@ -232,7 +237,8 @@ int cmd_start(struct cli *cli, int argc, char **argv)
         {"data-dir", 0, "DIR", "where to keep the log", &s.data_dir, NULL},
         {"insecure", 0, NULL, "allow other machines to connect without TLS and tokens", NULL,
          &s.insecure},
-        {"check", 0, NULL, "only check the configuration and the scripts", NULL, &s.check},
+        {"check", 0, NULL, "only check the configuration, and what it sets for its scripts", NULL,
+         &s.check},
         {"no-guardian", 0, NULL, "run the node alone, for debuggers", NULL, &s.no_guardian},
         /* For moonkeeper dev: settings over those of --config. */
         {"overlay", 0, "FILE", NULL, &s.overlay_path, NULL},

@@ -173,6 +173,15 @@ static int core_config(lua_State *L)
     return 1;
 }
 
+/* declared(good): the configuration was held against a schema */
+static int core_declared(lua_State *L)
+{
+    struct app *app = thread_app(L);
+    app->declared_good = (!app->declared || app->declared_good) && lua_toboolean(L, 1);
+    app->declared = true;
+    return 0;
+}
+
 /* ---- generations -------------------------------------------------------------------------------
  */
 
@@ -341,6 +350,7 @@ void api_node_add(lua_State *L)
         {"now_ms", core_now_ms},
         {"wall_ms", core_wall_ms},
         {"config", core_config},
+        {"declared", core_declared},
         {"on_reload", core_on_reload},
         {"on_end", core_on_end},
         {"saved", core_saved},

@@ -75,6 +75,8 @@ struct app {
     enum app_phase phase;
     struct hook_list staged_hooks; /* APP_STAGED: in place of the host's */
     uint32_t generation;           /* from 1 on */
+    bool declared;                 /* its configuration was held against a schema, */
+    bool declared_good;            /* in which there was no mistake */
     char *reload_error;            /* why its last reload came to nothing; NULL: it did not */
     uint64_t serial;               /* no other app of the host has had it */
     bool metrics_full;             /* it was told that there are too many */

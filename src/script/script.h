@@ -171,6 +171,26 @@ void script_host_reload(struct script_host *host, const struct script_reload *re
 
 /* Only read and compile it, without a host. Errors and why: as script_host_load(). */
 enum err script_check(const char *path, struct why *why);
+/* Would an application take its configuration? Its main chunk runs, without a node, as far as its
+ * first wait: whatever it asks of the cluster, programs, HTTP or files is neither done nor
+ * answered, its log goes nowhere, its hooks, tasks and timers are never called. */
+struct script_check {
+    struct script_app app;
+    struct script_node node;
+    struct script_limits limits;
+    const struct clock_port *clock; /* for the time on the wall: no time passes */
+    const struct entropy_port *entropy;
+    const struct zones_port *zones; /* NULL: there is UTC alone */
+};
+struct script_checked {
+    bool declared;       /* it has called mk.config.declare */
+    bool settings_wrong; /* which raised the error */
+    bool waits;          /* it did not come to its end */
+    char place[128];     /* where it waits: " (at worker.lua:7)" */
+    struct buffer error; /* lines; closed by the caller, also after an error */
+};
+/* Errors: as script_host_load(); INVALID, the main chunk raised an error. */
+enum err script_check_app(const struct script_check *check, struct script_checked *out);
 /* The name of an application that was given none: "worker" for "scripts/worker.lua", "cron" for
  * "bundled:cron"; what a name may not hold becomes '_'. */
 void script_default_name(const char *path, char out[SCRIPT_NAME_MAX]);

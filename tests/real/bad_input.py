@@ -122,6 +122,24 @@ class Start(unittest.TestCase):
     def test_check_reads_the_scripts_too(self):
         self.refused(ERROR, "broken.lua:1:", config=self.script("x = = 1"), flags=["--check"])
 
+    def test_check_asks_the_scripts_about_their_settings(self):
+        jobs = '{ jobs = { { name = "a", scedule = "@daily", argv = {} } } }'
+        config = self.config(apps='{ { script = "bundled:cron", config = %s } }' % jobs)
+        self.refused(USAGE, "application cron: config: there is no key 'jobs[1].scedule',"
+                     " did you mean 'schedule'?\n", "jobs[1].argv must have at least 1 element",
+                     config=config, flags=["--check"])
+
+    def test_check_does_nothing_of_what_a_script_does(self):
+        touched = os.path.join(self.folder, "touched")
+        config = self.script("local mk = require 'moonkeeper'\n"
+                             f"mk.exec.run {{ 'touch', '{touched}' }}\n"
+                             "mk.config.declare { }\n")
+        done = moonkeeper("start", "-c", config, "--check")
+        self.assertEqual((done.returncode, done.stderr), (OK, ""))
+        self.assertIn("broken: its settings are looked at when it starts", done.stdout)
+        self.assertIn("broken.lua:2", done.stdout)
+        self.assertFalse(os.path.exists(touched))
+
     # -- ports
 
     def test_ports_in_use_are_named(self):

@@ -602,7 +602,7 @@ function mk.log.error(message, fields) end
 ---@field type "string"|"number"|"integer"|"boolean"|"table"
 ---@field required boolean?
 ---@field default any
----@field min number? of a list: how many elements
+---@field min number? of a list: how many elements; of a string: how many bytes
 ---@field max number?
 ---@field one_of any[]?
 ---@field fields table<string, mk.ConfigRule>? of a table

@@ -226,6 +226,25 @@ static void declared(const char *schema, const char *config, const char *says)
     buffer_close(&source);
 }
 
+static void all_mistakes_are_told_at_once(void **state)
+{
+    (void)state;
+    static const char schema[] =
+        "{ jobs = { type = 'table', check = function() return 'not asked after a mistake' end,\n"
+        "    items = { type = 'table', fields = {\n"
+        "      name = { type = 'string', required = true, check = function(n) return n:rep(2) end "
+        "},\n"
+        "      argv = { type = 'table', items = { type = 'string' } } } } },\n"
+        "  port = { type = 'integer' } }";
+    declared(schema,
+             "{ jobs = { { name = 'a', argv = { 1, 'b' } }, { nam = 'b' } }, prt = 1, port = 'x' }",
+             "config: there is no key 'prt', did you mean 'port'?\n"
+             "config: jobs[1].argv[1] must be string, it is integer\n"
+             "config: jobs[1].name: aa\n"
+             "config: there is no key 'jobs[2].nam', did you mean 'name'?\n"
+             "config: port must be integer, it is string");
+}
+
 static void a_mistake_in_a_list_or_a_map_is_named_with_its_path(void **state)
 {
     (void)state;
@@ -256,12 +275,16 @@ static void a_mistake_in_a_list_or_a_map_is_named_with_its_path(void **state)
     declared(schema, "{ jobs = { { name = 'a', env = { 'c' } } } }",
              "config: jobs[1].env must have names as keys, it has 1");
     declared(schema, "{ jobs = { { name = 'x' } } }", "config: jobs[1]: x is taken");
+    declared("{ a = { type = 'string', min = 1, max = 3 } }", "{ a = '' }",
+             "config: a must not be empty");
+    declared("{ a = { type = 'string', min = 1, max = 3 } }", "{ a = 'four' }",
+             "config: a must have at most 3 bytes, it has 4");
     declared("{ a = { type = 'table', items = { type = 'strong' } } }", "{ a = { 1 } }",
              "declare: a[] needs a type");
     declared("{ a = { type = 'table', items = { type = 'string', requird = true } } }", "{}",
              "declare: the rule of a[] has no 'requird', did you mean 'required'?");
-    declared("{ a = { type = 'string', min = 1 } }", "{ a = 'x' }",
-             "declare: a has min or max, which are for numbers and lists");
+    declared("{ a = { type = 'boolean', min = 1 } }", "{ a = true }",
+             "declare: a has min or max, which are for numbers, strings and lists");
     declared("{ a = { type = 'table', max = 2, items = { type = 'integer' } } }",
              "{ a = { 1, 2, 3 } }", "config: a must have at most 2 elements, it has 3");
     declared("{ a = { type = 'number', max = 2 } }", "{ a = 2.5 }",
@@ -429,6 +452,7 @@ int main(void)
         cmocka_unit_test(status_shows_the_latest_view),
         cmocka_unit_test(wait_leader_waits_for_the_election),
         cmocka_unit_test(the_configuration_is_read_and_declared),
+        cmocka_unit_test(all_mistakes_are_told_at_once),
         cmocka_unit_test(a_mistake_in_a_list_or_a_map_is_named_with_its_path),
         cmocka_unit_test(a_commit_is_described),
         cmocka_unit_test(no_commit_is_lost_or_doubled_however_slow_the_hooks_are),
