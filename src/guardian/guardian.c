@@ -20,6 +20,7 @@
 #include "guardian/notify.h"
 #include "guardian/page.h"
 #include "guardian/process.h"
+#include "net/alarm.h"
 #include "net/guardian_links.h"
 
 enum {
@@ -27,7 +28,7 @@ enum {
     REAP_TIMEOUT_US = 2000000, /* killed children normally end within microseconds */
     CERTIFICATE_KEEP_US = 5000000,
     LENT_WAIT_US = 500000, /* a certificate that comes later is hardly worth it */
-    FDS_FIXED = 2,         /* signals, wake */
+    FDS_FIXED = 3,         /* signals, wake, alarm */
 };
 
 struct guardian {
@@ -35,6 +36,7 @@ struct guardian {
     struct guardian_page *page;
     int signal_fd;
     int wake_fd;
+    struct alarm alarm; /* poll's own time stands still while the machine sleeps */
     sigset_t signals_before;
 
     pid_t node; /* 0: it is not running */
@@ -349,18 +351,18 @@ static void round_of(struct guardian *g)
     struct pollfd fds[FDS_FIXED + RAFT_MEMBERS_MAX] = {
         {.fd = g->signal_fd, .events = POLLIN},
         {.fd = g->wake_fd, .events = POLLIN},
+        {.fd = g->alarm.fd, .events = POLLIN},
     };
     uint32_t links_count = 0;
     if (g->links != NULL) {
         links_count = guardian_links_prepare(g->links, fds + FDS_FIXED, RAFT_MEMBERS_MAX);
     }
-    uint64_t now = now_us(), deadline = next_deadline_us(g, now);
-    uint64_t wait_us = deadline > now ? deadline - now : 0;
-    const struct timespec wait = {.tv_sec = (time_t)(wait_us / 1000000),
-                                  .tv_nsec = (long)(wait_us % 1000000) * 1000};
-    if (ppoll(fds, FDS_FIXED + links_count, &wait, NULL) < 0) {
+    uint64_t now = now_us();
+    alarm_by(&g->alarm, next_deadline_us(g, now));
+    if (poll(fds, FDS_FIXED + links_count, -1) < 0) {
         return; /* EINTR, as after SIGCONT */
     }
+    alarm_clear(&g->alarm);
     handle_signals(g); /* first: a death is what others wait for */
     if (fds[1].revents != 0) {
         uint64_t count;
@@ -392,6 +394,7 @@ static enum err open_signals(struct guardian *g, struct why *why)
     signal(SIGPIPE, SIG_IGN);
     g->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     g->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    alarm_init(&g->alarm);
     if (g->signal_fd < 0 || g->wake_fd < 0) {
         return err_why(why, ERR_IO, "cannot open the guardian's event sources: %s",
                        strerror(errno));
@@ -425,6 +428,7 @@ static void tear_down(struct guardian *g)
     if (g->wake_fd >= 0) {
         close(g->wake_fd);
     }
+    alarm_close(&g->alarm);
     if (g->page != NULL) {
         page_unmap(g->page);
     }

@@ -17,8 +17,11 @@
 
 #include "base/alloc.h"
 #include "guardian/process.h"
+#include "net/alarm.h"
 
 enum { US_PER_S = 1000000, NS_PER_US = 1000, NEVER_KILLED = 0 };
+/* At the deadline, should the byte that tells of an earlier one have found no room. */
+enum { LOOK_EVERY_MS = 1000 };
 
 /* Shared by the holder and the watcher. */
 struct terms {
@@ -185,20 +188,23 @@ static bool take_signals(const struct watch *w)
 
 static void watch(struct watch *w)
 {
-    struct pollfd fds[] = {{.fd = w->fd, .events = POLLIN}, {.fd = w->child_fd, .events = POLLIN}};
+    struct alarm alarm;
+    alarm_init(&alarm);
+    struct pollfd fds[] = {{.fd = w->fd, .events = POLLIN},
+                           {.fd = w->child_fd, .events = POLLIN},
+                           {.fd = alarm.fd, .events = POLLIN}};
     for (;;) {
         uint64_t now = now_us(), deadline = atomic_load(&w->plan->terms->deadline_us);
         if (now >= deadline) {
             w->end.expired = true;
             return;
         }
-        uint64_t left_us = deadline - now < US_PER_S ? deadline - now : US_PER_S;
-        struct timespec left = {.tv_sec = (time_t)(left_us / US_PER_S),
-                                .tv_nsec = (long)(left_us % US_PER_S) * NS_PER_US};
-        if (ppoll(fds, 2, &left, NULL) > 0 &&
+        alarm_by(&alarm, deadline);
+        if (poll(fds, 3, LOOK_EVERY_MS) > 0 &&
             ((fds[0].revents != 0 && !take_signals(w)) || (fds[1].revents != 0 && !take_ends(w)))) {
             return;
         }
+        alarm_clear(&alarm);
     }
 }
 

@@ -158,6 +158,52 @@ static void at_the_deadline_all_of_it_is_killed(void **state)
     leash_free(l);
 }
 
+/* What the timers of a process ring at, by the clock that goes on while the machine sleeps, in s;
+ * 0: it has none. As proc(5) has it. */
+static long long boottime_alarm_s(long pid)
+{
+    long long found_s = 0;
+    for (int fd = 0; fd < 64; fd++) {
+        char path[64], line[128];
+        int clock = -1;
+        long long flags = 0, left_s = 0;
+        snprintf(path, sizeof path, "/proc/%ld/fdinfo/%d", pid, fd);
+        FILE *info = fopen(path, "r");
+        while (info != NULL && fgets(line, sizeof line, info) != NULL) {
+            sscanf(line, "clockid: %d", &clock);
+            sscanf(line, "settime flags: %lld", &flags);
+            sscanf(line, "it_value: (%lld", &left_s);
+        }
+        if (info != NULL) {
+            fclose(info);
+        }
+        found_s = clock == CLOCK_BOOTTIME && left_s > 0 ? left_s : found_s;
+    }
+    return found_s;
+}
+
+/* Right after a sleep of the machine that went past it, too. */
+static void the_deadline_counts_time_asleep(void **state)
+{
+    (void)state;
+    struct life life = life_new();
+    char script[100], text[32];
+    snprintf(script, sizeof script, "echo $PPID >&%d; exec sleep 100", life.fds[1]);
+    struct leash *l = start(script, now_us() + 1000 * (uint64_t)SECOND_US);
+    close(life.fds[1]);
+    ssize_t size = read(life.fds[0], text, sizeof text - 1);
+    assert_true(size > 0);
+    text[size] = 0;
+    long watcher = strtol(text, NULL, 10);
+    uint64_t until_us = now_us() + PATIENCE_US;
+    while (boottime_alarm_s(watcher) < 500) { /* it sets it when the program has begun */
+        assert_true(now_us() < until_us);
+        poll(NULL, 0, 1);
+    }
+    close(life.fds[0]);
+    leash_free(l);
+}
+
 static void a_deadline_can_be_moved_both_ways(void **state)
 {
     (void)state;
@@ -318,6 +364,7 @@ int main(void)
         cmocka_unit_test(a_program_that_is_not_there_is_told),
         cmocka_unit_test(nothing_begins_after_the_deadline),
         cmocka_unit_test(at_the_deadline_all_of_it_is_killed),
+        cmocka_unit_test(the_deadline_counts_time_asleep),
         cmocka_unit_test(a_deadline_can_be_moved_both_ways),
         cmocka_unit_test(signals_are_passed_on),
         cmocka_unit_test(what_a_program_leaves_behind_is_ended),
