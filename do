@@ -8,7 +8,7 @@ usage() {
 Usage: ./do VERB
 
   build            build/moonkeeper, the release binary
-  demo [--for 10s] build it, and see an election, commands, and the death of a leader
+  demo [--for 1m]  build it, and see an election, commands, and the death of a leader
   test [REGEX]     build and run all tests (or those whose names match)
   lint             formatting, clang-tidy, luacheck, shellcheck, the order of the folders
   bench [--json]   compare with etcd on this machine

@@ -367,8 +367,7 @@ int cmd_demo(struct cli *cli, int argc, char **argv)
     const struct flag flags[] = {
         {"port", 'p', "PORT", "of the first node's clients (7117); each node is 10 above", &port,
          NULL},
-        {"for", 0, "TIME", "end by itself after this time, as 10s; otherwise with Ctrl-C",
-         &duration, NULL},
+        {"for", 0, "TIME", "kill leaders for so long, as 1m, not only twice", &duration, NULL},
     };
     const struct usage usage = {
         .synopsis = "demo [--for TIME] [SCRIPT.lua]",
@@ -381,7 +380,7 @@ int cmd_demo(struct cli *cli, int argc, char **argv)
     };
     int exit_code;
     unsigned base_port = DEFAULT_CLIENT_PORT;
-    uint64_t duration_ms = UINT32_MAX;
+    uint64_t duration_ms = 0;
     int count = cli_parse(cli, argc, argv, &usage, &exit_code);
     if (count < 0) {
         return exit_code;
