@@ -21,7 +21,12 @@ enum {
     KEY_MAX_BYTES = NAME_MAX_BYTES + 32,
     INDEX_DIGITS = 16,
     LIST_MAX = 1000,
-    LOOK_US = 100000, /* how often a waiter looks whether it is its turn */
+    ANSWER_US = 1000000, /* a cluster has so long to answer, however short is waited for the lock */
+    NEWS_US = 1000000,   /* a node is asked for news so long at once */
+    /* Of news, a waiter follows the first at once, and then so many: it may be about other things.
+     */
+    LOOK_US = 100000,
+    LOOKS_AT_ONCE = 20,
     RELEASE_US = 2000000,
 };
 
@@ -30,7 +35,9 @@ struct lock {
     const char *name;
     uint64_t ttl_us;
     uint64_t wait_until_us;
-    uint64_t lease; /* 0: none */
+    uint64_t lease;    /* 0: none */
+    uint64_t index;    /* of the next entry that is news */
+    uint64_t looks_us; /* what was looked at, as if it were LOOK_US apart */
     char prefix[KEY_MAX_BYTES];
     char ticket[KEY_MAX_BYTES]; /* our key; "": none yet */
     char holder[64];            /* who has it, as far as is known */
@@ -48,7 +55,35 @@ struct question {
     const char *name;
     struct buffer args; /* an encoded map */
     const char *id;     /* of a command that must not be carried out twice; NULL: it may */
+    uint64_t index;     /* of a query: answer, from what is applied there, once this is; 0: no */
 };
+
+static void write_options(struct buffer *params, const struct question *q, uint64_t timeout_us)
+{
+    write_map(params, 1u + (q->id != NULL) + 2u * (q->index != 0));
+    write_text(params, "timeout_ms");
+    write_u64(params, timeout_us / 1000);
+    if (q->id != NULL) {
+        write_text(params, "id");
+        write_text(params, q->id);
+    }
+    if (q->index != 0) {
+        write_text(params, "read");
+        write_text(params, "local");
+        write_text(params, "index");
+        write_u64(params, q->index);
+    }
+}
+
+static void write_question(struct buffer *params, struct question *q, uint64_t timeout_us)
+{
+    write_array(params, 4);
+    write_text(params, "kv");
+    write_text(params, q->name);
+    buffer_add_bytes(params, buffer_bytes(&q->args));
+    write_options(params, q, timeout_us);
+    buffer_close(&q->args);
+}
 
 static enum err ask(struct lock *l, struct question *q, uint64_t deadline_us, struct buffer *out,
                     uint64_t *asked_us, struct why *why)
@@ -56,22 +91,21 @@ static enum err ask(struct lock *l, struct question *q, uint64_t deadline_us, st
     uint64_t now_us = steady_now_us();
     uint64_t left_us = deadline_us > now_us ? deadline_us - now_us : 0;
     struct buffer params = {0};
-    write_array(&params, 4);
-    write_text(&params, "kv");
-    write_text(&params, q->name);
-    buffer_add_bytes(&params, buffer_bytes(&q->args));
-    write_map(&params, q->id != NULL ? 2 : 1);
-    write_text(&params, "timeout_ms");
-    write_u64(&params, min_u64(left_us, STEADY_ATTEMPT_US) / 1000);
-    if (q->id != NULL) {
-        write_text(&params, "id");
-        write_text(&params, q->id);
-    }
+    write_question(&params, q, min_u64(left_us, STEADY_ATTEMPT_US));
     enum err e = steady_call(l->hold.steady, q->method, buffer_bytes(&params), deadline_us, out,
                              asked_us, why);
     buffer_close(&params);
-    buffer_close(&q->args);
     return e;
+}
+
+/* How long to ask before it is given up that there is a cluster. */
+static uint64_t answered_by_us(const struct lock *l)
+{
+    uint64_t now_us = steady_now_us();
+    uint64_t patience_us = now_us + l->hold.cli->timeout_ms * 1000;
+    uint64_t wait_us =
+        l->wait_until_us < now_us + ANSWER_US ? now_us + ANSWER_US : l->wait_until_us;
+    return min_u64(patience_us, wait_us);
 }
 
 /* Nine tenths: clocks that differ in rate by less than a tenth cannot make us believe longer than
@@ -90,8 +124,7 @@ static enum err grant(struct lock *l, struct why *why)
     write_map(&q.args, 1);
     write_text(&q.args, "ttl_ms");
     write_u64(&q.args, l->ttl_us / 1000);
-    uint64_t deadline_us = steady_now_us() + l->hold.cli->timeout_ms * 1000;
-    enum err e = ask(l, &q, deadline_us, &result, &asked_us, why);
+    enum err e = ask(l, &q, answered_by_us(l), &result, &asked_us, why);
     if (e == ERR_OK) {
         l->lease = view_u64(buffer_bytes(&result), "id");
         held_since(l, asked_us);
@@ -140,10 +173,11 @@ static enum err create_ticket(struct lock *l, struct why *why)
     write_text(&q.args, whose);
     write_text(&q.args, "lease");
     write_u64(&q.args, l->lease);
-    enum err e = ask(l, &q, l->hold.until_us, &result, NULL, why);
+    enum err e = ask(l, &q, min_u64(l->hold.until_us, answered_by_us(l)), &result, NULL, why);
     if (e == ERR_OK) {
         view_text(buffer_bytes(&result), "key", l->ticket, sizeof l->ticket);
         l->hold.token = view_u64(buffer_bytes(&result), "index");
+        l->index = l->hold.token;
     }
     buffer_close(&result);
     return e;
@@ -177,13 +211,14 @@ static bool is_behind(struct lock *l, struct bytes page, char after[KEY_MAX_BYTE
     return false;
 }
 
-static enum err look(struct lock *l, bool *behind, struct why *why)
+/* Ask a node what is under the prefix as soon as it has applied the next entry. */
+static enum err look(struct lock *l, uint64_t wait_us, bool *behind, struct why *why)
 {
     char after[KEY_MAX_BYTES] = "";
     enum err e;
     do {
-        struct question q = {.method = "query", .name = "list"};
-        struct buffer result = {0};
+        struct question q = {.method = "query", .name = "list", .index = l->index};
+        struct buffer params = {0}, result = {0};
         write_map(&q.args, after[0] != 0 ? 3 : 2);
         write_text(&q.args, "prefix");
         write_text(&q.args, l->prefix);
@@ -193,43 +228,73 @@ static enum err look(struct lock *l, bool *behind, struct why *why)
             write_text(&q.args, "after");
             write_text(&q.args, after);
         }
-        e = ask(l, &q, min_u64(l->hold.until_us, l->hold.next_us + l->ttl_us / 3), &result, NULL,
-                why);
-        *behind = e == ERR_OK && is_behind(l, buffer_bytes(&result), after);
+        write_question(&params, &q, wait_us);
+        e = steady_wait(l->hold.steady, q.method, buffer_bytes(&params), wait_us + l->ttl_us / 10,
+                        &result, why);
+        *behind = e != ERR_OK || is_behind(l, buffer_bytes(&result), after);
+        if (e == ERR_OK && *behind) {
+            l->index = view_u64(buffer_bytes(&result), "index") + 1;
+        }
+        buffer_close(&params);
         buffer_close(&result);
     } while (e == ERR_OK && !*behind && after[0] != 0);
     return e;
 }
 
-static enum err wait_turn(struct lock *l, struct why *why)
+/* Where much is applied that is none of ours, not all of it is worth a look. */
+static uint64_t next_look_us(struct lock *l)
+{
+    uint64_t now_us = steady_now_us(), forgotten_us = LOOKS_AT_ONCE * (uint64_t)LOOK_US;
+    if (l->looks_us + forgotten_us < now_us) {
+        l->looks_us = now_us - forgotten_us;
+    }
+    l->looks_us += LOOK_US;
+    return l->looks_us;
+}
+
+static enum err may_go_on(struct lock *l, struct why *why)
 {
     struct hold *h = &l->hold;
+    if (steady_now_us() >= l->wait_until_us) {
+        return err_why(why, ERR_CONFLICT, "the lock %s is held by %s", l->name,
+                       l->holder[0] != 0 ? l->holder : "another");
+    }
+    if (!steady_sleep(h->steady, min_u64(next_look_us(l), l->wait_until_us))) {
+        return err_why(why, ERR_CANCELLED, "it was given up");
+    }
+    if (steady_now_us() >= h->next_us) {
+        keep(h);
+    }
+    if (h->state == HOLD_LOST || steady_now_us() >= h->until_us) {
+        return err_why(why, ERR_FENCED,
+                       "the cluster could not be reached for too long while "
+                       "waiting for the lock");
+    }
+    return ERR_OK;
+}
+
+static uint64_t news_wait_us(const struct lock *l)
+{
+    uint64_t now_us = steady_now_us();
+    uint64_t until_us = min_u64(min_u64(l->wait_until_us, l->hold.next_us), now_us + NEWS_US);
+    return until_us > now_us ? until_us - now_us : 0;
+}
+
+static enum err wait_turn(struct lock *l, struct why *why)
+{
     bool behind = true;
-    for (;;) {
-        enum err e = look(l, &behind, why);
-        uint64_t now_us = steady_now_us();
-        if (e == ERR_OK && !behind && now_us < h->until_us) {
-            return ERR_OK;
-        }
+    enum err e = look(l, ANSWER_US, &behind, why);
+    while (e != ERR_OK || behind || steady_now_us() >= l->hold.until_us) {
         if (e != ERR_OK && !steady_passes(e)) {
             return e;
         }
-        if (now_us >= l->wait_until_us) {
-            return err_why(why, ERR_CONFLICT, "the lock %s is held by %s", l->name,
-                           l->holder[0] != 0 ? l->holder : "another");
+        e = may_go_on(l, why);
+        if (e != ERR_OK) {
+            return e;
         }
-        if (!steady_sleep(h->steady, min_u64(now_us + LOOK_US, l->wait_until_us))) {
-            return err_why(why, ERR_CANCELLED, "it was given up");
-        }
-        if (steady_now_us() >= h->next_us) {
-            keep(h);
-        }
-        if (h->state == HOLD_LOST || steady_now_us() >= h->until_us) {
-            return err_why(why, ERR_FENCED,
-                           "the cluster could not be reached for too long while "
-                           "waiting for the lock");
-        }
+        e = look(l, news_wait_us(l), &behind, why);
     }
+    return ERR_OK;
 }
 
 static enum err acquire(struct hold *h, struct why *why)

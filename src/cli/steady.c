@@ -98,21 +98,39 @@ static enum err connect_to(struct steady *s, uint64_t deadline_us, struct why *w
 
 /* ---- a call --------------------------------------------------------------------------------- */
 
-static enum err attempt(struct steady *s, const char *method, struct bytes params,
-                        uint64_t deadline_us, struct buffer *out, struct why *why)
+struct attempt {
+    const char *method;
+    struct bytes params;
+    uint64_t deadline_us;
+    bool may_find_nothing; /* TIMEOUT is an answer */
+};
+
+static enum err attempt(struct steady *s, const struct attempt *a, struct buffer *out,
+                        struct why *why)
 {
-    enum err e = s->client != NULL ? ERR_OK : connect_to(s, deadline_us, why);
+    enum err e = s->client != NULL ? ERR_OK : connect_to(s, a->deadline_us, why);
     struct rpc_outcome outcome = {0};
     if (e == ERR_OK) {
-        e = rpc_client_call(s->client, method, params, time_for(deadline_us, STEADY_ATTEMPT_US),
-                            &outcome, why);
+        e = rpc_client_call(s->client, a->method, a->params,
+                            time_for(a->deadline_us, STEADY_ATTEMPT_US), &outcome, why);
     }
+    bool answered = outcome.error.message.size > 0;
     if (e == ERR_OK) {
         buffer_add_bytes(out, outcome.result);
-    } else if (outcome.error.message.size == 0 || steady_passes(e)) {
+    } else if (!answered || (steady_passes(e) && !(a->may_find_nothing && e == ERR_TIMEOUT))) {
         drop(s); /* this was no answer of the cluster, or another node may have a better one */
     }
     return e;
+}
+
+enum err steady_wait(struct steady *s, const char *method, struct bytes params, uint64_t wait_us,
+                     struct buffer *out, struct why *why)
+{
+    const struct attempt a = {.method = method,
+                              .params = params,
+                              .deadline_us = steady_now_us() + wait_us,
+                              .may_find_nothing = true};
+    return attempt(s, &a, out, why);
 }
 
 bool steady_passes(enum err e)
@@ -124,13 +142,14 @@ bool steady_passes(enum err e)
 enum err steady_call(struct steady *s, const char *method, struct bytes params,
                      uint64_t deadline_us, struct buffer *out, uint64_t *asked_us, struct why *why)
 {
+    const struct attempt a = {.method = method, .params = params, .deadline_us = deadline_us};
     enum err e;
     do {
         uint64_t now_us = steady_now_us();
         if (asked_us != NULL) {
             *asked_us = now_us;
         }
-        e = attempt(s, method, params, deadline_us, out, why);
+        e = attempt(s, &a, out, why);
         if (!steady_passes(e)) {
             return e;
         }

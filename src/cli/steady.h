@@ -30,6 +30,11 @@ void steady_free(struct steady *s);
 enum err steady_call(struct steady *s, const char *method, struct bytes params,
                      uint64_t deadline_us, struct buffer *out, uint64_t *asked_us, struct why *why);
 
+/* Ask one node once, for at most wait_us, what it answers when something has changed. Errors:
+ * TIMEOUT, nothing has; CANCELLED; those of steady_call(), but those that pass at once. */
+enum err steady_wait(struct steady *s, const char *method, struct bytes params, uint64_t wait_us,
+                     struct buffer *out, struct why *why);
+
 /* Is it worth asking again? */
 bool steady_passes(enum err e);
 

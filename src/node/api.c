@@ -125,6 +125,7 @@ struct options {
     bool keyed;
     uint8_t key[ENTRY_SESSION_BYTES];
     enum read_level level;
+    raft_index index;
     const char *bad; /* NULL, or what is wrong */
 };
 
@@ -164,8 +165,10 @@ static void take_option(struct params *p, struct options *o, struct bytes key)
         take_key(o, read_raw(&p->r));
     } else if (bytes_is(key, "read")) {
         o->level = take_level(o, read_str_or_bin(&p->r, COMMAND_NAME_MAX));
+    } else if (bytes_is(key, "index")) {
+        o->index = read_u64(&p->r);
     } else {
-        o->bad = "unknown option: known are timeout_ms, forward, fence, id and read";
+        o->bad = "unknown option: known are timeout_ms, forward, fence, id, read and index";
         read_skip(&p->r);
     }
 }
@@ -189,8 +192,9 @@ static struct options next_options(struct params *p)
         }
         take_option(p, &o, key);
         if (p->r.err != ERR_OK && o.bad == NULL) {
-            o.bad = "an option is of the wrong type: timeout_ms and fence are whole numbers, "
-                    "forward is true or false, read is text";
+            o.bad =
+                "an option is of the wrong type: timeout_ms, fence and index are whole numbers, "
+                "forward is true or false, read is text";
         }
     }
     return o;
@@ -273,6 +277,7 @@ static void call_query(const struct call *c, struct params *p)
     reads_add(c->n, &(struct read_request){.kind = READ_QUERY,
                                            .level = o.level,
                                            .query = buffer_bytes(&query),
+                                           .index = o.index,
                                            .timeout_us = o.timeout_us,
                                            .caller = *c->caller});
     buffer_close(&query);

@@ -5,7 +5,8 @@
  *
  *     fresh    to be asked for: its next round asks the core, or the leader elsewhere
  *     asked    the question is under way
- *     indexed  it waits until its index is applied here; in order of index
+ *     indexed  it waits until its index is applied here; in order of index. Whoever waits for what
+ *              comes next asks for the index after the last one it has seen
  *     ready    it can be served
  *     held     whoever asked has answers enough to take (node_caller.takes) */
 #include <stdlib.h>
@@ -30,7 +31,7 @@ struct read_batch {
     enum read_level level;
     bool index_only;  /* its reads want to know the index, and no more: nothing need be applied */
     uint64_t token;   /* asked: of the question */
-    raft_index index; /* indexed, ready: what its reads must see */
+    raft_index index; /* what its reads must see: in fresh and asked, as far as they say so */
     TAILQ_HEAD(, pending_read) reads;
 };
 
@@ -136,8 +137,15 @@ static struct read_batch *batch_for(struct reads *r, const struct read_request *
     bool index_only = q->kind == READ_INDEX;
     struct read_queue *queue = q->level == READ_LOCAL ? &r->ready : &r->fresh;
     struct read_batch *b = TAILQ_LAST(queue, read_queue);
-    bool fits = b != NULL && b->level == q->level && b->index_only == index_only;
-    return fits ? b : batch_new(queue, q->level, index_only);
+    if (b != NULL && b->level == q->level && b->index_only == index_only && b->index == q->index) {
+        return b;
+    }
+    b = batch_new(queue, q->level, index_only);
+    b->index = q->index;
+    if (q->level == READ_LOCAL && q->index != 0) {
+        batch_move_in_order(b, &r->indexed);
+    }
+    return b;
 }
 
 static enum err may_add(const struct node *n, const struct read_request *q)
@@ -207,7 +215,7 @@ static void index_known(struct node *n, uint64_t token, raft_index index)
     if (b == NULL) {
         return; /* the time of all its reads was over */
     }
-    b->index = index;
+    b->index = b->index < index ? index : b->index;
     if (b->index_only) {
         batch_move(b, &r->ready);
     } else {
@@ -364,6 +372,14 @@ void node_takes_again(struct node *n)
         batch_move(b, &r->ready);
     }
     node_want_round(n);
+}
+
+void reads_give_up_on_news(struct node *n)
+{
+    struct read_batch *b;
+    while ((b = TAILQ_LAST(&n->reads.indexed, read_queue)) != NULL && b->index > n->commit_index) {
+        answer(n, TAILQ_FIRST(&b->reads), &(struct node_reply){.err = ERR_SHUTDOWN});
+    }
 }
 
 bool reads_serve(struct node *n)

@@ -43,6 +43,7 @@ struct read_request {
     enum read_kind kind;
     enum read_level level;
     struct bytes query; /* READ_QUERY: [machine, name, args] */
+    raft_index index;   /* it must see this entry, whether there is one yet or not; 0: any */
     uint64_t timeout_us;
     struct node_caller caller;
 };
@@ -52,6 +53,8 @@ void reads_add(struct node *n, const struct read_request *r);
 void reads_round(struct node *n);
 void reads_answered(struct node *n, const struct raft_read_result *result);
 void reads_leader_changed(struct node *n);
+/* The node stops: what waits for entries that are not there yet is given up. */
+void reads_give_up_on_news(struct node *n);
 /* Serve what has become servable. True if there is more to do at once. */
 bool reads_serve(struct node *n);
 void reads_tick(struct node *n, uint64_t now_us);

@@ -208,6 +208,9 @@ void stop_advance(struct node *n)
         s->stage = STOP_DRAIN;
         node_takes_again(n); /* nobody is waited for who does not take answers */
     }
+    if (s->stage == STOP_DRAIN) {
+        reads_give_up_on_news(n);
+    }
     bool drained = n->proposals.count == 0 && n->reads.count == 0;
     if (s->stage == STOP_DRAIN && (drained || is_cut_off(n))) {
         s->stage = STOP_HOOKS;

@@ -5,11 +5,13 @@ whatever is done to the one that holds it, to the node, or to the cluster.
 A worker, and a child of its that has left its session, write, every two milliseconds, a line with the machine's one
 monotonic clock into a file that all share: the fencing token, the process, the time. Lines tell who worked when.
 """
+import contextlib
 import os
 import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 import unittest
 
@@ -18,7 +20,7 @@ from cluster import Cluster, free_ports, wait_until  # noqa: E402
 from command import BINARY, environment, failure, main  # noqa: E402
 from msgpack_rpc import Client  # noqa: E402
 
-LOST, NO_LEADER, CONFLICT = 7, 3, 6
+LOST, NO_LEADER, UNREACHABLE, CONFLICT = 7, 3, 4, 6
 # The program is killed at the end of what is held, and that is sure to be before it can be another's: by a tenth of
 # the ttl, and by 10 ms and a tenth of a lease. The overlap that is allowed is none; a machine that is busy delays
 # lines, it does not hurry them.
@@ -144,6 +146,55 @@ class LockTest(HoldTest):
             self.assertEqual(code, CONFLICT)
             self.assertIn(f"process {holder.pid}", err)
         self.assertEqual(len(self.run_to_end("kv", "list", "lock/", "-o", "simple")[1].split()), 1)
+
+    def test_who_does_not_want_to_wait_does_not_wait_for_nodes_either(self):
+        dead = ",".join(f"127.0.0.1:{port}" for port in free_ports(3))
+        process = self.begin("lock", "job", "--wait", "300ms", "--timeout", "1h", "--", "true", endpoints=dead)
+        self.assertEqual(process.wait(60), UNREACHABLE)
+
+    def test_it_is_handed_on_to_who_waits(self):
+        """Beside other work of the cluster, too: prints how long it takes."""
+        took = []
+        for busy in False, True:
+            with self.writers(busy):
+                holder = self.begin("lock", "job", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                token = int(holder.stdout.readline())
+                for _ in range(5):
+                    before, next_one = holder, self.begin("lock", "job", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                    wait_until(lambda: len(self.run_to_end("kv", "list", "lock/", "-o", "simple")[1].split()) == 2,
+                               20, "the next one's ticket")
+                    released = time.monotonic()
+                    before.stdin.close()
+                    given = int(next_one.stdout.readline())
+                    took.append((time.monotonic() - released) * 1000)
+                    self.assertGreater(given, token)
+                    self.assertEqual(before.wait(20), 0)
+                    before.stdout.close()
+                    holder, token = next_one, given
+                holder.stdin.close()
+                self.assertEqual(holder.wait(20), 0)
+                holder.stdout.close()
+        print("\n    handed on after", ", ".join(f"{ms:.1f}" for ms in took[:5]), "ms; in a busy cluster",
+              ", ".join(f"{ms:.1f}" for ms in took[5:]), "ms", end="", file=sys.stderr)
+
+    @contextlib.contextmanager
+    def writers(self, busy):
+        over = threading.Event()
+
+        def write():
+            client = Client(f"127.0.0.1:{self.leader.client}")
+            while not over.is_set():
+                client.call("propose", "kv", "set", {"key": "busy", "value": 1})
+            client.close()
+        threads = [threading.Thread(target=write) for _ in range(2 if busy else 0)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
 
     def test_without_a_program_it_is_held_until_stdin_ends(self):
         holder = self.begin("lock", "job", stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -88,6 +88,62 @@ static void a_read_that_was_held_is_not_late_when_its_turn_comes(void **ctx)
     rig_end(c);
 }
 
+static void ask_after(struct cluster *c, uint32_t host, const char *level, raft_index index,
+                      unsigned timeout_ms, struct answer *a)
+{
+    char params[160];
+    snprintf(params, sizeof params,
+             "[\"kv\",\"get\",{\"key\":\"k\"},"
+             "{\"read\":\"%s\",\"index\":%llu,\"timeout_ms\":%u}]",
+             level, (unsigned long long)index, timeout_ms);
+    rig_ask(c, host, "query", params, a);
+}
+
+static void a_query_waits_for_the_entry_that_it_must_see(void **ctx)
+{
+    (void)ctx;
+    const char *set = "[\"kv\",\"set\",{\"key\":\"k\",\"value\":1}]";
+    static const char *const levels[] = {"local", "linearizable", "lease"};
+    struct cluster *c = rig_start(3);
+    struct answer news[9], late, there;
+    raft_index next = raft_last_index(node_raft(node_of(c, cluster_leader(c)))) + 1;
+    for (uint32_t i = 0; i < 9; i++) {
+        ask_after(c, i % 3, levels[i / 3], next, 60000, &news[i]);
+    }
+    ask_after(c, 0, "local", next + 100, 5000, &late);
+    ask_after(c, 1, "local", next - 1, 60000, &there);
+    assert_true(cluster_run(c, 2 * SECOND));
+    assert_answer(there, "null");
+    for (uint32_t i = 0; i < 9; i++) {
+        assert_int_equal(news[i].count, 0);
+    }
+    assert_int_equal(rig_call(c, 0, "propose", set).err, ERR_OK);
+    assert_true(cluster_run(c, 200 * MS));
+    for (uint32_t i = 0; i < 9; i++) {
+        assert_int_equal(news[i].count, 1);
+        assert_non_null(strstr(news[i].result, "\"value\":1"));
+    }
+    assert_int_equal(late.count, 0);
+    assert_true(cluster_run(c, 5 * SECOND));
+    assert_refused(late, ERR_TIMEOUT);
+    rig_end(c);
+}
+
+static void who_waits_for_what_comes_next_holds_up_no_planned_stop(void **ctx)
+{
+    (void)ctx;
+    struct cluster *c = rig_start(3);
+    uint32_t host = (cluster_leader(c) + 1) % 3;
+    struct answer a;
+    ask_after(c, host, "local", INT64_MAX, 60000, &a);
+    assert_true(cluster_run(c, 100 * MS));
+    sim_process_stop(cluster_host(c, host));
+    assert_true(cluster_run(c, 400 * MS));
+    assert_true(sim_process_down(cluster_host(c, host)));
+    assert_refused(a, ERR_SHUTDOWN);
+    rig_end(c);
+}
+
 /* No commit is possible: the third is dead, the disk of the one that was asked stands still. What
  * it gave to the leader is not lost, which it cannot know. */
 static void what_may_be_lost_is_sent_again_ever_more_rarely(void **ctx)
@@ -117,6 +173,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_read_waits_for_who_takes_no_answers_and_holds_up_no_other),
         cmocka_unit_test(a_read_that_was_held_is_not_late_when_its_turn_comes),
+        cmocka_unit_test(a_query_waits_for_the_entry_that_it_must_see),
+        cmocka_unit_test(who_waits_for_what_comes_next_holds_up_no_planned_stop),
         cmocka_unit_test(what_may_be_lost_is_sent_again_ever_more_rarely),
     };
     return cmocka_run_group_tests_name("node/waiting", tests, NULL, NULL);
