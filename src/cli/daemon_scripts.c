@@ -2,6 +2,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/queue.h"
@@ -117,10 +118,10 @@ void daemon_scripts_reload(struct daemon_scripts *s, const struct config *config
 /* ---- processes ----------------------------------------------------------------------------------
  */
 
-static enum err add_child(void *ctx, pid_t group, uint64_t deadline_us, uint32_t *slot)
+static enum err add_child(void *ctx, const struct guardian_entry *entry, uint32_t *slot)
 {
     struct daemon_scripts *s = ctx;
-    return children_add(s->children, group, deadline_us, slot);
+    return children_add(s->children, entry, slot);
 }
 
 static void set_child_deadline(void *ctx, uint32_t slot, uint64_t deadline_us)
@@ -150,6 +151,7 @@ static enum err open_processes(struct daemon_scripts *s, struct why *why)
                      .add = add_child,
                      .set_deadline = set_child_deadline,
                      .remove = remove_child},
+        .subreaper = getppid(),
         .answer = answer,
         .ctx = s,
     };

@@ -13,13 +13,20 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "guardian/guardian.h"
-#include "guardian/process.h"
+#include "net/proc.h"
+#include "net/program_tag.h"
+
+enum {
+    SWEEP_TIMEOUT_MS = 100, /* it holds the guardian up, and normally takes one or two */
+    CLEAR_TIMEOUT_MS = 5000,
+};
 
 /* The file is a mapping that both writers and readers see; it need not survive the machine, for the
  * processes in it do not either. */
 struct record {
     _Atomic int32_t process_group; /* 0: free */
     uint64_t start_time;
+    uint64_t tag;
 };
 
 struct file {
@@ -28,7 +35,7 @@ struct file {
     struct record records[GUARDIAN_CHILDREN_MAX];
 };
 
-static const char magic[8] = "mkchild1";
+static const char magic[8] = "mkchild2";
 
 struct children {
     struct guardian_page *page;
@@ -107,10 +114,10 @@ void children_close(struct children *c)
     }
 }
 
-enum err children_add(struct children *c, pid_t group, uint64_t deadline_us, uint32_t *slot)
+enum err children_add(struct children *c, const struct guardian_entry *entry, uint32_t *slot)
 {
-    uint64_t start_time = process_start_time(group);
-    if (group <= 1 || start_time == 0) {
+    uint64_t start_time = process_start_time(entry->process_group);
+    if (entry->process_group <= 1 || start_time == 0) {
         return ERR_NOT_FOUND;
     }
     for (uint32_t i = 0; i < GUARDIAN_CHILDREN_MAX; i++) {
@@ -122,9 +129,10 @@ enum err children_add(struct children *c, pid_t group, uint64_t deadline_us, uin
             continue;
         }
         record->start_time = child->start_time = start_time;
-        atomic_store(&child->deadline_us, deadline_us);
-        atomic_store(&record->process_group, group);
-        atomic_store(&child->process_group, group);
+        record->tag = child->tag = entry->tag;
+        atomic_store(&child->deadline_us, entry->deadline_us);
+        atomic_store(&record->process_group, entry->process_group);
+        atomic_store(&child->process_group, entry->process_group);
         *slot = i;
         guardian_wake(c->wake_fd);
         return ERR_OK;
@@ -162,22 +170,33 @@ uint64_t children_deadline_us(const struct guardian_page *page)
     return earliest;
 }
 
-unsigned children_kill_expired(struct guardian_page *page, uint64_t now_us)
+/* Kill the groups whose deadline is not after now_us; their tags. */
+static size_t kill_groups(struct guardian_page *page, uint64_t now_us,
+                          uint64_t tags[GUARDIAN_CHILDREN_MAX])
 {
-    unsigned killed = 0;
+    size_t count = 0;
     for (int i = 0; i < GUARDIAN_CHILDREN_MAX; i++) {
         struct guardian_child *child = &page->children[i];
         int32_t group = atomic_load(&child->process_group);
-        uint64_t start_time = child->start_time;
+        uint64_t start_time = child->start_time, tag = child->tag;
         if (group == 0 || atomic_load(&child->deadline_us) > now_us) {
             continue;
         }
         /* Claim the slot: the node may be removing it, and reusing it, at this moment. */
         if (atomic_compare_exchange_strong(&child->process_group, &group, 0)) {
-            killed += process_kill_group(group, start_time);
+            process_kill_group(group, start_time);
+            tags[count++] = tag;
         }
     }
-    return killed;
+    return count;
+}
+
+bool children_kill_expired(struct guardian_page *page, uint64_t now_us)
+{
+    uint64_t tags[GUARDIAN_CHILDREN_MAX];
+    const struct program_tags killed = {
+        .at = tags, .count = kill_groups(page, now_us, tags), .below = getpid()};
+    return killed.count == 0 || program_tags_kill(&killed, SWEEP_TIMEOUT_MS);
 }
 
 void children_kill_all(struct guardian_page *page)
@@ -203,11 +222,41 @@ static bool read_records(const char *data_dir, struct file *out)
 }
 
 /* A group whose leader is gone cannot be told by its start time; one of its processes must have the
- * variable that our children have, lest a stranger is killed. */
-static bool is_ours(pid_t group, uint64_t start_time)
+ * program's tag, lest a stranger is killed. */
+static bool is_ours(const struct record *r)
 {
-    uint64_t found = process_start_time(group);
-    return found != 0 ? found == start_time : process_group_has_variable(group, CHILDREN_VARIABLE);
+    uint64_t found = process_start_time(r->process_group);
+    return found != 0 ? found == r->start_time : program_tag_in_group(r->process_group, r->tag);
+}
+
+/* They are not our children: their end shows in that there is nobody left to signal. */
+static enum err kill_left(pid_t group, const struct log *log, struct why *why)
+{
+    log_warn(log, "killing what an earlier process left running", log_i64("process_group", group));
+    for (int tries = 0; kill(-group, SIGKILL) == 0; tries++) {
+        if (tries == CLEAR_TIMEOUT_MS) {
+            return err_why(why, ERR_BUSY,
+                           "process group %d, left by an earlier run of this node, does not end "
+                           "although it was killed; look at it with: ps -o pid,stat,wchan,args -g "
+                           "%d",
+                           (int)group, (int)group);
+        }
+        poll(NULL, 0, 1);
+    }
+    return ERR_OK;
+}
+
+/* What has left its group. */
+static enum err kill_strayed(const uint64_t *tags, size_t count, struct why *why)
+{
+    const struct program_tags left = {.at = tags, .count = count};
+    if (count > 0 && !program_tags_kill(&left, CLEAR_TIMEOUT_MS)) {
+        return err_why(
+            why, ERR_BUSY,
+            "processes left by an earlier run of this node do not end although they were "
+            "killed; look for them with: grep -l " PROGRAM_TAG_VARIABLE "= /proc/*/environ");
+    }
+    return ERR_OK;
 }
 
 enum err children_clear(const char *data_dir, const struct log *log, struct why *why)
@@ -216,25 +265,18 @@ enum err children_clear(const char *data_dir, const struct log *log, struct why 
     if (!read_records(data_dir, &file)) {
         return ERR_OK;
     }
+    uint64_t tags[GUARDIAN_CHILDREN_MAX];
+    size_t count = 0;
     for (int i = 0; i < GUARDIAN_CHILDREN_MAX; i++) {
-        pid_t group = file.records[i].process_group;
-        if (group <= 1 || !is_ours(group, file.records[i].start_time)) {
+        const struct record *record = &file.records[i];
+        if (record->process_group <= 1) {
             continue;
         }
-        log_warn(log, "killing what an earlier process left running",
-                 log_i64("process_group", group));
-        /* They are not our children: their end shows in that there is nobody left to signal. */
-        int tries = 0;
-        for (; kill(-group, SIGKILL) == 0 && tries < 5000; tries++) {
-            poll(NULL, 0, 1);
-        }
-        if (tries == 5000) {
-            return err_why(why, ERR_BUSY,
-                           "process group %d, left by an earlier run of this node, does not end "
-                           "although it was killed; look at it with: ps -o pid,stat,wchan,args -g "
-                           "%d",
-                           (int)group, (int)group);
+        tags[count++] = record->tag;
+        enum err e = is_ours(record) ? kill_left(record->process_group, log, why) : ERR_OK;
+        if (e != ERR_OK) {
+            return e;
         }
     }
-    return ERR_OK;
+    return kill_strayed(tags, count, why);
 }

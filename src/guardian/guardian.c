@@ -19,9 +19,9 @@
 #include "guardian/children.h"
 #include "guardian/notify.h"
 #include "guardian/page.h"
-#include "guardian/process.h"
 #include "net/alarm.h"
 #include "net/guardian_links.h"
+#include "net/proc.h"
 
 enum {
     LOOK_EVERY_US = 1000000,   /* at the page, should a wake have been lost with its node */
@@ -370,7 +370,10 @@ static void round_of(struct guardian *g)
         (void)got;
     }
     now = now_us();
-    children_kill_expired(g->page, now);
+    if (!children_kill_expired(g->page, now)) {
+        log_error(g->options->log, "what a program has started does not end although it was killed "
+                                   "when the program's time was over");
+    }
     look_at_page(g);
     if (g->links != NULL) {
         guardian_links_step(g->links, fds + FDS_FIXED, links_count, now);

@@ -16,8 +16,9 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "guardian/process.h"
 #include "net/alarm.h"
+#include "net/proc.h"
+#include "net/program_tag.h"
 
 enum { US_PER_S = 1000000, NS_PER_US = 1000, NEVER_KILLED = 0 };
 /* At the deadline, should the byte that tells of an earlier one have found no room. */
@@ -82,14 +83,16 @@ static size_t count_of(char *const *list)
     return count;
 }
 
-/* As ours, without what tells a moonkeeper how to behave. */
+/* As ours, without what tells a moonkeeper how to behave. If we are part of a script's program, so
+ * is this. */
 static void set_environment(char *const *added)
 {
     static const char prefix[] = "MOONKEEPER_";
     char **all = alloc_zeroed(count_of(environ) + count_of(added) + 1, sizeof *all);
     size_t count = 0;
     for (size_t i = 0; environ[i] != NULL; i++) {
-        if (strncmp(environ[i], prefix, sizeof prefix - 1) != 0) {
+        if (strncmp(environ[i], prefix, sizeof prefix - 1) != 0 ||
+            program_tag_is_variable(environ[i])) {
             all[count++] = environ[i];
         }
     }

@@ -30,8 +30,9 @@ struct leash_end {
 };
 
 /* argv[0] is looked up in PATH; environment: "NAME=value", NULL at the end, added to our own, which
- * passes on none of its MOONKEEPER_ variables. A program that cannot be run has ended at once, see
- * leash_end. Errors: IO. */
+ * passes on none of its MOONKEEPER_ variables but the tag of a script's program
+ * (net/program_tag.h). A program that cannot be run has ended at once, see leash_end. Errors: IO.
+ */
 enum err leash_start(char *const *argv, char *const *environment, uint64_t deadline_us,
                      struct leash **out, struct why *why);
 

@@ -17,6 +17,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "net/program_tag.h"
 
 enum { LINE_BYTES_MAX = 1 << 16, EXIT_CANNOT_RUN = 127 };
 
@@ -147,7 +148,8 @@ static void on_exit_of(void *ctx)
     c->ended(c->ctx, status);
 }
 
-/* The environment without what changes how a moonkeeper behaves. */
+/* The environment without what changes how a moonkeeper behaves; with what says that we are part of
+ * a script's program. */
 static char **clean_environment(void)
 {
     static const char prefix[] = "MOONKEEPER_";
@@ -158,7 +160,8 @@ static char **clean_environment(void)
     char **kept = alloc_zeroed(count + 1, sizeof *kept);
     size_t at = 0;
     for (size_t i = 0; i < count; i++) {
-        if (strncmp(environ[i], prefix, sizeof prefix - 1) != 0) {
+        if (strncmp(environ[i], prefix, sizeof prefix - 1) != 0 ||
+            program_tag_is_variable(environ[i])) {
             kept[at++] = environ[i];
         }
     }

@@ -1,6 +1,7 @@
 /* A child process on the loop: what it prints comes line by line, its end is told. It does not
  * outlive this process (PR_SET_PDEATHSIG), whatever that dies of; it has a process group of its
- * own, nothing on stdin, and none of our MOONKEEPER_ variables. */
+ * own, nothing on stdin, and none of our MOONKEEPER_ variables but the tag of a
+ * script's program (program_tag.h). */
 #ifndef MK_NET_CHILD_H
 #define MK_NET_CHILD_H
 

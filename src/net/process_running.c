@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "net/processes_internal.h"
+#include "net/program_tag.h"
 #include "wire/writer.h"
 
 static void answer_with(struct running *r, uint64_t call, struct buffer *result)
@@ -255,12 +256,25 @@ static void free_running(struct running *r)
     free(r);
 }
 
-/* What it leaves in its group is killed while it is a zombie: its id, which names the group, cannot
- * be anybody else's before it is reaped. */
+/* Kill what it leaves: its group while it is a zombie, for its id, which names the group, cannot be
+ * anybody else's before it is reaped; then what has left the group, if it was bound. The guardian
+ * knows of it until this is done. */
+static void kill_left(struct running *r)
+{
+    enum { PATIENCE_MS = 2000 };
+    kill(-r->spawned.pid, SIGKILL);
+    if (r->bound) {
+        program_tags_kill(&(struct program_tags){.at = &r->spawned.tag,
+                                                 .count = 1,
+                                                 .below = r->all->options.subreaper},
+                          PATIENCE_MS);
+    }
+}
+
 static void on_death(void *ctx)
 {
     struct running *r = ctx;
-    kill(-r->spawned.pid, SIGKILL);
+    kill_left(r);
     waitpid(r->spawned.pid, &r->status, 0);
     r->ended = true;
     forget(r);
@@ -309,6 +323,7 @@ void running_end(struct running *r)
     if (!r->ended) {
         kill(-r->spawned.pid, SIGKILL);
         process_end(r->spawned.pid);
+        kill_left(r);
         waitpid(r->spawned.pid, NULL, WNOHANG);
         forget(r);
     }
@@ -336,10 +351,14 @@ static struct event *new_event(struct running *r, int fd, short what, event_call
 }
 
 static struct running *new_running(struct processes *all, uint64_t id,
-                                   const struct spawned *spawned)
+                                   const struct process_spec *spec, const struct spawned *spawned)
 {
     struct running *r = NEW(struct running);
-    *r = (struct running){.all = all, .id = id, .spawned = *spawned, .input = spawned->input};
+    *r = (struct running){.all = all,
+                          .id = id,
+                          .spawned = *spawned,
+                          .input = spawned->input,
+                          .bound = spec->token != 0 || spec->hold_until_us != 0};
     STAILQ_INIT(&r->writes);
     STAILQ_INIT(&r->waits);
     LIST_INSERT_HEAD(&all->running, r, link);
@@ -368,7 +387,7 @@ void running_start(struct processes *all, uint64_t call, uint64_t id,
         processes_answer(all, call, e, why.text, (struct slice){0});
         return;
     }
-    struct running *r = new_running(all, id, &spawned);
+    struct running *r = new_running(all, id, spec, &spawned);
     if (spawned.has_slot) {
         processes_lease_add(all, spec, spawned.slot);
     }

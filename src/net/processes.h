@@ -3,7 +3,9 @@
  *
  * Each is entered with the guardian, by the new process itself before it becomes its program: there
  * is no moment at which it runs unknown. It also gets SIGKILL from the kernel when this process
- * dies (PR_SET_PDEATHSIG). */
+ * dies (PR_SET_PDEATHSIG). What it has started is known by a tag (net/program_tag.h), in whatever
+ * process group that is; if it worked for a leadership or under a lock, all of it is gone before
+ * its end is told. */
 #ifndef MK_NET_PROCESSES_H
 #define MK_NET_PROCESSES_H
 
@@ -11,6 +13,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "port/guardian_page.h"
 #include "port/process.h"
 
 /* The guardian's table (guardian/children.h); all NULL: there is none. */
@@ -18,13 +21,15 @@ struct processes_registry {
     void *ctx;
     /* Called in the new process, which shares the memory of this one and stops its thread
      * (vfork(2)): no allocation, no locks. */
-    enum err (*add)(void *ctx, pid_t group, uint64_t deadline_us, uint32_t *slot);
+    enum err (*add)(void *ctx, const struct guardian_entry *entry, uint32_t *slot);
     void (*set_deadline)(void *ctx, uint32_t slot, uint64_t deadline_us);
     void (*remove)(void *ctx, uint32_t slot);
 };
 
 struct processes_options {
     struct processes_registry registry;
+    /* To whom orphans of programs are passed: the guardian. 0: to whoever they may be. */
+    pid_t subreaper;
     /* Answers a call of the port; takes over result. On the thread of processes. */
     void (*answer)(void *ctx, uint64_t call, enum err err, const char *message,
                    struct slice result_take);

@@ -12,7 +12,6 @@
 #include "net/child.h"
 #include "net/loop.h"
 #include "net/spawn.h"
-#include "port/guardian_page.h"
 
 struct event;
 
@@ -46,6 +45,7 @@ struct running {
     bool close_wanted;
     struct waiting_calls writes;
     struct waiting_calls waits;
+    bool bound; /* to a leadership, or to a lock */
     bool ended;
     bool released; /* to be forgotten once it has ended */
     int status;

@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "net/loop.h"
+#include "net/program_tag.h"
 
 /* ---- pipes ---------------------------------------------------------------------------------- */
 
@@ -92,8 +93,8 @@ static bool is_replaced(const char *variable, const char *const *by)
 }
 
 /* Ours without what is replaced or tells a moonkeeper how to behave, and what is added; of two of
- * one name the later. The caller frees the array; the strings are borrowed. */
-static char **environment_with(const char *const *added)
+ * one name the later; the tag last. The caller frees the array; the strings are borrowed. */
+static char **environment_with(const char *const *added, char *tag)
 {
     static const char prefix[] = "MOONKEEPER_";
     size_t ours = 0, more = 0, count = 0;
@@ -101,7 +102,7 @@ static char **environment_with(const char *const *added)
     }
     for (; added[more] != NULL; more++) {
     }
-    char **all = alloc_zeroed(ours + more + 1, sizeof *all);
+    char **all = alloc_zeroed(ours + more + 2, sizeof *all);
     for (size_t i = 0; i < ours; i++) {
         if (strncmp(environ[i], prefix, sizeof prefix - 1) != 0 &&
             !is_replaced(environ[i], added)) {
@@ -109,10 +110,11 @@ static char **environment_with(const char *const *added)
         }
     }
     for (size_t i = 0; i < more; i++) {
-        if (!is_replaced(added[i], added + i + 1)) {
+        if (!is_replaced(added[i], added + i + 1) && !program_tag_is_variable(added[i])) {
             all[count++] = (char *)(uintptr_t)added[i]; /* execve() writes to none of them */
         }
     }
+    all[count] = tag;
     return all;
 }
 
@@ -127,6 +129,7 @@ struct birth {
     const struct processes_registry *registry;
     const int *theirs;
     char **environment;
+    uint64_t tag;
     pid_t parent;
     volatile enum step failed;
     volatile int number; /* errno */
@@ -164,9 +167,11 @@ static void become(struct birth *b)
     setpgid(0, 0);
     if (b->registry->add != NULL) {
         uint32_t slot = 0;
-        b->err = b->registry->add(
-            b->registry->ctx, getpid(),
-            process_deadline_us(b->spec->lease_until_us, b->spec->hold_until_us), &slot);
+        const struct guardian_entry entry = {
+            .process_group = getpid(),
+            .tag = b->tag,
+            .deadline_us = process_deadline_us(b->spec->lease_until_us, b->spec->hold_until_us)};
+        b->err = b->registry->add(b->registry->ctx, &entry, &slot);
         if (b->err != ERR_OK) {
             fail_at(b, STEP_REGISTER);
         }
@@ -237,16 +242,20 @@ enum err spawn(const struct process_spec *spec, const struct processes_registry 
         return err_why(why, ERR_IO, "cannot run %s: cannot make a pipe: %s", spec->argv[0],
                        strerror(number));
     }
+    uint64_t tag = program_tag_new();
+    char *variable = program_tag_variable(tag);
     struct birth birth = {
         .spec = spec,
         .registry = registry,
         .theirs = ends.theirs,
-        .environment = environment_with(spec->env),
+        .environment = environment_with(spec->env, variable),
+        .tag = tag,
         .parent = getpid(),
     };
     pid_t pid = give_birth(&birth);
     int number = errno;
     free(birth.environment);
+    free(variable);
     close_ends(ends.theirs);
     enum err e = ERR_OK;
     if (pid < 0) {
@@ -266,6 +275,7 @@ enum err spawn(const struct process_spec *spec, const struct processes_registry 
     *out = (struct spawned){.pid = pid,
                             .has_slot = birth.has_slot,
                             .slot = birth.slot,
+                            .tag = tag,
                             .input = ends.ours[0],
                             .output = {ends.ours[1], ends.ours[2]}};
     return ERR_OK;

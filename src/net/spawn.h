@@ -10,6 +10,7 @@ struct spawned {
     pid_t pid;
     bool has_slot;
     uint32_t slot; /* in the registry */
+    uint64_t tag;
     int input;
     int output[PROCESS_STREAMS];
 };

@@ -38,6 +38,14 @@ struct guardian_child {
     _Atomic uint64_t deadline_us;  /* UINT64_MAX: no deadline */
     _Atomic int32_t process_group; /* 0: free slot */
     uint64_t start_time;           /* of the group's leader, in clock ticks since boot */
+    uint64_t tag; /* what its processes are known by that have left the group (net/program_tag.h) */
+};
+
+/* What the node enters of one. */
+struct guardian_entry {
+    int32_t process_group;
+    uint64_t tag;
+    uint64_t deadline_us;
 };
 
 /* What the guardian does when its node has ended other than as planned. */

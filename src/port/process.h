@@ -5,10 +5,11 @@
  * others have no answer. A number of a process that is not known is answered with NOT_FOUND, and
  * ignored where there is no answer. All of a process's calls are carried out in order.
  *
- * What a process leaves behind when it ends (others in its group) is killed with it. A process is
- * killed when it is released, when this port or its node ends, and, if it works for a leadership,
- * when the lease of that ends; under a lock, when that is not known to be held any more: the last
- * three by the guardian, so that it does not matter what state the node is in.
+ * What a process leaves behind when it ends (others in its group) is killed with it; of one that is
+ * bound to a leadership or to a lock, also what has left the group, before its end is told. A
+ * process is killed when it is released, when this port or its node ends, and, if it works for a
+ * leadership, when the lease of that ends; under a lock, when that is not known to be held any
+ * more: the last three by the guardian, so that it does not matter what state the node is in.
  *
  * All functions may be called from the script host's thread, lease() from any. None calls back. */
 #ifndef MK_PORT_PROCESS_H

@@ -2,8 +2,9 @@
 """Programs that scripts start, on real processes: none outlives its node, and what works for the leader is
 over before another may lead, even when the old leader is stopped and cannot do anything about it.
 
-Each worker, and a child of its, writes, every few milliseconds, a line with the machine's one monotonic clock into a file that all
-share: its node's name, its fencing token, the time. Lines tell who worked when.
+Each worker, a child of its, and a daemon that it has started, which has left its process group and its parent, writes, every few
+milliseconds, a line with the machine's one monotonic clock into a file that all share: its node's name, its fencing token, the time.
+Lines tell who worked when.
 """
 import os
 import signal
@@ -53,7 +54,11 @@ WORKER = """
 import os, signal, sys, time
 name = os.environ["MOONKEEPER_NODE"]
 token = os.environ["MOONKEEPER_FENCE"]
-os.fork()
+if os.fork() == 0:
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() > 0:
+            os._exit(0)
 fd = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 stopping = []
 signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
@@ -82,9 +87,9 @@ class Lines:
                 for node, token, pid, at in self.all() if pid != "stopped"]
 
     def group(self, token):
-        """The worker and its child; None before both have written."""
+        """The worker, its child, its daemon; None before all have written."""
         pids = {pid for _, t, pid, _ in self.working() if t == token}
-        return pids if len(pids) == 2 else None
+        return pids if len(pids) == 3 else None
 
     def spans(self):
         """{token: (node, first, last)} in ms."""
@@ -156,7 +161,7 @@ class ProgramsTest(unittest.TestCase):
         def next_worker():
             name, token, _, _ = self.worker_of_another(lines, tokens)
             tokens.add(token)
-            group = wait_until(lambda: lines.group(token), 10, "both processes of a worker")
+            group = wait_until(lambda: lines.group(token), 10, "all processes of a worker")
             return next(n for n in cluster.nodes if n.name == name), group
         node, group = next_worker()
         node.kill()
@@ -176,7 +181,7 @@ class ProgramsTest(unittest.TestCase):
         cluster, lines = self.start(spinner=True)
         name, token, _, _ = self.worker_of_another(lines, set())
         node = next(n for n in cluster.nodes if n.name == name)
-        wait_until(lambda: lines.group(token), 10, "both processes of a worker")
+        wait_until(lambda: lines.group(token), 10, "all processes of a worker")
         client = Client(f"127.0.0.1:{node.client}", 5)
         client.call("propose", "kv", "set", {"key": "spin", "value": 1})
         client.close()
@@ -206,7 +211,7 @@ class ProgramsTest(unittest.TestCase):
             name, token, _, _ = self.worker_of_another(lines, tokens)
             tokens.add(token)
             node = next(n for n in cluster.nodes if n.name == name)
-            group = wait_until(lambda: lines.group(token), 10, "both processes of a worker")
+            group = wait_until(lambda: lines.group(token), 10, "all processes of a worker")
             os.kill(node.node_pid(), signal.SIGKILL)
             wait_until(lambda: not any(is_alive(p) for p in group), 10, "the end of its programs")
         self.worker_of_another(lines, tokens)
@@ -216,7 +221,7 @@ class ProgramsTest(unittest.TestCase):
         cluster, lines = self.start()
         name, token, _, _ = self.worker_of_another(lines, set())
         node = next(n for n in cluster.nodes if n.name == name)
-        group = wait_until(lambda: lines.group(token), 10, "both processes of a worker")
+        group = wait_until(lambda: lines.group(token), 10, "all processes of a worker")
         os.kill(node.node_pid(), signal.SIGSTOP)
         other = self.worker_of_another(lines, {token})
         self.assertFalse(any(is_alive(p) for p in group))

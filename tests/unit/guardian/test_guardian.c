@@ -20,9 +20,10 @@
 
 #include "guardian/backoff.h"
 #include "guardian/children.h"
-#include "guardian/process.h"
+#include "net/proc.h"
+#include "net/program_tag.h"
 
-enum { DEADLINE_MS = 20000 };
+enum { DEADLINE_MS = 20000, TAG = 4711 };
 
 /* What the test, the guardian and its node all see. */
 struct scene {
@@ -159,7 +160,9 @@ static void spawn_family(const struct guardian_host *host, uint64_t lives_us)
     }
     scene->deadline_us = lives_us == UINT64_MAX ? UINT64_MAX : now_us() + lives_us;
     uint32_t slot;
-    if (children_add(scene->table, child, scene->deadline_us, &slot) != ERR_OK) {
+    const struct guardian_entry entry = {
+        .process_group = child, .tag = TAG, .deadline_us = scene->deadline_us};
+    if (children_add(scene->table, &entry, &slot) != ERR_OK) {
         _exit(99);
     }
     scene->family_recorded = true;
@@ -238,10 +241,53 @@ static int stops_with_a_family(void *ctx, const struct guardian_host *host)
     return 0;
 }
 
+/* The child becomes a shell whose sleep leaves the group, and its parent. */
+static int stops_with_a_stray(void *ctx, const struct guardian_host *host)
+{
+    (void)ctx;
+    begin(host);
+    children_open(host->page, host->wake_fd, scene->data_dir, &scene->table, NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        char *tagged = program_tag_variable(TAG);
+        char *environment[] = {(char *)(uintptr_t) "PATH=/usr/bin:/bin", tagged, NULL};
+        char script[256];
+        snprintf(script, sizeof script,
+                 "(setsid sh -c 'echo $$ >%s/stray; exec sleep 100' &); exec sleep 100",
+                 scene->data_dir);
+        execle("/bin/sh", "sh", "-c", script, (char *)NULL, environment);
+        _exit(1);
+    }
+    setpgid(child, child);
+    scene->child = child;
+    char path[128];
+    snprintf(path, sizeof path, "%s/stray", scene->data_dir);
+    int stray = 0;
+    while (stray == 0) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        FILE *file = fopen(path, "re");
+        if (file != NULL && fscanf(file, "%d", &stray) != 1) {
+            stray = 0;
+        }
+        if (file != NULL) {
+            fclose(file);
+        }
+    }
+    unlink(path);
+    scene->grandchild = stray;
+    scene->deadline_us = now_us() + 20000;
+    const struct guardian_entry entry = {
+        .process_group = child, .tag = TAG, .deadline_us = scene->deadline_us};
+    uint32_t slot;
+    scene->family_recorded = children_add(scene->table, &entry, &slot) == ERR_OK;
+    raise(SIGSTOP);
+    children_close(scene->table);
+    return 0;
+}
+
 static int lives_with_a_family(void *ctx, const struct guardian_host *host)
 {
     (void)ctx;
-    setenv(CHILDREN_VARIABLE, "n1", 1);
     begin(host);
     spawn_family(host, UINT64_MAX);
     become_ready(host);
@@ -346,6 +392,18 @@ static void a_deadline_holds_while_the_node_is_stopped(void **state)
     assert_int_equal(status_of(guardian), 0);
 }
 
+static void a_deadline_holds_for_what_has_left_its_group(void **state)
+{
+    (void)state;
+    pid_t guardian = run(stops_with_a_stray);
+    EVENTUALLY(scene->family_recorded);
+    EVENTUALLY(is_dead(scene->child) && is_dead(scene->grandchild));
+    assert_true(now_us() >= scene->deadline_us);
+    assert_false(is_dead(scene->node));
+    kill(scene->node, SIGCONT);
+    assert_int_equal(status_of(guardian), 0);
+}
+
 static void a_node_does_not_outlive_its_guardian(void **state)
 {
     (void)state;
@@ -390,16 +448,18 @@ static void what_is_ours_is_known_in_a_large_environment(void **state)
     static char many[100000];
     memset(many, 'x', sizeof many - 1);
     memcpy(many, "MANY=", 5);
+    char *tagged = program_tag_variable(TAG);
     pid_t child = fork();
     if (child == 0) {
         setpgid(0, 0);
-        char *environment[] = {many, CHILDREN_VARIABLE "=n1", NULL};
+        char *environment[] = {many, tagged, NULL};
         execle("/bin/sleep", "sleep", "60", (char *)NULL, environment);
         _exit(1);
     }
     scene->child = child; /* tear_down() sees to it */
-    EVENTUALLY(process_group_has_variable(child, CHILDREN_VARIABLE));
-    assert_false(process_group_has_variable(child, "MOONKEEPER"));
+    EVENTUALLY(program_tag_in_group(child, TAG));
+    assert_false(program_tag_in_group(child, TAG + 1));
+    free(tagged);
     kill(child, SIGKILL);
     assert_int_equal(waitpid(child, NULL, 0), child);
     scene->child = 0;
@@ -429,7 +489,8 @@ static enum err open_table(struct guardian_page *page)
     struct why why = {""};
     enum err e = children_open(page, -1, scene->data_dir, &table, &why);
     uint32_t slot;
-    if (e == ERR_OK && children_add(table, getpid(), 1, &slot) != ERR_OK) {
+    if (e == ERR_OK &&
+        children_add(table, &(struct guardian_entry){.process_group = getpid()}, &slot) != ERR_OK) {
         e = ERR_BUSY; /* it is not empty */
     }
     children_close(table);
@@ -495,9 +556,10 @@ static void a_stranger_with_an_old_number_is_left_alone(void **state)
     }
     setpgid(stranger, stranger);
     uint32_t slot;
-    assert_int_equal(children_add(table, stranger, 1, &slot), ERR_OK);
+    const struct guardian_entry entry = {.process_group = stranger, .tag = TAG, .deadline_us = 1};
+    assert_int_equal(children_add(table, &entry, &slot), ERR_OK);
     page.children[slot].start_time++; /* as if the number had been given out again since */
-    assert_int_equal(children_kill_expired(&page, 2), 0);
+    assert_true(children_kill_expired(&page, 2));
     assert_false(process_kill_group(stranger, process_start_time(stranger) + 1));
     assert_false(is_dead(stranger));
     children_close(table);
@@ -544,6 +606,7 @@ int main(void)
         TEST(a_guardian_that_is_to_wait_starts_the_node_when_it_is_told_to),
         TEST(what_a_dead_node_left_is_gone_before_it_starts_again),
         TEST(a_deadline_holds_while_the_node_is_stopped),
+        TEST(a_deadline_holds_for_what_has_left_its_group),
         TEST(a_node_does_not_outlive_its_guardian),
         TEST(a_new_guardian_clears_what_the_old_one_left),
         TEST(what_is_ours_is_known_in_a_large_environment),

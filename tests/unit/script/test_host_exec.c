@@ -79,7 +79,7 @@ static void after_its_timeout_a_program_is_asked_to_stop_then_killed(void **stat
     (void)state;
     EXPECT("local r = run({ 'sh', '-c', 'trap \"echo bye; exit 7\" TERM; while :; do sleep 0.01; "
            "done' },\n"
-           "  { timeout_ms = 200 })\n"
+           "  { timeout_ms = 1000 })\n"
            "say('polite', r.code, (r.stdout:gsub('\\n', '')), tostring(r.timed_out))\n"
            "r = run({ 'sh', '-c', 'trap \"\" TERM; while :; do sleep 0.01; done' },\n"
            "  { timeout_ms = 100, stop_ms = 100 })\n"
@@ -134,23 +134,29 @@ static pid_t pid_after(struct rig *rig, const char *word)
     return pid;
 }
 
-/* Wait until there is no such process, or only a zombie that somebody else is to reap. */
+/* A zombie that somebody else is to reap does not. */
+static bool is_running(pid_t pid)
+{
+    char path[64], state = 'Z';
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "r");
+    if (file != NULL && fscanf(file, "%*d (%*[^)]) %c", &state) != 1) {
+        state = 'Z';
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return state != 'Z';
+}
+
 static void wait_gone(pid_t pid)
 {
-    for (int i = 0; i < 6000; i++) {
-        char path[64], state = 'Z';
-        snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-        FILE *file = fopen(path, "r");
-        if (file == NULL || fscanf(file, "%*d (%*[^)]) %c", &state) != 1 || state == 'Z') {
-            if (file != NULL) {
-                fclose(file);
-            }
-            return;
-        }
-        fclose(file);
+    for (int i = 0; i < 6000 && is_running(pid); i++) {
         usleep(10000);
     }
-    fail_msg("process %d does not end", (int)pid);
+    if (is_running(pid)) {
+        fail_msg("process %d does not end", (int)pid);
+    }
 }
 
 static void a_process_ends_with_its_task(void **state)
@@ -208,11 +214,11 @@ static struct {
     bool removed;
 } entry = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static enum err entry_add(void *ctx, pid_t group, uint64_t deadline_us, uint32_t *slot)
+static enum err entry_add(void *ctx, const struct guardian_entry *added, uint32_t *slot)
 {
     (void)ctx;
-    entry.group = group;
-    entry.deadline_us = deadline_us;
+    entry.group = added->process_group;
+    entry.deadline_us = added->deadline_us;
     entry.removed = false;
     *slot = 5;
     return ERR_OK;
@@ -272,6 +278,41 @@ static void leader_only_processes_are_entered_with_the_lease(void **state)
     assert_true(entry.removed);
 }
 
+/* Starts a sleep, and tells of it once that has left the group. */
+#define DAEMON                     \
+    "setsid sleep 100 >&- 2>&- & " \
+    "until grep -q \") . [0-9]* $! $! \" /proc/$!/stat; do sleep 0.01; done; echo $!"
+
+/* What has left the process group of a leader's program is gone when its end is told; what other
+ * programs start may go on. */
+static void all_that_a_leaders_program_has_started_ends_with_it(void **state)
+{
+    (void)state;
+    struct rig rig = {0};
+    rig_open_processes(&rig, NULL);
+    rig_open(&rig, HEAD "local argv = { 'sh', '-c', '" DAEMON "' }\n"
+                        "say('kept ' .. run(argv).stdout:match '%d+')\n"
+                        "mk.while_leader('w', function(lead)\n"
+                        "  say('ended ' .. run(argv).stdout:match '%d+')\n"
+                        "  argv[3] = argv[3] .. '; exec sleep 100'\n"
+                        "  local p = spawn(argv, { stdout = 'capture' })\n"
+                        "  local pid = p:read_line()\n"
+                        "  p:stop()\n"
+                        "  say('stopped ' .. pid)\n"
+                        "end)\n");
+    script_host_set_view(rig.host, &(struct script_view){.role = SCRIPT_LEADER,
+                                                         .term = 7,
+                                                         .leader_ready = true,
+                                                         .token = 41,
+                                                         .lease_until_us = UINT64_MAX});
+    assert_false(is_running(pid_after(&rig, "ended ")));
+    assert_false(is_running(pid_after(&rig, "stopped ")));
+    pid_t kept = pid_after(&rig, "kept ");
+    assert_true(is_running(kept));
+    kill(kept, SIGKILL);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +327,7 @@ int main(void)
         cmocka_unit_test(a_killed_task_leaves_nothing),
         cmocka_unit_test(the_host_leaves_nothing),
         cmocka_unit_test(leader_only_processes_are_entered_with_the_lease),
+        cmocka_unit_test(all_that_a_leaders_program_has_started_ends_with_it),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,185 @@
+/* What a program has started is found and killed wherever it hides, and nobody else is. Real
+ * processes; this one is their subreaper, as the guardian is. */
+#include "net/program_tag.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "net/proc.h"
+
+enum { TIMEOUT_MS = 10000, OURS = 0x4711, OTHER = 0x47110 };
+
+/* Run a shell that has the tag, in a group of its own. */
+static pid_t run_tagged(uint64_t tag, const char *script)
+{
+    char *variable = program_tag_variable(tag);
+    pid_t pid = fork();
+    if (pid == 0) {
+        setpgid(0, 0);
+        char *environment[] = {(char *)(uintptr_t) "PATH=/usr/bin:/bin", variable, NULL};
+        execle("/bin/sh", "sh", "-c", script, (char *)NULL, environment);
+        _exit(127);
+    }
+    assert_true(pid > 0);
+    free(variable);
+    return pid;
+}
+
+struct count {
+    const char *program;
+    const char *argument;
+    unsigned found;
+};
+
+/* By its command line, whatever its environment is. */
+static bool count_one(pid_t pid, void *ctx)
+{
+    struct count *count = ctx;
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return true;
+    }
+    size_t size = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[size] = 0;
+    bool has_argument = false;
+    for (size_t at = 0; at < size; at += strlen(text + at) + 1) {
+        has_argument = has_argument || strcmp(text + at, count->argument) == 0;
+    }
+    count->found += has_argument && strcmp(text, count->program) == 0;
+    return true;
+}
+
+static unsigned living(const char *program, const char *argument)
+{
+    struct count count = {.program = program, .argument = argument};
+    process_each_below(getpid(), count_one, &count);
+    return count.found;
+}
+
+/* That many sleeps of so long: not shells that are to become some. */
+static void wait_for(const char *argument, unsigned number)
+{
+    for (int ms = 0; living("sleep", argument) != number; ms++) {
+        assert_in_range(ms, 0, TIMEOUT_MS);
+        usleep(1000);
+    }
+}
+
+static void reap_all(void)
+{
+    while (waitpid(-1, NULL, 0) > 0) {
+    }
+}
+
+static bool kill_ours(void)
+{
+    const uint64_t tag = OURS;
+    const struct program_tags tags = {.at = &tag, .count = 1, .below = getpid()};
+    return program_tags_kill(&tags, TIMEOUT_MS);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    return prctl(PR_SET_CHILD_SUBREAPER, 1);
+}
+
+/* A failed test must not leave anybody. */
+static int tear_down(void **state)
+{
+    (void)state;
+    while (process_kill_children(0) > 0) {
+        waitpid(-1, NULL, 0);
+    }
+    return 0;
+}
+
+static void who_has_left_the_group_and_lost_its_parent_is_killed(void **state)
+{
+    (void)state;
+    pid_t pid = run_tagged(OURS, "setsid sleep 1001 & setsid sh -c 'setsid sleep 1001 &'");
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    wait_for("1001", 2);
+    assert_true(kill_ours());
+    assert_int_equal(living("sleep", "1001"), 0);
+    reap_all();
+}
+
+/* Another program of the same node, a later one of the same leader, and whoever has no tag. */
+static void nobody_else_is_killed(void **state)
+{
+    (void)state;
+    run_tagged(OTHER, "exec setsid sleep 1002");
+    run_tagged(OURS, "exec env -u " PROGRAM_TAG_VARIABLE " setsid sleep 1002");
+    run_tagged(OURS, "exec env " PROGRAM_TAG_VARIABLE "=0x4711x setsid sleep 1002");
+    run_tagged(OURS, "exec env NOT_" PROGRAM_TAG_VARIABLE "=4711 " PROGRAM_TAG_VARIABLE
+                     "= setsid sleep 1002");
+    run_tagged(OURS, "exec setsid sleep 1003");
+    wait_for("1002", 4);
+    wait_for("1003", 1);
+    assert_true(kill_ours());
+    assert_int_equal(living("sleep", "1003"), 0);
+    assert_int_equal(living("sleep", "1002"), 4);
+}
+
+/* A node that a node's script has started: the outer program has ended, and all of it goes. */
+static void a_program_within_a_program_ends_with_either(void **state)
+{
+    (void)state;
+    char *outer = program_tag_variable(OURS);
+    setenv(PROGRAM_TAG_VARIABLE, strchr(outer, '=') + 1, 1);
+    free(outer);
+    run_tagged(OTHER, "exec setsid sleep 1004");
+    unsetenv(PROGRAM_TAG_VARIABLE);
+    wait_for("1004", 1);
+    run_tagged(OURS, "exec setsid sleep 1004");
+    wait_for("1004", 2);
+    assert_true(kill_ours());
+    assert_int_equal(living("sleep", "1004"), 0);
+}
+
+/* While it is looked for, it goes on giving birth, in sessions of their own, to what loses its
+ * parent at once and becomes other programs. */
+static void who_forks_all_the_time_does_not_get_away(void **state)
+{
+    (void)state;
+    run_tagged(OURS, "exec setsid sh -c 'while :; do "
+                     "setsid sh -c \"setsid sleep 1005 & exec sleep 0.003\" & "
+                     "done' 1006");
+    for (int ms = 0; living("sleep", "1005") < 10; ms++) {
+        assert_in_range(ms, 0, TIMEOUT_MS);
+        usleep(1000);
+    }
+    assert_true(kill_ours());
+    assert_int_equal(living("sleep", "1005"), 0);
+    assert_int_equal(living("sh", "1006"), 0);
+    reap_all(); /* there is nobody left who could go on */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(who_has_left_the_group_and_lost_its_parent_is_killed,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nobody_else_is_killed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_program_within_a_program_ends_with_either, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(who_forks_all_the_time_does_not_get_away, set_up,
+                                        tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
