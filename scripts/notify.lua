@@ -151,6 +151,19 @@ end)
 
 -- Telling, on the leader ------------------------------------------------------------------------------
 
+-- Ids of what somebody accepted from this node, and is not in the log yet. A leader whose lease lapses in
+-- between, and who leads on in the same term, must not send it again.
+local accepted_here = mk.saved or {}
+mk.on_reload(function() return accepted_here end)
+
+-- What is in the log by now, or has gone from it, needs no remembering.
+local function forget(known)
+  for id in pairs(accepted_here) do
+    local item = known.at[EVENTS .. id]
+    if not item or item.value.state ~= "pending" then accepted_here[id] = nil end
+  end
+end
+
 -- What stands in the log, as this node has applied it. The leader is the only one that changes what is there.
 local function follow(known, changed)
   for ev in mk.kv.watch(EVENTS, { initial = true }) do
@@ -162,6 +175,7 @@ local function follow(known, changed)
       known.at, known.synced = {}, false
     elseif ev.type == "synced" then
       known.synced = true
+      forget(known)
     end
     if known.synced then changed:set() end
   end
@@ -178,7 +192,8 @@ local function sorted(known)
   return pending, over
 end
 
--- All or none, and only while this node leads. Returns once it is known to be done.
+-- All or none, and only while this node leads. Returns once it is known to be done; or false: the log has
+-- something that this node has not heard of yet, and the next step may know.
 local function commit(lead, known, ops)
   while true do
     local done, err = mk.kv.txn(ops, { fence = lead.token })
@@ -187,11 +202,11 @@ local function commit(lead, known, ops)
         local stays = op.op == "set" and op.key ~= TRIMMED
         known.at[op.key] = stays and { key = op.key, value = op.value, version = done[i].version } or nil
       end
-      return
+      return true
     end
     lead:check()
-    if err.code == "conflict" then error(err, 0) end -- it was done, or nothing is as we thought: begin anew
     mk.task.sleep(100)
+    if err.code == "conflict" then return false end
   end
 end
 
@@ -250,9 +265,21 @@ local function budget_ms(over)
   return math.max(0, math.min(wait_ms, settings.window_ms))
 end
 
+local function commit_accepted(lead, known, item)
+  if not commit(lead, known, { with_state(item, "accepted", lead) }) then return end
+  accepted_here[item.value.id] = nil
+  mk.log.info("notify: told", { id = item.value.id, text = item.value.text })
+end
+
 -- Tell the oldest. Returns how long to wait before the next; nil: there is none.
 local function step(lead, known, retry)
   local pending, over = sorted(known)
+  for _, item in ipairs(pending) do
+    if accepted_here[item.value.id] then
+      commit_accepted(lead, known, item)
+      return 0
+    end
+  end
   if #over > settings.keep + math.min(settings.keep, BATCH) then trim(lead, known, over) end
   if #pending == 0 then return nil end
   local wait_ms = budget_ms(over)
@@ -267,11 +294,11 @@ local function step(lead, known, retry)
   known.held = false
   local item = pending[1]
   local accepted, why = send(item.value, lead.token)
+  accepted_here[item.value.id] = accepted or nil
   lead:check()
   if accepted then
     retry.ms = settings.retry_ms
-    commit(lead, known, { with_state(item, "accepted", lead) })
-    mk.log.info("notify: told", { id = item.value.id, text = item.value.text })
+    commit_accepted(lead, known, item)
     return 0
   elseif mk.time.wall_ms() - item.value.heard_ms > settings.give_up_ms then
     mk.log.error("notify: given up", { id = item.value.id, why = why })
@@ -286,6 +313,8 @@ end
 mk.while_leader("notify", function(lead)
   local known, changed = { at = {}, synced = false, held = false }, mk.task.event()
   local retry = { ms = settings.retry_ms }
+  -- What this node proposed before its lease lapsed is in the log before this, or never will be.
+  commit(lead, known, { { op = "get", key = TRIMMED } })
   lead:spawn(follow, known, changed)
   while true do
     changed:wait()
