@@ -52,8 +52,8 @@ function notices.committed(c)
   return at
 end
 
--- Nothing is sent again under one token once a node has heard, under that token, that it was accepted, whether
--- or not it could be committed: there the node itself remembers it.
+-- Nothing is sent again under one token once a node has heard, under that token, that it was accepted,
+-- whether or not it could be committed: there the node itself remembers it.
 local function check_heard(received)
   local heard_ms = {}
   for _, notice in ipairs(received) do
