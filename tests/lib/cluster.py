@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -44,6 +45,9 @@ def wait_until(condition, seconds, what):
         if time.monotonic() > end:
             raise AssertionError(f"{what}: did not happen within {seconds} s")
         time.sleep(0.002)
+
+
+LOG_LINES = 25  # of each node, when a test has failed
 
 
 class Node:
@@ -114,6 +118,11 @@ class Node:
         return total
 
 
+# Long enough for a busy machine to hold nobody up for the length of one. Whoever is after the timeouts themselves says
+# which in `extra`.
+ELECTION = "election_ms = { 500, 1000 },"
+
+
 class Cluster:
     """Those of n beyond the first members wait until they are added, and are not started here."""
 
@@ -134,16 +143,24 @@ class Cluster:
             f'{{ id = "{x.name}", peer = "127.0.0.1:{x.peer}", client = "127.0.0.1:{x.client}"'
             f'{", joins = true" if i >= self.first else ""} }}'
             for i, x in enumerate(self.nodes))
+        election = ELECTION if len(self.nodes) > 1 and "election_ms" not in self.extra else ""
         for x in self.nodes:
             with open(x.config, "w") as f:
                 f.write(f'return {{ cluster = "test", id = "{x.name}", members = {{ {members} }},\n'
                         f'  client = "127.0.0.1:{x.client}", http = "127.0.0.1:{x.http}",\n'
-                        f'  data_dir = "{x.data}", {self.extra}\n'
+                        f'  data_dir = "{x.data}", {election} {self.extra}\n'
                         f'  apps = {{ {apps} }} }}\n')
 
     def __enter__(self):
-        for x in self.nodes[:self.first]:
-            x.start()
+        """All are started, and answer: by then each listens on all its ports."""
+        try:
+            for x in self.nodes[:self.first]:
+                x.start()
+            for x in self.nodes[:self.first]:
+                wait_until(x.status, 20, f"an answer of {x.name}")
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
         return self
 
     def __exit__(self, *error):
@@ -156,7 +173,16 @@ class Cluster:
         if error[0] is None:
             shutil.rmtree(self.folder, ignore_errors=True)
         else:
-            print(f"left for inspection: {self.folder}")
+            self.show_logs()
+            print(f"left for inspection: {self.folder}", file=sys.stderr, flush=True)
+
+    def show_logs(self):
+        """What the nodes said last: all that is left of a test that failed elsewhere."""
+        for x in self.nodes:
+            if os.path.exists(x.log):
+                with open(x.log, encoding="utf-8", errors="replace") as f:
+                    last = f.readlines()[-LOG_LINES:]
+                print(f"\n--- the last lines of {x.name}'s log:\n{''.join(last)}", file=sys.stderr, flush=True)
 
     def leader(self, among=None):
         """The node that says it leads, in the highest term; None if none does."""
@@ -169,3 +195,13 @@ class Cluster:
 
     def wait_leader(self, seconds=10, among=None):
         return wait_until(lambda: self.leader(among), seconds, "a leader")
+
+    def wait_settled(self, seconds=20):
+        """The leader, whom all follow, and who knows that all have what is committed."""
+        def settled():
+            seen = [x.status() for x in self.nodes]
+            leader = self.leader()
+            status = leader and leader.status()
+            return (status and all(s and (s["leader"], s["term"]) == (leader.name, status["term"]) for s in seen) and
+                    all(peer["match"] and peer["match"] >= status["commit_index"] for peer in status["peers"]) and leader)
+        return wait_until(settled, seconds, "all nodes to follow one leader")

@@ -25,7 +25,7 @@ def moonkeeper(*args, timeout=30, env=None):
 def failure(test):
     """For Cluster.__exit__() in a tearDown: a test that fails leaves its folder."""
     result = test._outcome.result
-    failed = any(t is test for t, _ in result.failures + result.errors)
+    failed = any(getattr(t, "test_case", t) is test for t, _ in result.failures + result.errors)
     return (AssertionError if failed else None, None, None)
 
 

@@ -29,7 +29,7 @@ class ForeignClient(unittest.TestCase):
             self.skipTest("there is no pynvim: apt-get install python3-pynvim")
         self.cluster = Cluster(BINARY)
         self.cluster.__enter__()
-        self.cluster.wait_leader()
+        self.cluster.wait_settled()
 
     def tearDown(self):
         self.cluster.__exit__(*failure(self))

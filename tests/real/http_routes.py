@@ -25,9 +25,7 @@ class WithCluster(unittest.TestCase):
     def setUpClass(cls):
         cls.cluster = Cluster(BINARY)
         cls.cluster.__enter__()
-        leader = cls.cluster.wait_leader()
-        for x in cls.cluster.nodes:
-            wait_until(lambda: (x.status() or {}).get("leader") == leader.name, 10, "all to follow")
+        leader = cls.cluster.wait_settled()
         wait_until(lambda: all(m["http"] for x in cls.cluster.nodes for m in x.status()["members"]),
                    10, "all to have heard of all")
         cls.leader = leader

@@ -100,7 +100,7 @@ def main():
     rng = random.Random(args.seed)
     print(f"kill9: {args.kills} kills, seed {args.seed}", flush=True)
 
-    with Cluster(args.binary) as c:
+    with Cluster(args.binary, extra="election_ms = { 150, 300 },") as c:
         leader = c.wait_leader()
         connection = Client(f"127.0.0.1:{leader.client}", 5.0)
         connection.call("load", MACHINE, timeout=10.0)

@@ -92,7 +92,7 @@ class Metrics(unittest.TestCase):
             f.write(SCRIPT)
         cls.cluster.set_apps(f'{{ name = "app", script = "{path}" }}')
         cls.cluster.__enter__()
-        cls.leader = cls.cluster.wait_leader()
+        cls.leader = cls.cluster.wait_settled()
         cls.follower = next(x for x in cls.cluster.nodes if x is not cls.leader)
 
     @classmethod
