@@ -7,21 +7,13 @@ local mk = require "moonkeeper"
 
 local HAND_OVER_MS = 5000 -- beyond what the programs need to stop
 
-local function is_environment(env)
-  for name in pairs(env) do
-    if name == "" or name:find "[=\0]" then return ("'%s' is no name of a variable"):format(name) end
-  end
-end
-
 local settings = mk.config.declare {
   prefix = { type = "string", default = "worker" },
   avoid_ms = { type = "integer", min = 0, default = 600000 },
-  workers = { type = "table", required = true, min = 1, items = { type = "table", fields = {
-    name = { type = "string", required = true, check = function(name)
-      return not name:match "^[%w_.-]+$" and "a name has letters, digits, '_', '-' and '.'"
-    end },
+  workers = { type = "table", required = true, min = 1, unique = "name", items = { type = "table", fields = {
+    name = { type = "string", required = true, format = "name" },
     argv = { type = "table", required = true, min = 1, items = { type = "string" } },
-    env = { type = "table", values = { type = "string" }, check = is_environment },
+    env = { type = "table", values = { type = "string" }, format = "environment" },
     cwd = { type = "string" },
     stop_signal = { type = "string", default = "TERM",
       one_of = { "TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "KILL" } },
@@ -34,10 +26,8 @@ local settings = mk.config.declare {
 }
 
 local me = mk.info().id
-local longest_stop_ms, seen = 0, {}
+local longest_stop_ms = 0
 for _, worker in ipairs(settings.workers) do
-  if seen[worker.name] then error(("config: workers: two are called '%s'"):format(worker.name), 0) end
-  seen[worker.name] = true
   longest_stop_ms = math.max(longest_stop_ms, worker.stop_ms)
 end
 

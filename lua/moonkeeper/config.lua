@@ -50,6 +50,11 @@ local function nearest(name, known)
   if best and best_distance <= math.max(1, #name // 3) then return best end
 end
 
+-- The nearest of the known names; all, where none is near.
+local function suggest(hint, known)
+  return hint and ("did you mean '%s'?"):format(hint) or "there are " .. table.concat(known, ", ")
+end
+
 local function sorted_keys(t)
   local keys = {}
   for key in pairs(t) do keys[#keys + 1] = tostring(key) end
@@ -97,6 +102,22 @@ function checks.one_of(path, value, rule)
   fail(path, "must be one of %s, it is %s", table.concat(rule.one_of, ", "), tostring(value))
 end
 
+-- What many configurations have: a type, and a sentence if a value of it is none of these.
+local formats = {
+  name = { "string", function(value)
+    return not value:find "^[%w_.-]+$" and "a name has letters, digits, '_', '-' and '.'"
+  end },
+  environment = { "table", function(variables)
+    for _, name in ipairs(sorted_keys(variables)) do
+      if name == "" or name:find "[=\0]" then return ("'%s' is no name of a variable"):format(name) end
+    end
+  end },
+}
+
+local function complain(path, complaint)
+  if complaint then error(("config: %s: %s"):format(path, tostring(complaint)), 0) end
+end
+
 local function check(path, value, rule, mistakes)
   local before = #mistakes
   checks.type(path, value, rule)
@@ -106,9 +127,10 @@ local function check(path, value, rule, mistakes)
   if rule.fields then checks.fields(path .. ".", value, rule.fields, mistakes) end
   if rule.items then checks.items(path, value, rule.items, mistakes) end
   if rule.values then checks.values(path, value, rule.values, mistakes) end
-  -- Which counts on all of the above.
-  local complaint = #mistakes == before and rule.check and rule.check(value, path)
-  if complaint then error(("config: %s: %s"):format(path, tostring(complaint)), 0) end
+  if #mistakes > before then return end -- what follows counts on all of the above
+  if rule.unique then checks.unique(path, value, rule.unique) end
+  if rule.format then complain(path, formats[rule.format][2](value)) end
+  if rule.check then complain(path, rule.check(value, path)) end
 end
 
 -- check(), whose mistake stops nobody: what is beside it is looked at, too.
@@ -123,8 +145,7 @@ function checks.fields(prefix, values, schema, mistakes)
     if not schema[key] then
       local hint = nearest(key, known)
       if hint then meant[hint] = true end
-      mistakes[#mistakes + 1] = ("config: there is no key '%s%s', %s"):format(prefix, key,
-        hint and ("did you mean '%s'?"):format(hint) or "there are " .. table.concat(known, ", "))
+      mistakes[#mistakes + 1] = ("config: there is no key '%s%s', %s"):format(prefix, key, suggest(hint, known))
     end
   end
   for _, key in ipairs(known) do
@@ -152,6 +173,18 @@ function checks.items(path, list, rule, mistakes)
   for i, value in ipairs(list) do try(("%s[%d]"):format(path, i), value, rule, mistakes) end
 end
 
+-- No two elements are the same, or have the same under this key.
+function checks.unique(path, list, key)
+  local first = {}
+  local function at(i) return ("%s[%d]%s"):format(path, i, key ~= true and "." .. key or "") end
+  for i, element in ipairs(list) do
+    local value = element
+    if key ~= true then value = element[key] end
+    if first[value] then fail(at(i), "must be unique, %s is '%s' too", at(first[value]), tostring(value)) end
+    if value ~= nil then first[value] = i end
+  end
+end
+
 -- A map: names that the schema does not know, each with a value of this kind.
 function checks.values(path, map, rule, mistakes)
   for _, key in ipairs(sorted_keys(map)) do
@@ -163,23 +196,36 @@ end
 -- Schemas -----------------------------------------------------------------------------------------
 
 local types = { string = true, number = true, integer = true, boolean = true, table = true }
-local parts = { "check", "default", "fields", "items", "max", "min", "one_of", "required", "type", "values" }
+local parts = { "check", "default", "fields", "format", "items", "max", "min", "one_of", "required", "type",
+  "unique", "values" }
 local has_bounds = { number = true, integer = true, string = true }
 local check_schema
+
+local function has(list, wanted)
+  for _, name in ipairs(list) do
+    if name == wanted then return true end
+  end
+  return false
+end
 
 -- A misspelt part of a rule would be a rule that is not held.
 local function check_parts(path, rule)
   for _, part in ipairs(sorted_keys(rule)) do
-    local is_known = false
-    for _, known in ipairs(parts) do is_known = is_known or known == part end
-    if not is_known then
-      local hint = nearest(part, parts)
-      error(("declare: the rule of %s has no '%s', %s"):format(path, part,
-        hint and ("did you mean '%s'?"):format(hint) or "there are " .. table.concat(parts, ", ")), 0)
+    if not has(parts, part) then
+      error(("declare: the rule of %s has no '%s', %s"):format(path, part, suggest(nearest(part, parts), parts)), 0)
     end
   end
   if (rule.min or rule.max) and not (has_bounds[rule.type] or rule.items) then
     error(("declare: %s has min or max, which are for numbers, strings and lists"):format(path), 0)
+  end
+  local format = formats[rule.format]
+  if rule.format and (not format or format[1] ~= rule.type) then
+    error(("declare: %s has the format '%s', which is %s"):format(path, tostring(rule.format), format
+      and "for a " .. format[1] or "none of " .. table.concat(sorted_keys(formats), ", ")), 0)
+  end
+  local key, fields = rule.unique, rule.items and rule.items.fields
+  if key and not (rule.items and key == true) and not (fields and fields[key]) then
+    error(("declare: %s has unique, which is true, or a field of its items"):format(path), 0)
   end
 end
 
@@ -203,8 +249,9 @@ end
 --   min, max            of a number; of a list, how many elements; of a string, how many bytes
 --   one_of = {...}      the values that it may have
 --   fields = {...}      a table with these keys, each with a rule of its own
---   items = rule        a list
+--   items = rule        a list; unique = "key": no two elements have the same there (true: are the same)
 --   values = rule       a map from names of any kind
+--   format = "name", "environment"   of a string; of a map whose names are variables of a program
 --   check = function(value, path)   a sentence if something else is wrong with it
 function config.declare(schema)
   local good, mistake = pcall(check_schema, "", schema)

@@ -7,6 +7,7 @@
 #include "script/bundled.h"
 #include "script/script.h"
 
+/* Of a bundled script its modules too: they are in the binary with it. */
 static int load(lua_State *L, const char *path, enum err *err, struct why *why)
 {
     if (!bundled_is(path)) {
@@ -18,7 +19,13 @@ static int load(lua_State *L, const char *path, enum err *err, struct why *why)
         return LUA_OK;
     }
     lua_pushfstring(L, "@%s", path);
-    return luaL_loadbufferx(L, (const char *)text.data, text.size, lua_tostring(L, -1), "t");
+    int status = luaL_loadbufferx(L, (const char *)text.data, text.size, lua_tostring(L, -1), "t");
+    const struct embedded_file *module = NULL;
+    while (status == LUA_OK && (module = bundled_next_module(path, module)) != NULL) {
+        lua_settop(L, 0);
+        status = bundled_load_module(L, module);
+    }
+    return status;
 }
 
 enum err script_check(const char *path, struct why *why)

@@ -1,8 +1,8 @@
 # Turns files into a C table of struct embedded_file (script/embed.h).
 #
 # Included by the top CMakeLists.txt it offers mk_embed() and adds lua/**/*.lua (the LuaLS stubs of
-# lua/moonkeeper/meta left out) and scripts/*.lua to mk_script; run as a script (cmake -P, with ROOT, OUT, SYMBOL and
-# FILES) it generates a table.
+# lua/moonkeeper/meta left out), scripts/*.lua and their modules (scripts/*/*.lua) to mk_script; run as
+# a script (cmake -P, with ROOT, OUT, SYMBOL and FILES) it generates a table.
 if(CMAKE_SCRIPT_MODE_FILE)
     set(arrays "")
     set(rows "")
@@ -41,6 +41,6 @@ list(SORT embedded_lua)
 mk_embed(mk_script embedded_files ${CMAKE_SOURCE_DIR}/lua ${embedded_lua})
 
 file(GLOB bundled_scripts CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/scripts
-     ${CMAKE_SOURCE_DIR}/scripts/*.lua)
+     ${CMAKE_SOURCE_DIR}/scripts/*.lua ${CMAKE_SOURCE_DIR}/scripts/*/*.lua)
 list(SORT bundled_scripts)
 mk_embed(mk_script bundled_files ${CMAKE_SOURCE_DIR}/scripts ${bundled_scripts})

@@ -1,5 +1,5 @@
-/* require: the modules in the binary, then Lua files on package.path (text only), then, where they
- * are allowed, C modules. */
+/* require: the modules in the binary, the script's own if it is a bundled one, then Lua files on
+ * package.path (text only), then, where they are allowed, C modules. */
 #include <errno.h>
 #include <lauxlib.h>
 #include <lualib.h>
@@ -34,6 +34,30 @@ static int search_embedded(lua_State *L)
         }
     }
     lua_pushfstring(L, "no module '%s' is shipped", module);
+    return 1;
+}
+
+/* A bundled script's own modules are found by that script alone. */
+static int search_bundled(lua_State *L)
+{
+    const char *module = luaL_checkstring(L, 1);
+    const char *script = thread_app(L)->path;
+    if (!bundled_is(script)) {
+        lua_pushnil(L);
+        return 1;
+    }
+    const char *name = lua_pushfstring(L, "%s.lua", luaL_gsub(L, module, ".", "/"));
+    const struct embedded_file *file = NULL;
+    while ((file = bundled_next_module(script, file)) != NULL) {
+        if (strcmp(file->name, name) == 0) {
+            if (bundled_load_module(L, file) != LUA_OK) {
+                return lua_error(L);
+            }
+            lua_pushstring(L, name);
+            return 2;
+        }
+    }
+    lua_pushfstring(L, "no module '%s' in %s", module, script);
     return 1;
 }
 
@@ -86,20 +110,22 @@ static void push_default_path(lua_State *L, const char *script)
     lua_remove(L, -2);
 }
 
-/* package.searchers = { preload, embedded, path [, C, C with a common root] } */
+/* package.searchers = { preload, embedded, bundled, path [, C, C with a common root] } */
 static void set_searchers(lua_State *L, bool c_modules)
 {
     lua_getfield(L, -1, "searchers");
-    lua_createtable(L, 5, 0);
+    lua_createtable(L, 6, 0);
     lua_rawgeti(L, -2, 1);
     lua_rawseti(L, -2, 1);
     lua_pushcfunction(L, search_embedded);
     lua_rawseti(L, -2, 2);
-    lua_pushcfunction(L, search_path);
+    lua_pushcfunction(L, search_bundled);
     lua_rawseti(L, -2, 3);
+    lua_pushcfunction(L, search_path);
+    lua_rawseti(L, -2, 4);
     for (int i = 3; c_modules && i <= 4; i++) {
         lua_rawgeti(L, -2, i);
-        lua_rawseti(L, -2, i + 1);
+        lua_rawseti(L, -2, i + 2);
     }
     /* require reads the field of its upvalue, which is the package table itself. */
     lua_setfield(L, -3, "searchers");

@@ -608,6 +608,8 @@ function mk.log.error(message, fields) end
 ---@field fields table<string, mk.ConfigRule>? of a table
 ---@field items mk.ConfigRule? of each element: it is a list
 ---@field values mk.ConfigRule? of each value: it is a map with names of any kind
+---@field unique (string|true)? of a list: no two elements have the same under this key; true: are the same
+---@field format ("name"|"environment")? letters, digits, _, - and . in a string; a map whose names are variables
 ---@field check (fun(value: any, path: string): string?)? what is wrong with it otherwise
 
 mk.cluster = {}

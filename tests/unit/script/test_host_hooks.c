@@ -359,6 +359,37 @@ static void a_bundled_script_is_loaded_by_name(void **state)
     fixture_close(&f);
 }
 
+static void the_modules_of_a_bundled_script_are_its_own(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    struct why why = {0};
+    struct script_app app = {
+        .name = "cron",
+        .path = "bundled:cron",
+        .source = MK "log(type(require 'cron.plan'.due))\n"
+                     "log(select(2, pcall(require 'cron.plan'.due)))\n"
+                     "log(select(2, pcall(require, 'cron.pla')))\n",
+    };
+    assert_int_equal(script_host_load(f.host, &app, &why), ERR_OK);
+    run_for(&f, 10);
+    assert_said(&f, "function");
+    assert_said(&f, "bundled:cron/plan:"); /* where errors are */
+    assert_said(&f, "no module 'cron.pla' in bundled:cron");
+    app = (struct script_app){.name = "other",
+                              .path = "bundled:demo",
+                              .source =
+                                  MK "log('other: ' .. select(2, pcall(require, 'cron.plan')))"};
+    assert_int_equal(script_host_load(f.host, &app, &why), ERR_OK);
+    run_for(&f, 10);
+    assert_said(&f, "other: module 'cron.plan' not found");
+    assert_int_equal(script_check("bundled:cron", &why), ERR_OK);
+    assert_int_equal(script_check("bundled:cron/plan", &why), ERR_NOT_FOUND);
+    assert_null(strstr(why.text, ", cron/"));
+    fixture_close(&f);
+}
+
 static void shutdown_hooks_run_within_their_deadline(void **state)
 {
     (void)state;
@@ -521,6 +552,7 @@ int main(void)
         cmocka_unit_test(a_misspelt_event_or_option_is_an_error),
         cmocka_unit_test(a_script_that_does_not_compile_is_refused),
         cmocka_unit_test(a_bundled_script_is_loaded_by_name),
+        cmocka_unit_test(the_modules_of_a_bundled_script_are_its_own),
         cmocka_unit_test(shutdown_hooks_run_within_their_deadline),
         cmocka_unit_test(shutdown_without_hooks_is_finished_at_once),
         cmocka_unit_test(hooks_are_listed_with_their_figures),

@@ -291,6 +291,41 @@ static void a_mistake_in_a_list_or_a_map_is_named_with_its_path(void **state)
              "config: a must be at most 2, it is 2.5");
 }
 
+static void names_and_environments_are_of_their_format(void **state)
+{
+    (void)state;
+    const char *name = "{ a = { type = 'string', format = 'name' } }";
+    declared(name, "{ a = 'back-up_2.x' }", "fine");
+    declared(name, "{ a = 'a/b' }", "config: a: a name has letters, digits, '_', '-' and '.'");
+    declared(name, "{ a = '' }", "config: a: a name has letters");
+    const char *env = "{ a = { type = 'table', values = { type = 'string' }, "
+                      "format = 'environment' } }";
+    declared(env, "{ a = { PATH = '/bin' } }", "fine");
+    declared(env, "{ a = { ['B=C'] = 'd' } }", "config: a: 'B=C' is no name of a variable");
+    declared(env, "{ a = { [''] = 'd' } }", "config: a: '' is no name of a variable");
+    declared("{ a = { type = 'string', format = 'nam' } }", "{}",
+             "declare: a has the format 'nam', which is none of environment, name");
+    declared("{ a = { type = 'string', format = 'environment' } }", "{}",
+             "declare: a has the format 'environment', which is for a table");
+}
+
+static void what_is_unique_is_so_or_names_its_twin(void **state)
+{
+    (void)state;
+    const char *named = "{ jobs = { type = 'table', unique = 'name', items = { type = 'table', "
+                        "fields = { name = { type = 'string' } } } } }";
+    declared(named, "{ jobs = { { name = 'a' }, { name = 'b' }, {}, {} } }", "fine");
+    declared(named, "{ jobs = { { name = 'b' }, { name = 'a' }, { name = 'a' } } }",
+             "config: jobs[3].name must be unique, jobs[2].name is 'a' too");
+    declared("{ a = { type = 'table', unique = true, items = { type = 'integer' } } }",
+             "{ a = { 3, 4, 3 } }", "config: a[3] must be unique, a[1] is '3' too");
+    declared("{ a = { type = 'table', unique = 'nam', items = { type = 'table', "
+             "fields = { name = { type = 'string' } } } } }",
+             "{}", "declare: a has unique, which is true, or a field of its items");
+    declared("{ a = { type = 'table', unique = true } }", "{}", "declare: a has unique, which");
+    declared("{ a = { type = 'string', unique = 'b' } }", "{}", "declare: a has unique, which");
+}
+
 /* ---- commits -----------------------------------------------------------------------------------
  */
 
@@ -453,6 +488,8 @@ int main(void)
         cmocka_unit_test(wait_leader_waits_for_the_election),
         cmocka_unit_test(the_configuration_is_read_and_declared),
         cmocka_unit_test(all_mistakes_are_told_at_once),
+        cmocka_unit_test(names_and_environments_are_of_their_format),
+        cmocka_unit_test(what_is_unique_is_so_or_names_its_twin),
         cmocka_unit_test(a_mistake_in_a_list_or_a_map_is_named_with_its_path),
         cmocka_unit_test(a_commit_is_described),
         cmocka_unit_test(no_commit_is_lost_or_doubled_however_slow_the_hooks_are),
