@@ -28,7 +28,7 @@ WORKER = """
 local mk = require "moonkeeper"
 mk.while_leader("worker", function(lead)
   local p = assert(mk.exec.spawn({ "sh", "-c", [[
-    echo begin GEN >> FILE; trap 'sleep 0.3; echo end GEN >> FILE; exit' TERM; while :; do sleep 0.05; done]] },
+    trap 'sleep 0.3; echo end GEN >> FILE; exit' TERM; echo begin GEN >> FILE; while :; do sleep 0.05; done]] },
     { stop_signal = "TERM", stop_ms = 5000 }))
   p:wait()
 end, { grace_ms = 5000 })
@@ -39,7 +39,7 @@ end, { grace_ms = 5000 })
 LASTING = """
 local mk = require "moonkeeper"
 local p = assert(mk.exec.spawn({ "sh", "-c", [[
-  echo begin GEN >> FILE; trap 'sleep 0.3; echo end GEN >> FILE; exit' TERM; while :; do sleep 0.05; done]] }))
+  trap 'sleep 0.3; echo end GEN >> FILE; exit' TERM; echo begin GEN >> FILE; while :; do sleep 0.05; done]] }))
 """
 
 
@@ -55,6 +55,12 @@ class Reload(unittest.TestCase):
 
     def write(self, text):
         with open(self.script, "w") as f:
+            f.write(text)
+
+    def write_part(self, text):
+        """The module app.part of the script."""
+        os.makedirs(os.path.join(self.cluster.folder, "app"), exist_ok=True)
+        with open(os.path.join(self.cluster.folder, "app", "part.lua"), "w") as f:
             f.write(text)
 
     def log(self, node):
@@ -103,6 +109,21 @@ class Reload(unittest.TestCase):
         self.assertEqual(answer["restart"], ["heartbeat_ms"])
         self.assertIn("takes effect when the node is restarted", self.log(node))
 
+    def test_modules_are_loaded_anew_too_and_named_in_what_is_told(self):
+        node = self.start("require('moonkeeper').log.info('no part yet')")
+        self.wait_log(node, "no part yet")
+        self.write("require('moonkeeper').log.info('part ' .. require 'app.part')")
+        self.write_part("return 'one'")
+        self.assertEqual(self.cli(node, "reload").returncode, 0)
+        self.wait_log(node, "part one")
+        self.write_part("return 'two'")
+        self.assertEqual(self.cli(node, "reload").returncode, 0)
+        self.wait_log(node, "part two")
+        self.write_part("local x = 1\nreturn x.y.z\n")
+        done = self.cli(node, "reload")
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r'"app": \S*app/part.lua:2: attempt to index .*; generation 3 goes on')
+
     def test_what_fails_leaves_the_old_one_and_is_told_everywhere(self):
         node = self.start(SCRIPT.replace("GEN", "one"))
         self.write("local mk = require 'moonkeeper'\nlocal x = nil + 1\n")
@@ -148,6 +169,7 @@ class Reload(unittest.TestCase):
 
     def test_commits_are_told_once_across_reloads(self):
         node = self.start(SCRIPT.replace("GEN", "one"))
+        self.cli(node, "reload")  # answered once the hook is there: a script is told of what comes after
         client = Client(f"127.0.0.1:{node.client}", 5)
         self.addCleanup(client.close)
         for i in range(600):
