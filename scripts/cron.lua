@@ -10,8 +10,8 @@
 --
 -- A leader holds nothing of its own but the program that it runs: everything else it reads from the log.
 --
--- Here are the settings, and all jobs together. cron/job.lua is one of them, cron/plan.lua decides what becomes
--- of its slots, cron/records.lua is what the log has of it, cron/run.lua its program.
+-- Here are the settings, and all jobs together. cron/job.lua is one of them, cron/plan.lua decides what
+-- becomes of its slots, cron/records.lua is what the log has of it, cron/run.lua its program.
 local mk = require "moonkeeper"
 local job = require "cron.job"
 

@@ -145,7 +145,8 @@ function checks.fields(prefix, values, schema, mistakes)
     if not schema[key] then
       local hint = nearest(key, known)
       if hint then meant[hint] = true end
-      mistakes[#mistakes + 1] = ("config: there is no key '%s%s', %s"):format(prefix, key, suggest(hint, known))
+      mistakes[#mistakes + 1] = ("config: there is no key '%s%s', %s"):format(
+        prefix, key, suggest(hint, known))
     end
   end
   for _, key in ipairs(known) do
@@ -212,7 +213,8 @@ end
 local function check_parts(path, rule)
   for _, part in ipairs(sorted_keys(rule)) do
     if not has(parts, part) then
-      error(("declare: the rule of %s has no '%s', %s"):format(path, part, suggest(nearest(part, parts), parts)), 0)
+      local hint = nearest(part, parts)
+      error(("declare: the rule of %s has no '%s', %s"):format(path, part, suggest(hint, parts)), 0)
     end
   end
   if (rule.min or rule.max) and not (has_bounds[rule.type] or rule.items) then

@@ -32,7 +32,7 @@ function Run:kill()
 end
 
 -- Begin one that has lead, key (of the record), options (of the job), slot, attempt and stop_ms. Once it is
--- over, it has a state and how (details), and the event ended is set. Whatever goes wrong, it comes to an end.
+-- over, it has a state and how (details), and the event ended is set. Whatever goes wrong, it ends.
 local function start(what, ended)
   local run = setmetatable(what, Run)
   run.lead:spawn(function()

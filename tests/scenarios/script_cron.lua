@@ -406,7 +406,8 @@ t.describe("cron's settings", function()
       "config: jobs%[1%]%.tz: ")
     t.match(failure(mode, { { name = "a", schedule = "@daily", argv = { "x" }, env = { ["A=B"] = "x" } } }),
       "config: jobs%[1%]%.env: 'A=B' is no name of a variable")
-    t.match(failure(mode, { good, good }), "config: jobs%[2%]%.name must be unique, jobs%[1%]%.name is 'a' too")
+    t.match(failure(mode, { good, good }),
+      "config: jobs%[2%]%.name must be unique, jobs%[1%]%.name is 'a' too")
     t.match(failure(mode, { { name = "a b", schedule = "@daily", argv = { "x" } } }),
       "config: jobs%[1%]%.name: a name has letters")
   end, { modes = SIM, timeout_ms = DAY })

@@ -162,7 +162,8 @@ t.describe("worker", function()
     t.match(failure_of { name = "a/b", argv = { "a" } }, "a name has letters")
     t.match(failure_of { name = "a", argv = { "a" }, stop_signal = "FOO" }, "stop_signal must be one of TERM")
     t.match(failure_of { name = "a", argv = { "a" }, env = { ["A=B"] = "" } }, "env: 'A=B' is no name")
-    t.match(failure_of({ name = "a", argv = { "a" } }, { name = "a", argv = { "b" } }), "config: workers%[2%]%.name must be unique, workers%[1%]%.name is 'a' too")
+    t.match(failure_of({ name = "a", argv = { "a" } }, { name = "a", argv = { "b" } }),
+      "config: workers%[2%]%.name must be unique, workers%[1%]%.name is 'a' too")
   end)
 end)
 
