@@ -26,7 +26,7 @@ local function is_zone(tz)
 end
 
 local settings = mk.config.declare {
-  prefix = { type = "string", default = "cron" },
+  prefix = { type = "string", min = 1, default = "cron" },
   stop_ms = { type = "integer", min = 0, default = 5000 },
   jobs = { type = "table", required = true, unique = "name", items = { type = "table", fields = {
     name = { type = "string", required = true, format = "name" },

@@ -25,7 +25,7 @@ local function check_headers(headers)
 end
 
 local settings = mk.config.declare {
-  prefix = { type = "string", default = "notify" },
+  prefix = { type = "string", min = 1, default = "notify" },
   url = { type = "string", check = check_url },
   headers = { type = "table", values = { type = "string" }, check = check_headers },
   argv = { type = "table", min = 1, items = { type = "string" } },

@@ -4,7 +4,7 @@
 local mk = require "moonkeeper"
 
 local settings = mk.config.declare {
-  prefix = { type = "string", default = "request" },
+  prefix = { type = "string", min = 1, default = "request" },
   path = { type = "string", default = "/req", check = function(path)
     if path:sub(1, 1) ~= "/" then return "it must begin with a slash" end
   end },

@@ -30,7 +30,7 @@ local kind_rule = {
 for name, rule in pairs(how) do kind_rule[name] = rule end
 
 local settings = mk.config.declare {
-  prefix = { type = "string", default = "tasks" },
+  prefix = { type = "string", min = 1, default = "tasks" },
   slots = { type = "integer", min = 1, default = 4 },
   nodes = { type = "table", default = {}, values = { type = "table", fields = {
     slots = { type = "integer", min = 0 },

@@ -8,7 +8,7 @@ local mk = require "moonkeeper"
 local HAND_OVER_MS = 5000 -- beyond what the programs need to stop
 
 local settings = mk.config.declare {
-  prefix = { type = "string", default = "worker" },
+  prefix = { type = "string", min = 1, default = "worker" },
   avoid_ms = { type = "integer", min = 0, default = 600000 },
   workers = { type = "table", required = true, min = 1, unique = "name", items = { type = "table", fields = {
     name = { type = "string", required = true, format = "name" },

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -17,7 +18,10 @@
 #include "net/loop.h"
 #include "wire/writer.h"
 
-enum { QUEUED_MAX = 1 << 16, FILE_MODE = 0644, FOLDER_MODE = 0755 };
+enum { QUEUED_MAX = 1 << 16, FILE_MODE = 0644, FOLDER_MODE = 0755, SWEEP_DESCRIPTORS = 8 };
+
+/* What a new content is called until it takes its name: this and the number of the process. */
+static const char new_prefix[] = ".mk-new-";
 
 struct job {
     uint64_t call;
@@ -151,11 +155,12 @@ static void keep_owner(int descriptor, const char *place)
 static enum err write_file(const struct script_files *f, const char *path, char place[PATH_MAX],
                            struct bytes data)
 {
-    char made[PATH_MAX + sizeof ".new-4294967295"];
+    char made[PATH_MAX + sizeof new_prefix + sizeof "4294967295"];
     if (path[0] != '/' && strncmp(place, f->folder, strlen(f->folder)) == 0) {
         make_folders(f, place);
     }
-    snprintf(made, sizeof made, "%s.new-%u", place, (unsigned)getpid());
+    int folder_size = (int)(strrchr(place, '/') - place);
+    snprintf(made, sizeof made, "%.*s/%s%u", folder_size, place, new_prefix, (unsigned)getpid());
     unlink(made); /* of an attempt that was cut off */
     int descriptor = open(made, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
     if (descriptor < 0) {
@@ -172,6 +177,22 @@ static enum err write_file(const struct script_files *f, const char *path, char 
         return e;
     }
     return sync_folder(place, strrchr(place, '/'));
+}
+
+static int sweep_one(const char *path, const struct stat *info, int type, struct FTW *at)
+{
+    (void)info;
+    if (type == FTW_F && strncmp(path + at->base, new_prefix, sizeof new_prefix - 1) == 0) {
+        unlink(path);
+    }
+    return 0;
+}
+
+/* What a node that was killed in the middle has left. Of other folders than the node's own nobody
+ * knows whose it is. */
+static void sweep(const struct script_files *f)
+{
+    nftw(f->folder, sweep_one, SWEEP_DESCRIPTORS, FTW_PHYS | FTW_MOUNT);
 }
 
 static void answer(const struct script_files *f, const struct job *job, enum err e,
@@ -225,6 +246,7 @@ static void *run(void *ctx)
 {
     struct script_files *f = ctx;
     struct job *job;
+    sweep(f);
     while ((job = queue_wait(&f->jobs)) != NULL) {
         carry_out(f, job);
     }

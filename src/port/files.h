@@ -23,7 +23,8 @@ struct files_port {
     void (*read)(void *ctx, uint64_t call, const char *path);
     /* Answer: nil, once the file consists of data and that would survive a loss of power. Whatever
      * happens meanwhile, it is the old one or the new one. Errors: NOT_FOUND (the folder of an
-     * absolute path), NO_SPACE, IO. data is borrowed. */
+     * absolute path), NO_SPACE, IO. data is borrowed. Names that begin with ".mk-new-" are the
+     * port's own. */
     void (*write)(void *ctx, uint64_t call, const char *path, struct bytes data);
 };
 

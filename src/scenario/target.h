@@ -109,6 +109,7 @@ struct target_disk {
     uint64_t bytes;   /* full: free bytes left */
     const char *file; /* flip: name within the data directory; NULL: the newest segment */
     uint64_t offset;  /* flip */
+    bool of_scripts;  /* the disk with their files, in place of that with the log */
 };
 
 /* A program that scripts may run with mk.exec, as the scenario has it. */

@@ -145,6 +145,7 @@ enum err target_sim_disk(struct target *target, uint32_t node, const struct targ
     struct target_sim *t = target_sim_of(target);
     struct sim_disk_fault f = {
         .kind = sim_disk_kind_by_name(fault->kind),
+        .of_scripts = fault->of_scripts,
         .slower_us = (uint64_t)(fault->ms * MS),
         .free_bytes = fault->bytes,
         .file = fault->file,
@@ -156,6 +157,7 @@ enum err target_sim_disk(struct target *target, uint32_t node, const struct targ
                        "write_fail, read_fail, torn, lost_names, full, flip",
                        fault->kind);
     }
-    cluster_note(t->cluster, node - 1, "its disk: %s", fault->kind);
+    cluster_note(t->cluster, node - 1, "its disk%s: %s",
+                 fault->of_scripts ? " of scripts' files" : "", fault->kind);
     return sim_disk_fault(target_sim_process(t, node), &f, why);
 }

@@ -359,6 +359,12 @@ static bool take_disk(struct reader *r, struct bytes key, void *ctx)
         o->fault.bytes = read_u64(r);
     } else if (bytes_is(key, "offset")) {
         o->fault.offset = read_u64(r);
+    } else if (bytes_is(key, "of")) {
+        struct bytes of = read_str_or_bin(r, ASK_NAME_MAX);
+        o->fault.of_scripts = bytes_is(of, "scripts");
+        if (!o->fault.of_scripts && !bytes_is(of, "log")) {
+            reader_fail(r, ERR_INVALID);
+        }
     } else if (bytes_is(key, "file")) {
         read_text(r, o->file, sizeof o->file);
         o->fault.file = o->file;
@@ -368,7 +374,7 @@ static bool take_disk(struct reader *r, struct bytes key, void *ctx)
     return true;
 }
 
-/* cluster_disk [cluster, node, kind, {ms, bytes, file, offset}] */
+/* cluster_disk [cluster, node, kind, {ms, bytes, file, offset, of}] */
 void verb_disk(struct ask *a)
 {
     struct target *t = a->cluster->target;
@@ -376,7 +382,7 @@ void verb_disk(struct ask *a)
     char kind[ASK_NAME_MAX];
     ask_next_text(a, kind, sizeof kind);
     o.fault.kind = kind;
-    if (!ask_next_fields(a, take_disk, &o, "ms, bytes, file, offset")) {
+    if (!ask_next_fields(a, take_disk, &o, "ms, bytes, file, offset, of (\"log\", \"scripts\")")) {
         return;
     }
     if (t->vtable->disk == NULL) {

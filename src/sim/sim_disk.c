@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "sim/sim_process_internal.h"
+
 enum sim_disk_kind sim_disk_kind_by_name(const char *name)
 {
     static const char *const names[] = {
@@ -68,24 +70,36 @@ static enum err flip(struct sim_fs *fs, const struct sim_disk_fault *fault, stru
 
 /* ---- faults ---------------------------------------------------------------------------------- */
 
-static void heal(struct sim_process *p)
+static void heal_disk(struct sim_fs *fs, struct sim_executor *e)
 {
-    struct sim_executor *e = sim_process_executor(p);
-    sim_fs_heal(sim_process_disk(p));
+    sim_fs_heal(fs);
     e->slower_us = 0;
     e->stall_until = 0;
     e->tear = false;
 }
 
+static void heal(struct sim_process *p)
+{
+    heal_disk(sim_process_disk(p), sim_process_executor(p));
+    if (sim_files_used(p->files)) {
+        heal_disk(sim_files_disk(p->files), sim_files_executor(p->files));
+    }
+}
+
 enum err sim_disk_fault(struct sim_process *p, const struct sim_disk_fault *fault, struct why *why)
 {
-    struct sim_fs *fs = sim_process_disk(p);
-    struct sim_executor *e = sim_process_executor(p);
+    if (fault->of_scripts && (fault->kind == SIM_DISK_TORN || fault->kind == SIM_DISK_FLIP)) {
+        return err_why(why, ERR_INVALID, "torn and flip are for the disk of the log");
+    }
+    if (fault->kind == SIM_DISK_OK) {
+        heal(p);
+        return ERR_OK;
+    }
+    struct sim_fs *fs = fault->of_scripts ? sim_files_disk(p->files) : sim_process_disk(p);
+    struct sim_executor *e =
+        fault->of_scripts ? sim_files_executor(p->files) : sim_process_executor(p);
     uint64_t slower_us = fault->slower_us != 0 ? fault->slower_us : SIM_DISK_SLOWER_US;
     switch (fault->kind) {
-    case SIM_DISK_OK:
-        heal(p);
-        break;
     case SIM_DISK_SLOW:
         e->slower_us = slower_us;
         break;
@@ -112,6 +126,7 @@ enum err sim_disk_fault(struct sim_process *p, const struct sim_disk_fault *faul
         break;
     case SIM_DISK_FLIP:
         return flip(fs, fault, why);
+    case SIM_DISK_OK:
     case SIM_DISK_KINDS:
         return err_why(why, ERR_INVALID, "no such disk fault");
     }

@@ -3,6 +3,7 @@
 #ifndef MK_SIM_SIM_DISK_H
 #define MK_SIM_SIM_DISK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -34,6 +35,7 @@ enum sim_disk_kind sim_disk_kind_by_name(const char *name);
 
 struct sim_disk_fault {
     enum sim_disk_kind kind;
+    bool of_scripts;       /* the disk with the files of scripts (sim_files.h); not torn, flip */
     uint64_t slower_us;    /* 0: SIM_DISK_SLOWER_US */
     uint64_t free_bytes;   /* full */
     const char *file;      /* flip: "wal/000000000000002a.log"; "log" (or NULL), "snapshot": the
@@ -46,7 +48,7 @@ enum { SIM_DISK_SLOWER_US = 100000, SIM_DISK_NAME_BYTES = 128 };
  * these; "" if there is none. */
 void sim_disk_find(struct sim_fs *fs, const char *file, char out[SIM_DISK_NAME_BYTES]);
 
-/* Errors: NOT_FOUND (flip: there is no such file, or byte). */
+/* OK is for both disks. Errors: NOT_FOUND (flip: there is no such file, or byte), INVALID. */
 enum err sim_disk_fault(struct sim_process *p, const struct sim_disk_fault *fault, struct why *why);
 
 #endif

@@ -81,6 +81,9 @@ static enum err write_file(const struct fs_port *fs, const char *name, struct by
     e = e != ERR_OK ? e : fs->v->sync(file);
     fs->v->close(file);
     e = e != ERR_OK ? e : fs->v->rename(fs->ctx, made, name);
+    if (e != ERR_OK) {
+        fs->v->remove(fs->ctx, made);
+    }
     return e != ERR_OK ? e : fs->v->sync_dir(fs->ctx, ".");
 }
 
@@ -139,6 +142,23 @@ static void make_disk(struct sim_files *f)
         f->executor.finished = on_finished;
         f->executor.ctx = f;
     }
+}
+
+bool sim_files_used(const struct sim_files *f)
+{
+    return f->fs != NULL;
+}
+
+struct sim_fs *sim_files_disk(struct sim_files *f)
+{
+    make_disk(f);
+    return f->fs;
+}
+
+struct sim_executor *sim_files_executor(struct sim_files *f)
+{
+    make_disk(f);
+    return &f->executor;
 }
 
 static struct job *add_job(struct sim_files *f, uint64_t call, const char *path)

@@ -129,6 +129,12 @@ class Start(unittest.TestCase):
                      " did you mean 'schedule'?\n", "jobs[1].argv must have at least 1 element",
                      config=config, flags=["--check"])
 
+    def test_no_bundled_script_takes_an_empty_prefix(self):
+        apps = ",".join('{ script = "bundled:%s", config = { prefix = "" } }' % name
+                        for name in ("cron", "tasks", "worker", "notify", "request"))
+        done = self.refused(USAGE, config=self.config(apps="{ %s }" % apps), flags=["--check"])
+        self.assertEqual(done.stderr.count("config: prefix must not be empty"), 5, done.stderr)
+
     def test_check_does_nothing_of_what_a_script_does(self):
         touched = os.path.join(self.folder, "touched")
         config = self.script("local mk = require 'moonkeeper'\n"

@@ -44,6 +44,33 @@ t.describe("mk.fs", function()
     t.ok(seen[true] and seen[false], "at least the first crash came before, and the second after")
   end, { modes = { "sim" }, seeds = 2, timeout_ms = 120000 })
 
+  t.it("a disk that fails is told to who writes or reads, and leaves the old content", function(mode)
+    local c <close> = t.cluster { n = 1, mode = mode }
+    c:start()
+    c:wait_leader()
+    local function write(text)
+      return c:node(1):eval("local d, e = mk.fs.write('x', ...) return d or e.code", text)
+    end
+    t.eq(write "old", true)
+    for kind, code in pairs { full = "no_space", write_fail = "io", fsync_fail = "io" } do
+      c:disk(1, kind, { of = "scripts" })
+      t.eq(write(("new"):rep(10000)), code)
+      c:disk(1, "ok")
+      t.eq(c:node(1):eval "return mk.fs.read 'x'", "old")
+    end
+    c:disk(1, "read_fail", { of = "scripts" })
+    t.eq(c:node(1):eval "local d, e = mk.fs.read 'x' return e.code", "io")
+    c:disk(1, "ok")
+    c:disk(1, "slow", { of = "scripts", ms = 500 })
+    local began = c:now_ms()
+    t.eq(write "new", true)
+    t.ge(c:now_ms() - began, 500)
+    t.ok(c:propose("kv", "set", { key = "a", value = 1 }), "the disk of the log was well throughout")
+    local good, mistake = pcall(c.disk, c, 1, "flip", { of = "scripts" })
+    t.ok(not good)
+    t.match(tostring(mistake), "for the disk of the log")
+  end, { modes = { "sim" } })
+
   t.it("a path that leads elsewhere is refused", function(mode)
     local c <close> = t.cluster { n = 1, mode = mode }
     c:start()

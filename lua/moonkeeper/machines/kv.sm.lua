@@ -287,7 +287,7 @@ local function create(st, args, meta)
   local key = args.prefix .. format("%016x", meta.index)
   check_key(key)
   if st.keys[key] then
-    reject("a transaction creates one key under a prefix: the second would have the same name")
+    reject(format("there is a key '%s' already; a transaction creates one key under a prefix", key))
   end
   put(st, key, args, meta)
   return { key = key, version = meta.index, index = meta.index }

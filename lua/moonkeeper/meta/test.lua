@@ -213,7 +213,7 @@ function Cluster:set_wall(id, wall_ms) end
 ---@async
 ---@param id integer
 ---@param kind "ok"|"slow"|"stall"|"fsync_fail"|"write_fail"|"read_fail"|"torn"|"lost_names"|"full"|"flip"
----@param opts { ms: number?, bytes: integer?, file: string?, offset: integer? }?
+---@param opts { ms: number?, bytes: integer?, file: string?, offset: integer?, of: "log"|"scripts"|nil }? of: which disk, that of the log or that of scripts' files (mk.fs); "ok" is for both
 function Cluster:disk(id, kind, opts) end
 
 ---@class t.ProgramOptions

@@ -164,6 +164,22 @@ static void a_new_content_keeps_mode_and_link_and_leaves_nothing_beside(void **s
     assert_int_equal(system(command), 0);
 }
 
+static void what_a_process_that_was_killed_has_left_is_swept(void **state)
+{
+    struct fixture *f = *state;
+    char command[300];
+    snprintf(command, sizeof command,
+             "cd %s && mkdir -p own/a && touch own/.mk-new-7 own/a/.mk-new-8 own/a/b .mk-new-9 &&"
+             " ln -s ../.. own/a/out",
+             f->folder);
+    assert_int_equal(system(command), 0);
+    expect_read(f, "a/b", ERR_OK, "");
+    assert_int_equal(access(below(f, "own/.mk-new-7"), F_OK), -1);
+    assert_int_equal(access(below(f, "own/a/.mk-new-8"), F_OK), -1);
+    assert_int_equal(access(below(f, ".mk-new-9"), F_OK), 0); /* not below the node's own folder */
+    expect_read(f, ".mk-new-9", ERR_NOT_FOUND, "no such file");
+}
+
 static void calls_are_carried_out_in_order_without_waiting(void **state)
 {
     struct fixture *f = *state;
@@ -197,6 +213,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(failures_name_the_path_and_the_reason, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_new_content_keeps_mode_and_link_and_leaves_nothing_beside,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_a_process_that_was_killed_has_left_is_swept, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(calls_are_carried_out_in_order_without_waiting, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(after_the_stop_nothing_is_answered, set_up, tear_down),

@@ -210,7 +210,10 @@ static void created_keys_queue_in_the_order_of_the_log(void **ctx)
     assert_refused(h, "kv", "create", "{value=1}", ERR_REJECTED, "prefix must be a string");
     assert_refused(h, "kv", "txn",
                    "{ops={{op='create', prefix='x', value=1}, {op='create', prefix='x', value=2}}}",
-                   ERR_REJECTED, "one key under a prefix");
+                   ERR_REJECTED, "already; a transaction creates one key under a prefix");
+    assert_applies(h, "kv", "set", "{key='q/0000000000000008', value=1}", "{index=7,version=7}");
+    assert_refused(h, "kv", "create", "{prefix='q/', value=1}", ERR_REJECTED,
+                   "there is a key 'q/0000000000000008' already");
 }
 
 static void bad_leases_are_rejected_with_a_reason(void **ctx)
