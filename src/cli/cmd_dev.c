@@ -8,11 +8,13 @@
 #include "cli/interrupt.h"
 #include "cli/local_cluster.h"
 #include "cli/log_line.h"
+#include "cli/steady.h"
 #include "net/loop.h"
 #include "node/config.h"
 #include "script/script.h"
 
-enum { PUMP_MS = 200, SCRIPTS_MAX = 16 };
+/* A machine that died is missing for long enough to see what the others do. */
+enum { PUMP_MS = 200, SCRIPTS_MAX = 16, AGAIN_US = 2000000 };
 
 struct dev {
     struct cli *cli;
@@ -20,6 +22,7 @@ struct dev {
     bool raw; /* --log-format json: lines as they are, for machines */
     bool stopping;
     int exit_code;
+    uint64_t again_us[LOCAL_NODES_MAX]; /* when to start the node again; 0: it runs */
 };
 
 static void on_line(void *ctx, unsigned node, const char *text)
@@ -47,19 +50,46 @@ static void on_ended(void *ctx, unsigned node, int exit_status)
     if (d->stopping) {
         return;
     }
-    char why[128];
-    snprintf(why, sizeof why, "%s ended (status %d); its last lines say why",
-             local_cluster_id(d->cluster, node), exit_status);
-    d->exit_code = cli_fail(d->cli, ERR_IO, why, NULL);
+    const char *id = local_cluster_id(d->cluster, node);
+    if (exit_status > 0) {
+        char why[128];
+        snprintf(why, sizeof why, "%s ended (status %d); its last lines say why", id, exit_status);
+        d->exit_code = cli_fail(d->cli, ERR_IO, why, NULL);
+        return;
+    }
+    fflush(stdout);
+    fprintf(stderr, "moonkeeper dev: %s was %s; it is started again in %d s\n", id,
+            exit_status == 0 ? "stopped" : "killed, guardian and all, as when its machine dies",
+            AGAIN_US / 1000000);
+    d->again_us[node] = steady_now_us() + AGAIN_US;
+}
+
+static void start(struct dev *d, unsigned node)
+{
+    struct why why = {""};
+    d->again_us[node] = 0;
+    if (local_cluster_start(d->cluster, node, &why) != ERR_OK) {
+        d->exit_code = cli_fail(d->cli, ERR_IO, why.text, NULL);
+    }
+}
+
+static void start_again(struct dev *d)
+{
+    for (unsigned i = 0; i < local_cluster_size(d->cluster); i++) {
+        if (d->again_us[i] != 0 && steady_now_us() >= d->again_us[i]) {
+            start(d, i);
+        }
+    }
 }
 
 static void print_head(const struct dev *d, bool keep)
 {
     const struct local_cluster *c = d->cluster;
     unsigned size = local_cluster_size(c);
+    const char *program = d->cli->program;
     printf("moonkeeper dev: %u node%s, data in %s%s\n", size, size == 1 ? "" : "s",
            local_cluster_data_dir(c),
-           keep ? "" : " (thrown away at the end; keep it with --data-dir)");
+           keep ? "" : "\n(thrown away at the end; keep it with --data-dir)");
     for (unsigned i = 0; i < size; i++) {
         printf("  %s  client %s  http://%s\n", local_cluster_id(c, i), local_cluster_client(c, i),
                local_cluster_http(c, i));
@@ -70,25 +100,23 @@ static void print_head(const struct dev *d, bool keep)
         snprintf(flag, sizeof flag, " -e %s", client);
     }
     printf("\nIn another terminal:\n"
-           "  moonkeeper status%s\n"
-           "  moonkeeper kv put greeting hello%s\n"
-           "  moonkeeper kv get greeting%s\n"
-           "Ctrl-C stops all nodes.\n\n",
-           flag, flag, flag);
+           "  %s status%s\n"
+           "  %s kv put greeting hello%s\n"
+           "  %s kv get greeting%s\n"
+           "and in a browser: http://%s\nCtrl-C stops all nodes.\n\n",
+           program, flag, program, flag, program, flag, local_cluster_http(c, 0));
     fflush(stdout);
 }
 
 static void run(struct dev *d)
 {
-    struct why why = {""};
     for (unsigned i = 0; i < local_cluster_size(d->cluster); i++) {
-        if (local_cluster_start(d->cluster, i, &why) != ERR_OK) {
-            d->exit_code = cli_fail(d->cli, ERR_IO, why.text, NULL);
-        }
+        start(d, i);
     }
     while (d->exit_code == EXIT_OK && interrupt_count() == 0) {
         local_cluster_pump(d->cluster, PUMP_MS);
         fflush(stdout);
+        start_again(d);
     }
     d->stopping = true;
     local_cluster_stop(d->cluster);

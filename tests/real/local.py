@@ -126,7 +126,7 @@ class Dev(unittest.TestCase):
             f.write("""return { cluster = "x", id = "a", members = { { id = "a", peer = "10.0.0.1:1" } },
                 apps = { { script = "bundled:dmeo" } } }""")
         done = moonkeeper("dev", "-c", config)
-        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.returncode, 2)
         self.assertIn("""apps[1].script: there is no bundled script "dmeo"; did you mean "bundled:demo"?""",
                       done.stderr)
 
@@ -160,6 +160,26 @@ class Dev(unittest.TestCase):
     def children(self):
         with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as f:
             return f.read().split()
+
+    def test_a_machine_that_dies_is_missed_and_comes_back(self):
+        self.start()
+        there = ["-e", ",".join(f"127.0.0.1:{self.port + 10 * i}" for i in range(3))]
+
+        def names_all():
+            return moonkeeper("status", *there, "-o", "simple").stdout.count("follower") == 2
+        wait_until(names_all, 20, "three nodes")
+        self.assertEqual(moonkeeper("kv", "put", "k", "v", *there).returncode, 0)
+        guardian = self.children()[0]
+        with open(f"/proc/{guardian}/task/{guardian}/children") as f:
+            node = f.read().split()[0]
+        os.kill(int(guardian), signal.SIGKILL)
+        os.kill(int(node), signal.SIGKILL)
+        wait_until(lambda: "killed, guardian and all" in self.output(), 20, "word of it")
+        self.assertEqual(moonkeeper("kv", "get", "k", *there).stdout, "v\n")
+        wait_until(names_all, 20, "three nodes again")
+        wait_until(lambda: len(self.children()) == 3, 20, "the guardian among them")
+        self.process.send_signal(signal.SIGINT)
+        self.assertEqual(self.process.wait(20), 0, self.output())
 
     def test_nodes_do_not_outlive_the_terminal(self):
         self.start("--nodes", "1")
