@@ -19,6 +19,16 @@ t.describe("cron", function()
     cron.check_starts(c, 0)
   end, { modes = SIM, timeout_ms = DAY })
 
+  t.it("runs from its file as from the binary, with its modules", function(mode)
+    local c <close> = cron.cluster(mode, { { name = "a", schedule = "*/10 * * * *" } },
+      { scripts = { "scripts/cron.lua" } })
+    c:program("job", { run_ms = 1000 })
+    cron.set(c, "2024-01-01 12:05")
+    c:start()
+    c:run_for(10 * MINUTE)
+    t.eq(cron.states(c, "a"), { "12:10 ok" })
+  end, { modes = SIM, timeout_ms = DAY })
+
   t.it("runs what is asked for besides, once, on the next leader too", function(mode)
     local c <close> = cron.cluster(mode, { { name = "a", schedule = "@yearly" } })
     c:program("job", { run_ms = 1000 })
