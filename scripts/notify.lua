@@ -7,29 +7,19 @@
 --   pending -> accepted            the receiver has it
 --           -> summed              it is part of a summary, which is an event of its own
 --           -> given_up            nobody accepted it for give_up_ms
+--
+-- notify/events.lua says what each event is called, and is in words; notify/receiver.lua sends it.
 local mk = require "moonkeeper"
-
-local KINDS = { "leader_elected", "term_change", "quorum_lost", "quorum_regained", "member_added",
-  "member_promoted", "member_removed" }
-
-local function check_url(url)
-  local is_url = url:find "^[Hh][Tt][Tt][Pp][Ss]?://[%w%[]"
-  return not is_url and "it must begin with http:// or https://, and a host"
-end
-
-local function check_headers(headers)
-  for name, value in pairs(headers) do
-    if not name:find "^[%w!#$%%&'*+.^_`|~-]+$" then return ("%s is no name of a header"):format(name) end
-    if value:find "[%c\127]" then return ("the value of %s has a control character"):format(name) end
-  end
-end
+local events = require "notify.events"
+local receiver = require "notify.receiver"
 
 local settings = mk.config.declare {
   prefix = { type = "string", min = 1, default = "notify" },
-  url = { type = "string", check = check_url },
-  headers = { type = "table", values = { type = "string" }, check = check_headers },
+  url = { type = "string", check = receiver.check_url },
+  headers = { type = "table", values = { type = "string" }, check = receiver.check_headers },
   argv = { type = "table", min = 1, items = { type = "string" } },
-  events = { type = "table", min = 1, items = { type = "string", one_of = KINDS }, default = KINDS },
+  events = { type = "table", min = 1, default = events.kinds,
+    items = { type = "string", one_of = events.kinds } },
   timeout_ms = { type = "integer", min = 1, default = 10000 },
   retry_ms = { type = "integer", min = 1, default = 1000 },
   retry_max_ms = { type = "integer", min = 1, default = 60000 },
@@ -46,54 +36,6 @@ if settings.keep < settings.most then error("config: keep must be at least as mu
 local EVENTS, TRIMMED = settings.prefix .. "/events/", settings.prefix .. "/trimmed"
 local BATCH = 100 -- events that one command changes
 local me = mk.info().id
-
--- What is told ----------------------------------------------------------------------------------------
-
-local function of_term(ev) return ev.term end
-local function of_entry(ev) return ev.index end
-local function of_this_node(ev) return ("%d-%s-%d"):format(ev.term, me, ev.time_ms) end
-
--- The same on all nodes that hear of it.
-local ids = { leader_elected = of_term, term_change = of_term, quorum_lost = of_this_node,
-  quorum_regained = of_this_node, member_added = of_entry, member_promoted = of_entry,
-  member_removed = of_entry }
-
-local texts = {
-  leader_elected = function(ev) return ("%s leads in term %d"):format(ev.leader_id, ev.term) end,
-  term_change = function(ev) return ("term %d has begun, after %d"):format(ev.term, ev.old_term) end,
-  quorum_lost = function(ev)
-    return ("%s leads no longer: it reaches %d of the %d nodes it needs"):format(me, ev.reachable, ev.needed)
-  end,
-  quorum_regained = function() return ("%s is in touch with a majority again"):format(me) end,
-  member_added = function(ev) return ("%s was added"):format(ev.id) end,
-  member_promoted = function(ev) return ("%s votes now"):format(ev.id) end,
-  member_removed = function(ev) return ("%s was removed"):format(ev.id) end,
-}
-
-local FIELDS = { "leader_id", "old_term", "reachable", "needed", "id", "index" }
-
-local function describe(ev)
-  local about = {}
-  for _, name in ipairs(FIELDS) do about[name] = ev[name] end
-  return { id = ev.name .. "-" .. ids[ev.name](ev), event = ev.name, text = texts[ev.name](ev),
-    term = ev.term, about = about, heard_by = me, heard_ms = mk.time.wall_ms(), state = "pending" }
-end
-
--- One attempt: was it accepted? If not, why.
-local function send(event, token)
-  local body = mk.json.encode { id = event.id, event = event.event, text = event.text, term = event.term,
-    time_ms = event.heard_ms, about = event.about, events = event.events, count = event.count, token = token }
-  if settings.url then
-    local headers = { ["content-type"] = "application/json", ["idempotency-key"] = event.id }
-    for name, value in pairs(settings.headers or {}) do headers[name] = value end
-    local resp, err = mk.http.post(settings.url,
-      { body = body, headers = headers, timeout_ms = settings.timeout_ms })
-    return resp and resp.status // 100 == 2, resp and "status " .. resp.status or tostring(err)
-  end
-  local r, err = mk.exec.run(settings.argv, { stdin = body, timeout_ms = settings.timeout_ms,
-    env = { NOTIFY_ID = event.id, NOTIFY_EVENT = event.event, NOTIFY_TEXT = event.text } })
-  return r and r.code == 0, r and ("exit code %s %s"):format(r.code or r.signal, r.stderr) or tostring(err)
-end
 
 -- Hearing, on every node ------------------------------------------------------------------------------
 
@@ -119,7 +61,7 @@ local told_ms = -settings.window_ms
 local function tell_now(event)
   local pause_ms = settings.retry_ms
   while mk.time.now_ms() - told_ms >= settings.window_ms do -- once in a window
-    local accepted, why = send(event, 0)
+    local accepted, why = receiver.send(settings, event, 0)
     if accepted then
       told_ms, event.state, event.over_ms = mk.time.now_ms(), "accepted", mk.time.wall_ms()
       return
@@ -136,7 +78,7 @@ for _, name in ipairs(settings.events) do
   local replay = name == "leader_elected" or name == "term_change" or nil
   -- What was heard before may have to wait for the quorum.
   local to = name == "quorum_lost" and urgent or heard
-  mk.on(name, function(ev) to:send(describe(ev)) end, { name = "notify", replay = replay })
+  mk.on(name, function(ev) to:send(events.describe(ev)) end, { name = "notify", replay = replay })
 end
 mk.task.spawn(function()
   while true do
@@ -293,7 +235,7 @@ local function step(lead, known, retry)
   end
   known.held = false
   local item = pending[1]
-  local accepted, why = send(item.value, lead.token)
+  local accepted, why = receiver.send(settings, item.value, lead.token)
   accepted_here[item.value.id] = accepted or nil
   lead:check()
   if accepted then
