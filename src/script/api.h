@@ -60,6 +60,8 @@ void api_push_route_handler(lua_State *L, uint64_t id);
 
 /* The object that a while_leader's function is given. Stack: [-0, +1]. Raises: out of memory. */
 void api_lead_push(lua_State *L, uint64_t term, uint64_t token);
+/* Raises not_leader, with the reason, where token's work may not go on. Stack: [-0, +0]. */
+void api_lead_require(lua_State *L, uint64_t token);
 
 /* Raise if the table at index (which may be absent) has a key that is not known (NULL at the end).
  */

@@ -224,8 +224,8 @@ static int core_process_start(lua_State *L)
     if (port == NULL) {
         return luaL_error(L, "there is nothing here that could run a program");
     }
-    if (task->lead != NULL && !lead_is_valid(host, task->lead->lead.token)) {
-        return report_raise(L, ERR_NOT_LEADER, "this leadership is over");
+    if (task->lead != NULL) {
+        api_lead_require(L, task->lead->lead.token);
     }
     uint64_t *id = lua_newuserdatauv(L, sizeof *id, 0);
     *id = 0;

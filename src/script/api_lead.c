@@ -31,6 +31,14 @@ void api_lead_push(lua_State *L, uint64_t term, uint64_t token)
     luaL_setmetatable(L, LEAD_TYPE);
 }
 
+void api_lead_require(lua_State *L, uint64_t token)
+{
+    const char *why = lead_why_over(thread_app(L)->host, token);
+    if (why != NULL) {
+        report_raise(L, ERR_NOT_LEADER, why);
+    }
+}
+
 /* lead:valid() -> boolean */
 static int lead_valid(lua_State *L)
 {
@@ -54,9 +62,7 @@ static int lead_remaining(lua_State *L)
 /* lead:check(): raise if the leadership is gone */
 static int lead_check(lua_State *L)
 {
-    if (!lead_is_valid(thread_app(L)->host, check_handle(L)->token)) {
-        report_raise(L, ERR_NOT_LEADER, "this leadership is over");
-    }
+    api_lead_require(L, check_handle(L)->token);
     return 0;
 }
 

@@ -20,13 +20,26 @@ static bool lease_outlasts(const struct script_view *view, uint64_t time_us)
     return view->lease_until_us == 0 || view->lease_until_us > time_us;
 }
 
-bool lead_is_valid(struct script_host *host, uint64_t token)
+static const char lapsed[] = "the lease was not renewed";
+static const char over[] = "this node leads no longer";
+static const char handed_over[] = "leadership is being handed over";
+
+const char *lead_why_over(struct script_host *host, uint64_t token)
 {
     struct script_view view;
     inbox_view(&host->inbox, &view);
-    return token != 0 && view.token == token && view.role == SCRIPT_LEADER &&
-           host->leadership.ended_token != token &&
-           lease_outlasts(&view, host_now_us(host) + margin_us(host));
+    if (token == 0 || view.token != token || view.role != SCRIPT_LEADER) {
+        return over;
+    }
+    if (host->leadership.ended_token == token) {
+        return handed_over;
+    }
+    return lease_outlasts(&view, host_now_us(host) + margin_us(host)) ? NULL : lapsed;
+}
+
+bool lead_is_valid(struct script_host *host, uint64_t token)
+{
+    return lead_why_over(host, token) == NULL;
 }
 
 uint64_t lead_remaining_us(struct script_host *host, uint64_t token)
@@ -278,11 +291,10 @@ void lead_update(struct script_host *host)
     bool leased = lease_outlasts(view, host_now_us(host) + 2 * margin_us(host));
     bool may_work = leads && leased && view->token != l->ended_token;
     if (l->active && (!may_work || view->token != l->token)) {
-        lose(host, leads && !leased ? "the lease was not renewed" : "this node leads no longer",
-             false);
+        lose(host, leads && !leased ? lapsed : over, false);
     }
     if (!l->active && l->tasks > 0 && !leased) {
-        cancel_all(host, "the lease was not renewed", false); /* during a planned hand-over */
+        cancel_all(host, lapsed, false); /* during a planned hand-over */
     }
     if (!l->active && may_work) {
         gain(host);
@@ -322,7 +334,7 @@ void lead_end_work(struct script_host *host, const char *reason)
     l->ended_token = host->view.token;
     l->idle_wanted = true;
     if (l->active) {
-        lose(host, reason[0] != 0 ? reason : "leadership is being handed over", true);
+        lose(host, reason[0] != 0 ? reason : handed_over, true);
     }
     tell_idle(host);
 }

@@ -62,6 +62,8 @@ void lead_next(struct hook *hook);
 void lead_ended(struct hook *hook, const struct task *task);
 /* Is token's leadership still held, by the view and the clock? */
 bool lead_is_valid(struct script_host *host, uint64_t token);
+/* Why token's work may not go on, for people; NULL: it may. */
+const char *lead_why_over(struct script_host *host, uint64_t token);
 /* µs until leader-only work is cancelled for want of a lease; 0 when it is not valid. */
 uint64_t lead_remaining_us(struct script_host *host, uint64_t token);
 

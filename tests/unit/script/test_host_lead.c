@@ -361,7 +361,7 @@ static void the_lead_object_knows_its_lease(void **state)
     assert_said(&f, "left 90truetrue");
     run_for(&f, 600);
     assert_said(&f, "later 0false");
-    assert_said(&f, "not_leader: this leadership is over");
+    assert_said(&f, "not_leader: the lease was not renewed");
     fixture_close(&f);
 }
 
