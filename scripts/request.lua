@@ -1,4 +1,4 @@
--- request: HTTP requests to any node are stored by all of them. GET or POST /req?age=1 is answered with 200
+-- request: HTTP requests to any node are stored by all of them. POST (or GET) /req?age=1 is answered with 200
 -- once a majority has it on disk: from then on no failure of fewer nodes than that loses it. Settings, keys
 -- and promises are in scripts/README.md.
 local mk = require "moonkeeper"
@@ -8,6 +8,8 @@ local settings = mk.config.declare {
   path = { type = "string", default = "/req", check = function(path)
     if path:sub(1, 1) ~= "/" then return "it must begin with a slash" end
   end },
+  methods = { type = "table", min = 1, default = { "GET", "POST" },
+    items = { type = "string", one_of = { "GET", "POST", "PUT", "PATCH" } } },
   timeout_ms = { type = "integer", min = 1, default = 2000 },
   keep = { type = "integer", min = 1 },
 }
@@ -54,6 +56,7 @@ local function store(req, name)
 end
 
 local function take(req)
+  if req.method == "HEAD" then return refusal(405, "invalid", "HEAD stores nothing: use GET or POST") end
   local name = req.headers["idempotency-key"]
   if name and (#name > 255 or not name:find "^[!-~]+$") then
     return refusal(400, "invalid", "an idempotency-key has 1 to 255 signs of ASCII, and no space")
@@ -73,8 +76,9 @@ local function take(req)
   return refusal(503, err.code, err.message)
 end
 
-for _, method in ipairs { "GET", "POST" } do
-  mk.http.route(method, settings.path, take, { timeout_ms = settings.timeout_ms + 1000 })
+for _, method in ipairs(settings.methods) do
+  mk.http.route(method, settings.path, take,
+    { timeout_ms = settings.timeout_ms + 1000, other_pages = false }) -- each stores something, GET too
 end
 
 -- Where `keep` says how many: the leader drops the oldest. A page at a time, for bodies may be large; what

@@ -121,17 +121,18 @@ function Route:remove() core.http_unroute(self.id) end
 
 -- Have requests to this node answered: fn(request) -> { status, headers, body }, a task for each. path:
 -- "/a/:name" has one segment for :name, "/a/*rest" all that follows: request.params. method "*": any.
--- o: timeout_ms (30000; then 504)
+-- o: timeout_ms (30000; then 504), other_pages: are requests let in that a browser makes for other web pages?
+-- (GET and HEAD are, unless false is said; others are not, unless true is.)
 function http.route(method, path, fn, o)
   for name in pairs(o or {}) do
-    if name ~= "timeout_ms" then
-      error(("there is no option '%s'; there is timeout_ms"):format(tostring(name)), 2)
+    if name ~= "timeout_ms" and name ~= "other_pages" then
+      error(("there is no option '%s'; there are timeout_ms, other_pages"):format(tostring(name)), 2)
     end
   end
   local id, refused = core.http_route(method, path, function(req)
     req.query, req.headers = parse_query(req.query), to_table(req.headers)
     return respond(fn(req))
-  end, math.ceil(o and o.timeout_ms or ROUTE_TIMEOUT_MS))
+  end, math.ceil(o and o.timeout_ms or ROUTE_TIMEOUT_MS), o and o.other_pages)
   if not id then error(refused, 2) end
   return setmetatable({ id = id }, Route)
 end

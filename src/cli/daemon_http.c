@@ -12,6 +12,7 @@
 #include "net/http_server.h"
 #include "script/embed.h"
 #include "script/json.h"
+#include "wire/http_page.h"
 #include "wire/writer.h"
 
 struct daemon_http {
@@ -246,13 +247,19 @@ static void write_kv(struct buffer *out, const char *name, const char *key, uint
     write_text(out, key);
 }
 
-/* A browser says which page a request comes from. Pages of others must not write here, whatever a
- * user who can reach this node looks at. True: it was refused. */
+static struct bytes header(const struct http_call *call, const char *name)
+{
+    const char *value = http_header(call, name);
+    return value != NULL ? bytes_of_string(value) : (struct bytes){0};
+}
+
+/* Pages of others must not write here. True: it was refused. */
 static bool is_foreign(struct http_call *call)
 {
-    const char *origin = http_header(call, "Origin"), *host = http_header(call, "Host");
-    const char *name = origin != NULL ? strstr(origin, "://") : NULL;
-    if (origin == NULL || (name != NULL && host != NULL && strcmp(name + 3, host) == 0)) {
+    const struct http_page page = {.fetch_site = header(call, "Sec-Fetch-Site"),
+                                   .origin = header(call, "Origin"),
+                                   .host = header(call, "Host")};
+    if (!http_page_is_foreign(&page)) {
         return false;
     }
     http_fail(call, 403, ERR_INVALID, "requests of other web pages are refused");
@@ -379,11 +386,8 @@ static void on_request(void *ctx, struct http_call *call, const struct http_requ
         }
         return;
     }
-    bool reads = request->method == HTTP_GET || request->method == HTTP_HEAD;
     if (h->routes != NULL) {
-        if (reads || !is_foreign(call)) {
-            daemon_routes_ask(h->routes, call, request);
-        }
+        daemon_routes_ask(h->routes, call, request);
         return;
     }
     http_fail(call, 404, ERR_NOT_FOUND,

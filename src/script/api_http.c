@@ -105,8 +105,8 @@ static int core_http_request(lua_State *L)
                   "max_body is 0 to 16 MiB");
     const struct http_port *port = port_of(L);
     struct task *task = task_that_waits(L);
-    if (task->lead != NULL && !lead_is_valid(task->app->host, task->lead->lead.token)) {
-        return report_raise(L, ERR_NOT_LEADER, "this leadership is over");
+    if (task->lead != NULL) {
+        api_lead_require(L, task->lead->lead.token);
     }
     if (url_parse(text, &url, &why) != ERR_OK) {
         return report_fail(L, ERR_INVALID, why.text);
@@ -146,8 +146,18 @@ static void set_handler(lua_State *L, uint64_t id)
     lua_pop(L, 1);
 }
 
-/* http_route(method, pattern, fn(request) -> status, {name, value, ...}, body, timeout_ms) ->
- * number, or nil and why it is refused */
+/* other_pages: a boolean; nil, only GET and HEAD of them. */
+static enum route_pages check_pages(lua_State *L, int index)
+{
+    if (lua_isnoneornil(L, index)) {
+        return ROUTE_PAGES_READ;
+    }
+    luaL_checktype(L, index, LUA_TBOOLEAN);
+    return lua_toboolean(L, index) ? ROUTE_PAGES_OTHER : ROUTE_PAGES_OWN;
+}
+
+/* http_route(method, pattern, fn(request) -> status, {name, value, ...}, body, timeout_ms,
+ * other_pages) -> number, or nil and why it is refused */
 static int core_http_route(lua_State *L)
 {
     static const char *const methods[] = {"*",      "GET",     "HEAD",  "POST", "PUT",
@@ -163,7 +173,8 @@ static int core_http_route(lua_State *L)
     struct why why = {""};
     const struct route spec = {.method = (char *)(uintptr_t)method,
                                .pattern = (char *)(uintptr_t)pattern,
-                               .timeout_us = (uint64_t)timeout_ms * US_PER_MS};
+                               .timeout_us = (uint64_t)timeout_ms * US_PER_MS,
+                               .pages = check_pages(L, 5)};
     if (route_add(thread_app(L), &spec, &id, &replaced, &why) != ERR_OK) {
         lua_pushnil(L);
         lua_pushstring(L, why.text);

@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/alloc.h"
 #include "base/json_text.h"
@@ -10,6 +11,7 @@
 #include "script/app.h"
 #include "script/task.h"
 #include "wire/http_answer.h"
+#include "wire/http_page.h"
 
 enum { STATUS_MIN = 100, STATUS_MAX = 599 };
 
@@ -100,6 +102,35 @@ static const struct route *find_route(const struct script_host *host, const stru
         }
     }
     return best;
+}
+
+static bool is_name(struct bytes text, const char *name)
+{
+    return text.size == strlen(name) && strncasecmp((const char *)text.data, name, text.size) == 0;
+}
+
+/* Is it of another web page, and the route not for those? */
+static bool is_refused(const struct route *route, const struct served *s)
+{
+    bool reads = strcmp(s->method, "GET") == 0 || strcmp(s->method, "HEAD") == 0;
+    if (route->pages == ROUTE_PAGES_OTHER || (route->pages == ROUTE_PAGES_READ && reads)) {
+        return false;
+    }
+    struct http_page page = {0};
+    struct reader r = reader_of(slice_bytes(s->fields));
+    uint32_t count = s->fields.size > 0 ? read_array(&r) / 2 : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct bytes name = read_str_or_bin(&r, UINT32_MAX);
+        struct bytes value = read_str_or_bin(&r, UINT32_MAX);
+        if (is_name(name, "sec-fetch-site")) {
+            page.fetch_site = value;
+        } else if (is_name(name, "origin")) {
+            page.origin = value;
+        } else if (is_name(name, "host")) {
+            page.host = value;
+        }
+    }
+    return http_page_is_foreign(&page);
 }
 
 /* ---- answers ------------------------------------------------------------------------------------
@@ -307,6 +338,8 @@ static void begin(struct script_host *host, struct served *s)
     } else if (s->route == NULL) {
         tell_error(s, 404, "not_found",
                    "there is no such path: neither the node nor a script of it has one");
+    } else if (is_refused(s->route, s)) {
+        tell_error(s, 403, "invalid", "requests of other web pages are refused");
     } else {
         s->app = s->route->app;
         s->timeout.fire = on_timeout;

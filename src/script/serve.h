@@ -5,12 +5,20 @@
 #include "script/host.h"
 #include "script/route.h"
 
+/* Requests of other web pages: which are refused? */
+enum route_pages {
+    ROUTE_PAGES_READ,  /* all but GET and HEAD */
+    ROUTE_PAGES_OWN,   /* all */
+    ROUTE_PAGES_OTHER, /* none */
+};
+
 struct route {
     uint64_t id;
     struct app *app;
     char *method; /* "*": any */
     char *pattern;
     uint64_t timeout_us;
+    enum route_pages pages;
     LIST_ENTRY(route) link;
 };
 

@@ -122,6 +122,12 @@ t.describe("a web page", function()
     local from = { headers = { Origin = "http://evil.example" } }
     t.eq(node:http("POST", "/echo/x", "", from).status, 403)
     t.eq(node:http("GET", "/any", "", from).status, 200)
-    t.eq(node:http("GET", "/status").status, 200)
-  end, { modes = { "real" } })
+    if mode == "real" then t.eq(node:http("GET", "/status").status, 200) end
+    local image = { headers = { ["Sec-Fetch-Site"] = "cross-site" } }
+    t.eq(node:http("POST", "/echo/x", "", image).status, 403)
+    t.eq(node:http("GET", "/any", "", image).status, 200)
+    t.eq(node:http("GET", "/own", "", image).status, 403)
+    t.eq(node:http("GET", "/own", "", { headers = { ["Sec-Fetch-Site"] = "same-origin" } }).status, 200)
+    t.eq(node:http("POST", "/others", "", from).status, 200)
+  end, { modes = { "sim", "real" } })
 end)

@@ -42,6 +42,23 @@ t.describe("a request to any node", function()
     end
   end, { modes = { "sim", "real" }, seeds = 25 })
 
+  t.it("is refused where a browser makes it for another page, or by other methods", function(mode)
+    local c <close> = cluster(mode, { methods = { "GET", "PUT" } })
+    local node = c:node(math.random(3))
+    local function status(method, headers)
+      return node:http(method, "/req", "", { headers = headers }).status
+    end
+    for _, method in ipairs { "GET", "PUT" } do
+      t.eq(status(method, { ["Sec-Fetch-Site"] = "cross-site" }), 403)
+      t.eq(status(method, { Origin = "http://evil.example" }), 403)
+      t.eq(status(method, { ["Sec-Fetch-Site"] = "none" }), 200)
+      t.eq(status(method), 200)
+    end
+    t.eq(status("POST"), 405)
+    t.eq(status("HEAD"), 405)
+    t.eq(#t.ok(c:query("kv", "list", { prefix = "request/stored/", limit = 100 })).items, 4)
+  end, { modes = { "sim", "real" } })
+
   t.it("that was OK survives the node that answered it", function(mode)
     local c <close> = cluster(mode)
     local id = math.random(3)

@@ -511,7 +511,8 @@ function Route:remove() end
 ---@param method "GET"|"HEAD"|"POST"|"PUT"|"DELETE"|"OPTIONS"|"PATCH"|"*"
 ---@param path string
 ---@param fn async fun(request: mk.HttpRequest): {status: integer?, headers: table<string, string>?, body: string?}
----@param o {timeout_ms: number?}? 30000; then whoever asks gets 504
+---@param o {timeout_ms: number?, other_pages: boolean?}? timeout_ms: 30000; then whoever asks gets 504. other_pages:
+---are requests let in that a browser makes for other web pages? GET and HEAD unless false, others if true
 ---@return mk.Route
 function mk.http.route(method, path, fn, o) end
 

@@ -29,6 +29,9 @@ mk.http.route("GET", "/kvset", function(req)
   return { status = done and 200 or 503, body = err and tostring(err) or "" }
 end)
 
+mk.http.route("GET", "/own", function() return {} end, { other_pages = false })
+mk.http.route("POST", "/others", function() return {} end, { other_pages = true })
+
 local gone = mk.http.route("GET", "/gone", function() return {} end)
 mk.http.route("POST", "/remove", function()
   gone:remove()
