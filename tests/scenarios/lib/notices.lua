@@ -54,9 +54,10 @@ end
 
 -- Nothing is sent again under one token once a node has heard, under that token, that it was accepted,
 -- whether or not it could be committed: there the node itself remembers it.
-local function check_heard(received)
+-- Where no process is stopped as the answer comes, and its task ended for that.
+function notices.check_heard(c)
   local heard_ms = {}
-  for _, notice in ipairs(received) do
+  for _, notice in ipairs(notices.received(c)) do
     local what = notice.id .. " under token " .. notice.token
     if heard_ms[what] then
       t.fail(("%s was accepted at %.3f ms, and sent again at %.3f ms by %s"):format(what, heard_ms[what],
@@ -67,7 +68,7 @@ local function check_heard(received)
 end
 
 -- All that is in the log was told or is part of a summary, and nothing was told again once that was
--- committed, nor by a sender that knew it to be accepted.
+-- committed.
 -- late_ms: how long a request may be on its way. Returns how many were told.
 function notices.check(c, late_ms)
   local logged = c:run_until(function()
@@ -85,9 +86,7 @@ function notices.check(c, late_ms)
     end
     return true
   end, 20000, "some node has said of all that is accepted that it heard of that")
-  local received = notices.received(c)
-  check_heard(received)
-  for _, notice in ipairs(received) do
+  for _, notice in ipairs(notices.received(c)) do
     taken[notice.id] = taken[notice.id] or notice.status == 200
     local at_ms, value = committed[notice.id], logged[notice.id]
     if at_ms and notice.at_ms > at_ms + late_ms and not (value and notice.token < value.token) then
