@@ -21,7 +21,7 @@ local texts = {
   leader_elected = function(ev) return ("%s leads in term %d"):format(ev.leader_id, ev.term) end,
   term_change = function(ev) return ("term %d has begun, after %d"):format(ev.term, ev.old_term) end,
   quorum_lost = function(ev)
-    return ("%s leads no longer: it reaches %d of the %d nodes it needs"):format(me, ev.reachable, ev.needed)
+    return ("%s reaches %d of the %d nodes that are a majority"):format(me, ev.reachable, ev.needed)
   end,
   quorum_regained = function() return ("%s is in touch with a majority again"):format(me) end,
   member_added = function(ev) return ("%s was added"):format(ev.id) end,

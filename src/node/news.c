@@ -107,13 +107,13 @@ static void role_change(struct node *n, const struct raft_note *note)
     post(n, "role_change", note->term);
 }
 
-/* A leader that stepped down for want of a quorum has one again once it knows a leader. */
-static void quorum_is_back(struct node *n, raft_id leader, raft_term term)
+struct reach {
+    uint32_t reachable, needed; /* voters */
+};
+
+/* By its connections; of the leader (0: none) it has just heard. */
+static struct reach reach_of(struct node *n, raft_id leader)
 {
-    if (!n->news.quorum_lost) {
-        return;
-    }
-    n->news.quorum_lost = false;
     uint32_t reachable = 0, voters = 0;
     const struct membership *members = members_now(n);
     for (uint32_t i = 0; i < members->count; i++) {
@@ -123,10 +123,47 @@ static void quorum_is_back(struct node *n, raft_id leader, raft_term term)
         voters += members->at[i].voter;
         reachable += members->at[i].voter && up;
     }
+    return (struct reach){.reachable = reachable, .needed = voters / 2 + 1};
+}
+
+static void post_quorum(struct node *n, const char *name, struct reach reach, raft_term term)
+{
     fields_begin(n, 2);
-    field_u64(n, "reachable", reachable);
-    field_u64(n, "needed", voters / 2 + 1);
-    post(n, "quorum_regained", term);
+    field_u64(n, "reachable", reach.reachable);
+    field_u64(n, "needed", reach.needed);
+    post(n, name, term);
+}
+
+static void warn_of_quorum(struct node *n, const char *name, struct reach reach)
+{
+    log_warn(n->ports.log, name, log_u64("reachable", reach.reachable),
+             log_u64("needed", reach.needed));
+}
+
+/* Who told that it had no quorum has one again once it knows a leader. */
+static void quorum_is_back(struct node *n, raft_id leader, raft_term term)
+{
+    if (n->news.quorum_lost) {
+        n->news.quorum_lost = false;
+        post_quorum(n, "quorum_regained", reach_of(n, leader), term);
+    }
+}
+
+/* A leader that dies together with the majority tells nobody. Whoever has known one, tries for the
+ * second time in vain to become it, and is connected with too few, tells it instead. */
+static void look_for_quorum(struct node *n, const struct raft_note *note)
+{
+    enum { ATTEMPTS_MIN = 2 };
+    if (n->news.quorum_lost || n->counters.leader_changes == 0 ||
+        note->election_started.attempt < ATTEMPTS_MIN) {
+        return;
+    }
+    struct reach reach = reach_of(n, 0);
+    if (reach.reachable < reach.needed) {
+        n->news.quorum_lost = true;
+        warn_of_quorum(n, "quorum_lost", reach);
+        post_quorum(n, "quorum_lost", reach, note->term);
+    }
 }
 
 static void leader_elected(struct node *n, const struct raft_note *note)
@@ -189,16 +226,14 @@ static void election_started(struct node *n, const struct raft_note *note)
     field_bool(n, "prevote", note->election_started.prevote);
     field_u64(n, "votes_needed", note->election_started.votes_needed);
     post(n, "election_started", note->term);
+    look_for_quorum(n, note);
 }
 
 static void quorum(struct node *n, const struct raft_note *note, const char *name)
 {
-    log_warn(n->ports.log, name, log_u64("reachable", note->quorum.reachable),
-             log_u64("needed", note->quorum.needed));
-    fields_begin(n, 2);
-    field_u64(n, "reachable", note->quorum.reachable);
-    field_u64(n, "needed", note->quorum.needed);
-    post(n, name, note->term);
+    struct reach reach = {.reachable = note->quorum.reachable, .needed = note->quorum.needed};
+    warn_of_quorum(n, name, reach);
+    post_quorum(n, name, reach, note->term);
 }
 
 void news_note(struct node *n, const struct raft_note *note)

@@ -56,6 +56,35 @@ static void a_failover_is_told_in_the_order_in_which_it_happens(void **state)
     cluster_free(c);
 }
 
+/* The leader cannot: it is one of those that died. */
+static void the_survivor_of_a_majority_tells_that_the_quorum_is_lost(void **state)
+{
+    (void)state;
+    struct cluster_options o = cluster_defaults(3);
+    struct cluster *c = cluster_new(&o);
+    cluster_boot_all(c);
+    uint32_t leader = cluster_await_leader(c, 5 * SECOND);
+    assert_true(leader != CLUSTER_NOBODY);
+    assert_true(cluster_run(c, SECOND));
+    const struct events *e = cluster_events(c);
+    uint64_t mark = events_end(e);
+    uint32_t other = (leader + 1) % 3, survivor = (leader + 2) % 3;
+    sim_process_end(cluster_host(c, other), SIM_END_HOST);
+    sim_process_end(cluster_host(c, leader), SIM_END_HOST);
+    assert_true(cluster_run(c, 5 * SECOND));
+    uint64_t lost = find(e, mark, survivor, "quorum_lost");
+    assert_true(lost < events_end(e));
+    struct buffer text = {0};
+    events_describe(events_at(e, lost), &text);
+    assert_non_null(strstr(buffer_text(&text), " reachable 1 needed 2"));
+    buffer_close(&text);
+    assert_true(find(e, lost + 1, survivor, "quorum_lost") == events_end(e)); /* once */
+    sim_process_boot(cluster_host(c, other));
+    assert_true(cluster_run(c, 5 * SECOND));
+    assert_true(find(e, lost, survivor, "quorum_regained") < events_end(e));
+    cluster_free(c);
+}
+
 static void only_the_newest_are_kept_and_keep_their_numbers(void **state)
 {
     (void)state;
@@ -101,6 +130,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_failover_is_told_in_the_order_in_which_it_happens),
+        cmocka_unit_test(the_survivor_of_a_majority_tells_that_the_quorum_is_lost),
         cmocka_unit_test(only_the_newest_are_kept_and_keep_their_numbers),
         cmocka_unit_test(events_are_part_of_the_trace),
     };
