@@ -17,7 +17,7 @@
 #include "net/program_tag.h"
 
 enum {
-    SWEEP_TIMEOUT_MS = 100, /* it holds the guardian up, and normally takes one or two */
+    SWEEP_TIMEOUT_MS = 500, /* it holds the guardian up; normally it takes one or two */
     CLEAR_TIMEOUT_MS = 5000,
 };
 

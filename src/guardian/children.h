@@ -41,7 +41,7 @@ void children_remove(struct children *c, uint32_t slot);
 /* The earliest deadline; UINT64_MAX: none. */
 uint64_t children_deadline_us(const struct guardian_page *page);
 /* Kill those whose deadline is not after now_us: their groups, then what has left these. Waits for
- * the end of the latter, which are below the calling process, for a tenth of a second. False: some
+ * the end of the latter, which are below the calling process, for half a second. False: some
  * may be left. */
 bool children_kill_expired(struct guardian_page *page, uint64_t now_us);
 /* The node is dead: kill all. */

@@ -15,7 +15,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import node_log  # noqa: E402
 from cluster import Cluster, wait_until  # noqa: E402
-from command import BINARY, failure, main  # noqa: E402
+from command import BINARY, failure, main, moonkeeper  # noqa: E402
 from msgpack_rpc import Client  # noqa: E402
 
 ELECTION_MIN_MS, ELECTION_MAX_MS = 150, 300
@@ -34,6 +34,21 @@ end, { grace_ms = 1500 })
 # The same by the script that comes with moonkeeper.
 BUNDLED = """{ script = "bundled:worker", config = { workers = {
   { name = "lines", argv = { %r, %r, %r }, stop_ms = 1000, restart_ms = 10 } } } }"""
+
+# Programs one after the other, each numbered in place of the token: some end by themselves, leaving their child and their
+# daemon, some are stopped once their daemon works, as a cron job is whose time is up.
+IN_TURN = """
+local mk = require "moonkeeper"
+mk.while_leader("in turn", function(lead)
+  for i = 1, 6 do
+    local p = assert(mk.exec.spawn({ %r, %r, %r, i %% 2 == 0 and "once" or "on" }, { stdout = "capture", stop_ms = 1000,
+      env = { MOONKEEPER_FENCE = i } }))
+    p:read_line()
+    if i %% 2 == 1 then p:stop() else p:wait() end
+  end
+  mk.log.info("all have had their turn")
+end)
+"""
 
 # Holds up all scripts of its node, within C, where nothing can interrupt it: sorting takes a second and more.
 SPINNER = """
@@ -54,17 +69,28 @@ WORKER = """
 import os, signal, sys, time
 name = os.environ["MOONKEEPER_NODE"]
 token = os.environ["MOONKEEPER_FENCE"]
+main, (begun, begins) = os.getpid(), os.pipe()
 if os.fork() == 0:
     if os.fork() == 0:
         os.setsid()
         if os.fork() > 0:
             os._exit(0)
+        main = None
 fd = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 stopping = []
 signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
 while not stopping:
     now = time.clock_gettime(time.CLOCK_BOOTTIME) * 1000
     os.write(fd, b"%s %s %d %.3f\\n" % (name.encode(), token.encode(), os.getpid(), now))
+    if main is None:
+        os.write(begins, b".") if begins else None
+        begins = None
+    elif main == os.getpid() and begun:
+        os.read(begun, 1)
+        begun = None
+        print("the daemon works", flush=True)
+        if "once" in sys.argv:
+            os._exit(0)
     time.sleep(0.002)
 os.write(fd, b"%s %s stopped 0\\n" % (name.encode(), token.encode()))
 """
@@ -109,16 +135,16 @@ def is_alive(pid):
 
 
 class ProgramsTest(unittest.TestCase):
-    def start(self, bundled=False, spinner=False):
+    def start(self, bundled=False, spinner=False, source=SCRIPT, n=3):
         self.cluster = cluster = Cluster(
-            BINARY, extra=f"election_ms = {{ {ELECTION_MIN_MS}, {ELECTION_MAX_MS} }},")
+            BINARY, n=n, extra=f"election_ms = {{ {ELECTION_MIN_MS}, {ELECTION_MAX_MS} }},")
         worker = os.path.join(cluster.folder, "worker.py")
         script = os.path.join(cluster.folder, "script.lua")
         self.lines = lines = Lines(os.path.join(cluster.folder, "lines"))
         with open(worker, "w") as file:
             file.write(WORKER)
         with open(script, "w") as file:
-            file.write(SCRIPT % (sys.executable, worker, lines.path))
+            file.write(source % (sys.executable, worker, lines.path))
         apps = (BUNDLED % (sys.executable, worker, lines.path) if bundled else
                 f'{{ name = "worker", script = "{script}" }}')
         if spinner:
@@ -187,20 +213,20 @@ class ProgramsTest(unittest.TestCase):
         client.close()
 
         def logged(text):
-            return next((line for line in node_log.lines(node) if text in line["msg"]), None)
+            return next((line for line in node_log.lines(node) if text in line["msg"] + line.get("err", "")), None)
         wait_until(lambda: logged("spinning"), 10, "the spinning script")
         others = [n.node_pid() for n in cluster.nodes if n is not node]
         for pid in others:
             os.kill(pid, signal.SIGSTOP)
         frozen_ms = time.clock_gettime(time.CLOCK_BOOTTIME) * 1000
-        killed = wait_until(lambda: logged("script error"), 30, "the end of the spinning")
+        killed = wait_until(lambda: logged("budget"), 30, "the end of the spinning")
         spun_until_ms = time.clock_gettime(time.CLOCK_BOOTTIME) * 1000
         for pid in others:
             os.kill(pid, signal.SIGCONT)
         last_ms = lines.spans()[token][2]
         print(f"\n    {last_ms - frozen_ms:.1f} ms of work after the others were frozen, scripts were held up for "
               f"{spun_until_ms - frozen_ms:.1f} ms", end="", file=sys.stderr)
-        self.assertIn("budget", killed["err"])
+        self.assertEqual(killed["msg"], "script error")
         self.assertGreater(spun_until_ms, frozen_ms + 2 * ELECTION_MIN_MS, "or this says nothing")
         self.assertLess(last_ms, frozen_ms + ELECTION_MIN_MS)
 
@@ -217,6 +243,15 @@ class ProgramsTest(unittest.TestCase):
         self.worker_of_another(lines, tokens)
         self.check_apart(lines)
 
+    def test_nothing_of_a_program_is_left_when_the_next_one_begins(self):
+        cluster, lines = self.start(source=IN_TURN, n=1)
+        wait_until(lambda: any(line["msg"] == "all have had their turn" for line in node_log.lines(cluster.nodes[0])), 30,
+                   "the last program's end")
+        for i in range(1, 7):
+            self.assertGreaterEqual(len({pid for _, t, pid, _ in lines.working() if t == i}), 2, i)
+        self.check_apart(lines)
+        self.assertFalse(any(is_alive(pid) for _, _, pid, _ in lines.working()))
+
     def test_a_stopped_leader_has_no_worker_beyond_its_lease(self):
         cluster, lines = self.start()
         name, token, _, _ = self.worker_of_another(lines, set())
@@ -231,12 +266,23 @@ class ProgramsTest(unittest.TestCase):
         self.check_apart(lines)
 
     def test_a_planned_hand_over_waits_for_the_worker_to_stop(self):
+        """When that is asked for, and the old leader lives on, so that its guardian has no reason to clear up after it; and
+        when the leader is stopped."""
         cluster, lines = self.start()
-        name, token, _, _ = self.worker_of_another(lines, set())
-        node = next(n for n in cluster.nodes if n.name == name)
-        os.kill(node.guardian_pid(), signal.SIGTERM)
-        self.worker_of_another(lines, {token})
-        self.assertIn([name, str(token), "stopped", "0"], lines.all())
+        tokens = set()
+        for transfer in (True, False):
+            name, token, _, _ = self.worker_of_another(lines, tokens)
+            tokens.add(token)
+            node = next(n for n in cluster.nodes if n.name == name)
+            group = wait_until(lambda: lines.group(token), 10, "all processes of a worker")
+            if transfer:
+                done = moonkeeper("transfer", "-e", f"127.0.0.1:{node.client}")
+                self.assertEqual(done.returncode, 0, done.stderr)
+            else:
+                os.kill(node.guardian_pid(), signal.SIGTERM)
+            self.worker_of_another(lines, tokens)
+            self.assertIn([name, str(token), "stopped", "0"], lines.all())
+            self.assertFalse(any(is_alive(p) for p in group))
         self.check_apart(lines)
 
 
