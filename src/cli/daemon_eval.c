@@ -1,19 +1,16 @@
 #include "cli/daemon_eval.h"
 
 #include <stdlib.h>
-#include <sys/queue.h>
 
 #include "base/alloc.h"
-#include "base/assert.h"
-#include "base/queue.h"
+#include "cli/mailbox.h"
 #include "wire/reader.h"
 #include "wire/writer.h"
 
-enum { DONE_MAX = 1 << 16, SOURCE_BYTES_MAX = 1 << 20 };
+enum { SOURCE_BYTES_MAX = 1 << 20 };
 
 struct evaluation {
-    LIST_ENTRY(evaluation) link;
-    struct daemon_eval *owner; /* NULL: it is gone, and the call was answered */
+    struct letter letter; /* first */
     struct rpc_call *call;
     enum err err;
     char *message; /* or NULL */
@@ -21,10 +18,8 @@ struct evaluation {
 };
 
 struct daemon_eval {
-    struct loop *loop;
     struct script_host *host;
-    LIST_HEAD(, evaluation) all;
-    struct queue done; /* of struct evaluation, from the host's thread to the loop's */
+    struct mailbox *answers; /* of the host */
 };
 
 static void free_evaluation(struct evaluation *e)
@@ -38,64 +33,46 @@ static void free_evaluation(struct evaluation *e)
 static void on_done(void *ctx, enum err err, const char *message, struct bytes results)
 {
     struct evaluation *e = ctx;
-    if (e->owner == NULL) {
-        free_evaluation(e);
-        return;
-    }
     e->err = err;
     e->message = message != NULL ? alloc_string(message) : NULL;
     buffer_add_bytes(&e->results, results);
-    bool queued = queue_push(&e->owner->done, e);
-    ASSERT(queued); /* the RPC server hands out fewer calls than that at a time */
-}
-
-static void done_came(void *ctx)
-{
-    struct daemon_eval *d = ctx;
-    loop_wake(d->loop);
-}
-
-static void drain(void *ctx)
-{
-    struct daemon_eval *d = ctx;
-    struct evaluation *e;
-    while ((e = queue_pop(&d->done)) != NULL) {
-        LIST_REMOVE(e, link);
-        if (e->err == ERR_OK) {
-            rpc_reply(e->call, buffer_bytes(&e->results));
-        } else {
-            rpc_fail(e->call, e->err, e->message, NULL, (struct bytes){0});
-        }
+    if (!mailbox_put(&e->letter)) {
         free_evaluation(e);
     }
+}
+
+static void take(void *ctx, struct letter *letter_take)
+{
+    (void)ctx;
+    struct evaluation *e = (struct evaluation *)letter_take;
+    if (e->err == ERR_OK) {
+        rpc_reply(e->call, buffer_bytes(&e->results));
+    } else {
+        rpc_fail(e->call, e->err, e->message, NULL, (struct bytes){0});
+    }
+    free_evaluation(e);
+}
+
+static void give_up(void *ctx, struct letter *letter)
+{
+    (void)ctx;
+    rpc_fail(((struct evaluation *)letter)->call, ERR_SHUTDOWN, NULL, NULL, (struct bytes){0});
 }
 
 struct daemon_eval *daemon_eval_new(struct loop *loop, struct script_host *host)
 {
     struct daemon_eval *d = NEW(struct daemon_eval);
-    d->loop = loop;
     d->host = host;
-    LIST_INIT(&d->all);
-    queue_init(&d->done, DONE_MAX, done_came, d);
-    loop_on_wake(loop, drain, d);
+    d->answers = mailbox_new(loop, &(struct mailbox_callbacks){.take = take, .give_up = give_up});
     return d;
 }
 
 void daemon_eval_free(struct daemon_eval *d)
 {
-    if (d == NULL) {
-        return;
+    if (d != NULL) {
+        mailbox_free(d->answers);
+        free(d);
     }
-    drain(d);
-    struct evaluation *e;
-    while ((e = LIST_FIRST(&d->all)) != NULL) {
-        LIST_REMOVE(e, link);
-        rpc_fail(e->call, ERR_SHUTDOWN, NULL, NULL, (struct bytes){0});
-        e->owner = NULL; /* the host still knows it, and ends it */
-    }
-    loop_on_wake_remove(d->loop, drain, d);
-    queue_close(&d->done);
-    free(d);
 }
 
 void daemon_eval_ask(struct daemon_eval *d, struct rpc_call *call, struct bytes params)
@@ -112,9 +89,8 @@ void daemon_eval_ask(struct daemon_eval *d, struct rpc_call *call, struct bytes 
     write_array(&args, count - 1);
     write_raw(&args, bytes_of(r.at, reader_left(&r)));
     struct evaluation *e = NEW(struct evaluation);
-    e->owner = d;
     e->call = call;
-    LIST_INSERT_HEAD(&d->all, e, link);
+    mailbox_expect(d->answers, &e->letter);
     const struct script_eval eval = {
         .source = source, .args = buffer_bytes(&args), .done = on_done, .ctx = e};
     script_host_eval(d->host, &eval);

@@ -1,21 +1,16 @@
 #include "cli/daemon_reload.h"
 
 #include <stdlib.h>
-#include <sys/queue.h>
 
 #include "base/alloc.h"
-#include "base/assert.h"
-#include "base/queue.h"
 #include "cli/daemon_scripts.h"
+#include "cli/mailbox.h"
 #include "wire/writer.h"
 
-enum { DONE_MAX = 1 << 16 };
-
 struct asked {
-    LIST_ENTRY(asked) link;
-    struct daemon_reload *owner; /* NULL: it is gone, and the call was answered */
-    struct rpc_call *call;       /* NULL: a signal */
-    struct buffer restart;       /* MessagePack array */
+    struct letter letter;  /* first */
+    struct rpc_call *call; /* NULL: a signal */
+    struct buffer restart; /* MessagePack array */
     enum err err;
     char *message; /* or NULL */
     struct buffer apps;
@@ -23,8 +18,7 @@ struct asked {
 
 struct daemon_reload {
     struct daemon_reload_options options;
-    LIST_HEAD(, asked) all;
-    struct queue done; /* of struct asked, from the host's thread to the loop's */
+    struct mailbox *answers; /* of the host */
 };
 
 static void free_asked(struct asked *a)
@@ -62,31 +56,28 @@ static void answer(struct daemon_reload *r, const struct asked *a)
 static void on_done(void *ctx, enum err err, const char *message, struct bytes results)
 {
     struct asked *a = ctx;
-    if (a->owner == NULL) {
-        free_asked(a);
-        return;
-    }
     a->err = err;
     a->message = message != NULL ? alloc_string(message) : NULL;
     buffer_add_bytes(&a->apps, results);
-    bool queued = queue_push(&a->owner->done, a);
-    ASSERT(queued); /* the RPC server hands out fewer calls than that at a time */
-}
-
-static void done_came(void *ctx)
-{
-    struct daemon_reload *r = ctx;
-    loop_wake(r->options.loop);
-}
-
-static void drain(void *ctx)
-{
-    struct daemon_reload *r = ctx;
-    struct asked *a;
-    while ((a = queue_pop(&r->done)) != NULL) {
-        LIST_REMOVE(a, link);
-        answer(r, a);
+    if (!mailbox_put(&a->letter)) {
         free_asked(a);
+    }
+}
+
+static void take(void *ctx, struct letter *letter_take)
+{
+    struct daemon_reload *r = ctx;
+    struct asked *a = (struct asked *)letter_take;
+    answer(r, a);
+    free_asked(a);
+}
+
+static void give_up(void *ctx, struct letter *letter)
+{
+    (void)ctx;
+    struct rpc_call *call = ((struct asked *)letter)->call;
+    if (call != NULL) {
+        rpc_fail(call, ERR_SHUTDOWN, NULL, NULL, (struct bytes){0});
     }
 }
 
@@ -94,29 +85,17 @@ struct daemon_reload *daemon_reload_new(const struct daemon_reload_options *opti
 {
     struct daemon_reload *r = NEW(struct daemon_reload);
     r->options = *options;
-    LIST_INIT(&r->all);
-    queue_init(&r->done, DONE_MAX, done_came, r);
-    loop_on_wake(options->loop, drain, r);
+    r->answers = mailbox_new(
+        options->loop, &(struct mailbox_callbacks){.ctx = r, .take = take, .give_up = give_up});
     return r;
 }
 
 void daemon_reload_free(struct daemon_reload *r)
 {
-    if (r == NULL) {
-        return;
+    if (r != NULL) {
+        mailbox_free(r->answers);
+        free(r);
     }
-    drain(r);
-    struct asked *a;
-    while ((a = LIST_FIRST(&r->all)) != NULL) {
-        LIST_REMOVE(a, link);
-        if (a->call != NULL) {
-            rpc_fail(a->call, ERR_SHUTDOWN, NULL, NULL, (struct bytes){0});
-        }
-        a->owner = NULL; /* the host still knows it, and ends it */
-    }
-    loop_on_wake_remove(r->options.loop, drain, r);
-    queue_close(&r->done);
-    free(r);
 }
 
 /* Settings that take effect with the next start, as an array of their names. */
@@ -141,7 +120,6 @@ void daemon_reload_ask(struct daemon_reload *r, struct rpc_call *call)
     struct asked *a = NEW(struct asked);
     struct config fresh = {0};
     struct why why = {""};
-    a->owner = r;
     a->call = call;
     a->err = r->options.source->read(r->options.source->ctx, &fresh, &why);
     if (a->err == ERR_OK) {
@@ -150,7 +128,7 @@ void daemon_reload_ask(struct daemon_reload *r, struct rpc_call *call)
         a->message = alloc_string(why.text);
     }
     if (a->err == ERR_OK && r->options.scripts != NULL) {
-        LIST_INSERT_HEAD(&r->all, a, link);
+        mailbox_expect(r->answers, &a->letter);
         daemon_scripts_reload(r->options.scripts, &fresh, on_done, a);
     } else {
         write_array(&a->apps, 0);

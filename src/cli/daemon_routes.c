@@ -3,46 +3,38 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/queue.h>
 
 #include "base/alloc.h"
-#include "base/assert.h"
-#include "base/queue.h"
+#include "cli/mailbox.h"
 #include "wire/http_answer.h"
 
-enum { DONE_MAX = 4096, NAME_BYTES_MAX = 256 };
+enum { NAME_BYTES_MAX = 256 };
 
 struct asked {
-    LIST_ENTRY(asked) link;
-    struct daemon_routes *owner; /* NULL: it is gone, and the call was answered */
+    struct letter letter; /* first */
     struct http_call *call;
     struct slice answer;
 };
 
 struct daemon_routes {
-    struct loop *loop;
     struct script_host *host;
-    LIST_HEAD(, asked) all;
-    struct queue done; /* of struct asked, from the host's thread to the loop's */
+    struct mailbox *answers; /* of the host */
 };
+
+static void free_asked(struct asked *a)
+{
+    slice_close(&a->answer);
+    free(a);
+}
 
 /* On the host's thread; when the host is freed, on the loop's, after daemon_routes_free(). */
 static void on_done(void *ctx, struct bytes answer)
 {
     struct asked *a = ctx;
-    if (a->owner == NULL) {
-        free(a);
-        return;
-    }
     a->answer = slice_copy(answer);
-    bool queued = queue_push(&a->owner->done, a);
-    ASSERT(queued); /* the host takes fewer at a time */
-}
-
-static void done_came(void *ctx)
-{
-    struct daemon_routes *d = ctx;
-    loop_wake(d->loop);
+    if (!mailbox_put(&a->letter)) {
+        free_asked(a);
+    }
 }
 
 /* How the connection is used, and how long a body is, is not the script's to say. */
@@ -86,44 +78,34 @@ static void reply(struct asked *a)
     buffer_close(&type);
 }
 
-static void drain(void *ctx)
+static void take(void *ctx, struct letter *letter_take)
 {
-    struct daemon_routes *d = ctx;
-    struct asked *a;
-    while ((a = queue_pop(&d->done)) != NULL) {
-        LIST_REMOVE(a, link);
-        reply(a);
-        slice_close(&a->answer);
-        free(a);
-    }
+    (void)ctx;
+    struct asked *a = (struct asked *)letter_take;
+    reply(a);
+    free_asked(a);
+}
+
+static void give_up(void *ctx, struct letter *letter)
+{
+    (void)ctx;
+    http_fail(((struct asked *)letter)->call, 503, ERR_SHUTDOWN, NULL);
 }
 
 struct daemon_routes *daemon_routes_new(struct loop *loop, struct script_host *host)
 {
     struct daemon_routes *d = NEW(struct daemon_routes);
-    d->loop = loop;
     d->host = host;
-    LIST_INIT(&d->all);
-    queue_init(&d->done, DONE_MAX, done_came, d);
-    loop_on_wake(loop, drain, d);
+    d->answers = mailbox_new(loop, &(struct mailbox_callbacks){.take = take, .give_up = give_up});
     return d;
 }
 
 void daemon_routes_free(struct daemon_routes *d)
 {
-    if (d == NULL) {
-        return;
+    if (d != NULL) {
+        mailbox_free(d->answers);
+        free(d);
     }
-    drain(d);
-    struct asked *a;
-    while ((a = LIST_FIRST(&d->all)) != NULL) {
-        LIST_REMOVE(a, link);
-        http_fail(a->call, 503, ERR_SHUTDOWN, NULL);
-        a->owner = NULL; /* the host still knows it, and ends it */
-    }
-    loop_on_wake_remove(d->loop, drain, d);
-    queue_close(&d->done);
-    free(d);
 }
 
 void daemon_routes_ask(struct daemon_routes *d, struct http_call *call,
@@ -133,9 +115,8 @@ void daemon_routes_ask(struct daemon_routes *d, struct http_call *call,
     struct buffer fields = {0};
     http_write_headers(call, &fields);
     struct asked *a = NEW(struct asked);
-    a->owner = d;
     a->call = call;
-    LIST_INSERT_HEAD(&d->all, a, link);
+    mailbox_expect(d->answers, &a->letter);
     bool taken = script_host_http(d->host, &(struct script_http_request){
                                                .method = http_method_name(request->method),
                                                .path = request->path,
@@ -148,8 +129,8 @@ void daemon_routes_ask(struct daemon_routes *d, struct http_call *call,
                                            });
     buffer_close(&fields);
     if (!taken) {
-        LIST_REMOVE(a, link);
-        free(a);
+        mailbox_forget(&a->letter);
+        free_asked(a);
         http_fail(call, 503, ERR_BUSY, "the scripts of this node have too many requests to answer");
     }
 }
