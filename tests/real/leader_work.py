@@ -18,7 +18,7 @@ from msgpack_rpc import Client  # noqa: E402
 
 UNDISTURBED_SECONDS = 3
 KILLS = 5
-ELECTION_MIN_MS, ELECTION_MAX_MS = 150, 300
+ELECTION_MIN_MS, ELECTION_MAX_MS = 500, 1000  # no busy machine takes a leader's lease
 TICK_MS = 5
 
 # While it works it says so every 5 ms; a planned hand-over waits until it has ended by itself.
@@ -128,7 +128,7 @@ class WhileLeader(unittest.TestCase):
         self.assertIsNone(seen[0].end)
         self.assertGreater(seen[0].worked - seen[0].begin, UNDISTURBED_SECONDS * 1000 - 500)
         # It got its turn all the time: no cancellation in between, and none of the node's threads slept.
-        self.assertLess(seen[0].widest, 150)
+        self.assertLess(seen[0].widest, ELECTION_MIN_MS)
 
     def test_the_work_begins_anew_when_the_leader_is_killed(self):
         token = 0

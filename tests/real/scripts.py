@@ -17,7 +17,9 @@ from command import BINARY, main  # noqa: E402
 from msgpack_rpc import Client  # noqa: E402
 
 HEARTBEAT_MS = 50
-SPIN_SECONDS = 3
+SPIN_SECONDS = 2
+# Nobody stands for election because the machine is busy: what is late is seen in the silence of the leader.
+TIMES = f"heartbeat_ms = {HEARTBEAT_MS}, election_ms = {{ 1000, 1500 }},"
 
 # The spinning hook is called first; its neighbour and the timer are of the same application, the
 # other application is not. A tripped hook would be spared after ten failures: this one is put anew.
@@ -80,16 +82,26 @@ class Spinning(unittest.TestCase):
             client.close()
 
     def spin(self, body, killed=True):
-        """The longest silence is held to its bound. A machine that is busy otherwise delays anybody, so
-        the best of three runs counts: a script that delays heartbeats does so in each."""
+        """The longest silence is held to its bound. A machine that is busy otherwise delays anybody: so a cluster without
+        scripts runs beside it and shows how much, and the best of three runs counts: a script that delays heartbeats
+        does so in each."""
         for attempt in range(3):
-            longest = self.spin_once(body, killed)
-            if longest <= 2 * HEARTBEAT_MS:
+            with Cluster(BINARY, extra=TIMES) as control:
+                control.wait_leader()
+                longest = self.spin_once(body, killed)
+                unavoidable = max(self.silences(control))
+            if longest <= 2 * max(HEARTBEAT_MS, unavoidable):
                 return
-        self.fail(f"the leader was silent for {longest} ms, its interval is {HEARTBEAT_MS} ms")
+        self.fail(f"the leader was silent for {longest} ms, without scripts for {unavoidable} ms; "
+                  f"its interval is {HEARTBEAT_MS} ms")
+
+    def silences(self, cluster):
+        """The longest that the followers were without a word from the leader, in ms."""
+        seen = [node.status(5) for node in cluster.nodes]
+        return [status["leader_silence_max_us"] / 1000 for status in seen if status["role"] != "leader"]
 
     def spin_once(self, body, killed):
-        cluster = Cluster(BINARY, extra=f"heartbeat_ms = {HEARTBEAT_MS}, election_ms = {{150, 300}},")
+        cluster = Cluster(BINARY, extra=TIMES)
         apps = []
         for name, text in (("hostile", SCRIPT % body), ("bystander", BYSTANDER)):
             path = os.path.join(cluster.folder, name + ".lua")
@@ -107,14 +119,12 @@ class Spinning(unittest.TestCase):
             if not killed:
                 for node in cluster.nodes:
                     wait_until(lambda: max(long_calls(node), default=0) > 0.5, 30, "a long call")
-            silences = []
+            silences = self.silences(cluster)
             for node, calls in zip(cluster.nodes, before):
-                status = node.status()
+                status = node.status(5)
                 self.assertEqual((status["leader"], status["term"]), (leader.name, term))
-                if node is not leader:
-                    silences.append(status["leader_silence_max_us"] / 1000)
-                self.assertGreater(self.hook(node, "bystander")["calls"], calls, node.name)
-                self.assertGreater(self.hook(node, "neighbour")["calls"], 0, node.name)
+                wait_until(lambda: self.hook(node, "bystander")["calls"] > calls, 30, f"{node.name}: the bystander")
+                wait_until(lambda: self.hook(node, "neighbour")["calls"] > 0, 30, f"{node.name}: the neighbour")
                 if killed:
                     # The budget is of processor time: a busy machine takes a while to use it up.
                     wait_until(lambda: self.kills(node), 30, f"{node.name} to kill the task")

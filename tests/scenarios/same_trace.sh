@@ -5,9 +5,14 @@ moonkeeper=$1
 here=$(dirname "$0")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-"$moonkeeper" test "$here" --seed 3 --trace "$work/1" >"$work/said.1" &
+# All but the week of cron, which takes longer than the rest: its script is played in chaos/.
+set -- "$here/chaos/cron.lua"
+for file in "$here"/*.lua; do
+    [ "${file##*/}" = script_cron.lua ] || set -- "$@" "$file"
+done
+"$moonkeeper" test "$@" --seed 3 --trace "$work/1" >"$work/said.1" &
 other=$!
-if ! "$moonkeeper" test "$here" --seed 3 --trace "$work/2" >"$work/said.2" || ! wait "$other"; then
+if ! "$moonkeeper" test "$@" --seed 3 --trace "$work/2" >"$work/said.2" || ! wait "$other"; then
     grep -v '^  ok ' "$work/said.2"
     exit 1
 fi

@@ -57,10 +57,14 @@ t.describe("scripts in a cluster", function()
     local c <close> = t.cluster { mode = mode, scripts = { "tests/scenarios/scripts/tally.lua" } }
     c:start()
     local first = c:wait_leader()
-    c:run_until(function() return value(c, "terms") == 1 end, 10000, "the first leader has counted")
+    local before
+    c:run_until(function()
+      before = value(c, "terms") -- of each leadership: on a busy machine the first may not be the only one
+      return before and before >= 1
+    end, 10000, "the first leader has counted")
     c:crash(first.id)
     c:wait_leader(10000)
-    c:run_until(function() return value(c, "terms") == 2 end, 10000, "the second has counted on")
-    t.eq(c:query("tally", "get", { name = "terms" }), 2)
+    c:run_until(function() return (value(c, "terms") or 0) > before end, 10000, "the next has counted on")
+    t.gt(t.ok(c:query("tally", "get", { name = "terms" })), before)
   end, { seeds = 2, modes = { "sim", "real" } })
 end)

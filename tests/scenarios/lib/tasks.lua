@@ -53,7 +53,8 @@ function tasks.wait(c, id, state, ms)
     return value.state == state
   end
   if not pcall(c.run_until, c, is_there, ms or 10000) then
-    t.fail(("task %s is not %s, but %s on %s: %s"):format(id, state, value.state, value.node, value.error))
+    t.fail(("task %s is not %s, but %s on %s after %s attempts: %s, code %s, signal %s, %s"):format(id, state,
+      value.state, value.node, value.attempt, value.error, value.code, value.signal, value.output))
   end
   return value
 end
