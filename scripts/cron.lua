@@ -51,7 +51,7 @@ local function retire_others(lead, jobs)
     local options, name = item.value, item.key:match "[^/]*$"
     local good, err = pcall(function()
       if jobs[name] or options.removed then return end
-      options.name, options.retries = name, 0
+      options.name, options.retries, options.retry_ms = name, 0, 0
       job.new(lead, settings, options):retire()
     end)
     if not good then

@@ -75,7 +75,7 @@ end
 function Job:start(now_ms)
   for _, record in ipairs(self.records:find "queued") do
     local value = record.value
-    if (value.not_before_ms or 0) <= now_ms then
+    if (record.due_ms or 0) <= mk.time.now_ms() then
       local attempt = value.attempt + 1
       record.value = { slot = value.slot, slot_ms = value.slot_ms, retry_after = value.retry_after,
         state = "running", attempt = attempt, node = mk.info().id, began_ms = now_ms }
@@ -114,7 +114,7 @@ function Job:step()
   local next_ms = self.schedule:next(self.records.state.considered_ms)
   local soonest = LOOK_MS
   for _, record in ipairs(self.records:find "queued") do
-    if not self.running then soonest = math.min(soonest, record.value.not_before_ms - now_ms) end
+    if not self.running then soonest = math.min(soonest, (record.due_ms or 0) - mk.time.now_ms()) end
   end
   return math.max(0, math.min(soonest, next_ms and next_ms - now_ms or LOOK_MS))
 end

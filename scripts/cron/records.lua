@@ -14,7 +14,7 @@ function records.new(lead, prefix, options)
     key = prefix .. "/jobs/" .. options.name,
     runs_prefix = prefix .. "/runs/" .. options.name .. "/",
     -- Once loaded: state and version of the job's key; all (oldest first), known (by key), and open: what is
-    -- queued or running.
+    -- queued or running. A record that waits for its retry has due_ms, by this node's own clock.
   }, Records)
 end
 
@@ -84,8 +84,12 @@ function Records:load(running_key)
   end
   self.open, self.known = {}, {}
   for _, record in ipairs(self.all) do
+    local value = record.value
     self.known[record.key] = true
-    if not record.value.ended_ms then self.open[#self.open + 1] = record end
+    if not value.ended_ms then self.open[#self.open + 1] = record end
+    -- By the clock of whoever wrote it, which may be wrong, or ours: no pause is longer than it should be.
+    local pause_ms = (value.not_before_ms or 0) - now_ms
+    record.due_ms = mk.time.now_ms() + math.max(0, math.min(pause_ms, o.retry_ms))
   end
   local interrupted = {}
   for _, record in ipairs(self:find "running") do
@@ -126,6 +130,7 @@ function Records:ended(record, state, how)
   local may_retry = state == "failed" or state == "timeout" or state == "interrupted"
   if may_retry and value.attempt <= self.options.retries then
     value.state, value.retry_after, value.not_before_ms = "queued", state, now_ms + self.options.retry_ms
+    record.due_ms = mk.time.now_ms() + self.options.retry_ms
     return
   end
   for i, other in ipairs(self.open) do

@@ -42,8 +42,7 @@ local function after_failure(settings, value)
   if failures > (kinds.option(settings, value, "retries") or 0) then
     return { state = "failed", failures = failures }
   end
-  local pause_ms = settings.retry_ms << math.min(failures - 1, 10)
-  local not_before_ms = mk.time.wall_ms() + pause_ms
+  local not_before_ms = mk.time.wall_ms() + kinds.pause_ms(settings, failures)
   return { state = "queued", failures = failures, node = mk.null, not_before_ms = not_before_ms }
 end
 

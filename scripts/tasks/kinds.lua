@@ -21,6 +21,11 @@ function kinds.option(settings, value, name)
   return kind and kind[name]
 end
 
+-- How long to wait after so many failures.
+function kinds.pause_ms(settings, failures)
+  return settings.retry_ms << math.max(0, math.min(failures - 1, 10))
+end
+
 -- All labels of nodes that have some, as a set.
 function kinds.labels_of(nodes)
   local labels = {}

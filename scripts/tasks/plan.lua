@@ -60,12 +60,21 @@ function plan.choose(settings, value, seen)
   return best
 end
 
+-- How long until this may be tried again. It was said by the clock of another node, which may be wrong, or
+-- ours: a pause is never longer than it should be from when this node heard of it.
+local function pause_left_ms(settings, task)
+  local value = task.value
+  local pause_ms = (value.not_before_ms or 0) - task.heard_wall_ms
+  pause_ms = math.min(pause_ms, kinds.pause_ms(settings, value.failures or 0))
+  return task.heard_ms + pause_ms - mk.time.now_ms()
+end
+
 local function decide_queued(settings, task, seen, now_ms)
   local value = task.value
   if value.cancel then return { state = "cancelled", ended_ms = now_ms } end
   local mistake = task.flaw and "it is no task: " .. task.flaw or kinds.mistake(settings, value, seen.labels)
   if mistake then return { state = "failed", error = mistake, ended_ms = now_ms } end
-  local wait_ms = (value.not_before_ms or 0) - now_ms
+  local wait_ms = pause_left_ms(settings, task)
   if wait_ms > 0 then return nil, wait_ms end
   if not seen.room then return nil end -- a step for each change, with thousands that wait
   local node = plan.choose(settings, value, seen)

@@ -46,7 +46,8 @@ function record.is_offer(value)
     and is_list_of_texts(value.kinds)
 end
 
--- The tasks under a prefix, as this node knows them. by_id has { key, value, version, flaw }.
+-- The tasks under a prefix, as this node knows them. by_id has { key, value, version, flaw }, and when this
+-- node learned of that: heard_ms, by the clock that only goes on, and heard_wall_ms.
 local Book = {}
 Book.__index = Book
 
@@ -57,7 +58,7 @@ function Book:learn(id, value, version)
   local task = self.by_id[id]
   if not task or task.version < version then
     self.by_id[id] = { key = self.prefix .. id, value = as_table(value), version = version,
-      flaw = flaw_of(value) }
+      flaw = flaw_of(value), heard_ms = mk.time.now_ms(), heard_wall_ms = mk.time.wall_ms() }
   end
 end
 

@@ -337,6 +337,24 @@ t.describe("cron and clocks", function()
     t.ge(#runs, 10)
   end, { modes = SIM, seeds = 2, timeout_ms = DAY })
 
+  t.it("a retry waits no longer than retry_ms on a new leader whose clock is behind", function(mode)
+    local c <close> = cron.cluster(mode, { { name = "a", schedule = "0 * * * *", retries = 1,
+      retry_ms = 5 * MINUTE } })
+    c:program("job", { run_ms = 1000, code = 1 })
+    cron.set(c, "2024-01-01 11:50")
+    c:start()
+    local leader = c:wait_leader(10 * MINUTE)
+    c:run_until(function() return #c:programs "job" == 1 end, 20 * MINUTE, "the first attempt")
+    c:run_for(10000)
+    for id = 1, 3 do
+      if id ~= leader.id then c:set_wall(id, cron.time "2024-01-01 11:00") end
+    end
+    c:crash(leader.id)
+    c:wait_leader(10 * MINUTE)
+    c:run_for(6 * MINUTE)
+    t.eq(#c:programs "job", 2)
+  end, { modes = SIM, seeds = 2, timeout_ms = DAY })
+
   t.it("a clock that is set, ahead and back, starts no slot twice and loses none", function(mode)
     local c <close> = cron.cluster(mode, { { name = "a", schedule = "*/10 * * * *", missed = "run_all",
       overlap = "queue" } })

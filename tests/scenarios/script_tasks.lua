@@ -87,6 +87,14 @@ t.describe("tasks", function()
     t.match(timed_out.error, "longer than timeout_ms")
   end, { seeds = 3, modes = { "sim" } })
 
+  t.it("wait for another attempt no longer than they should, whatever the clocks say", function(mode)
+    local c <close> = tasks.cluster(mode)
+    c:set_wall(nil, 1700000000000)
+    local leader = tasks.start(c)
+    c:set_wall(leader.id, 1700000000000 - 3600000) -- others say when to try again
+    tasks.wait(c, tasks.submit(c, { kind = "flaky" }), "failed", 20000)
+  end, { seeds = 3, modes = { "sim" } })
+
   t.it("are cancelled in every state, and their programs with them", function(mode)
     local c <close> = tasks.cluster(mode, { slots = 1 })
     tasks.start(c)
