@@ -145,8 +145,8 @@ class Cron(unittest.TestCase):
     def test_a_mistake_in_the_settings_is_told_once_and_the_node_runs_on(self):
         node = self.start(lambda out: ["{ name = 'a', schedul = '@daily', argv = { 'true' } }"], n=1)
         told = "config: there is no key 'jobs[1].schedul', did you mean 'schedule'?"
-        status = wait_until(lambda: moonkeeper("status", "-e", f"127.0.0.1:{node.client}"), 10, "a status")
-        self.assertIn(f'application "cron" failed: {told}', status.stdout)
+        wait_until(lambda: f'application "cron" failed: {told}' in
+                   moonkeeper("status", "-e", f"127.0.0.1:{node.client}").stdout, 10, "the mistake in the status")
         with self.assertRaises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(f"http://127.0.0.1:{node.http}/readyz", timeout=5)
         self.assertEqual(caught.exception.code, 503)

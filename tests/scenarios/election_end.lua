@@ -4,8 +4,8 @@ local t = require "moonkeeper.test"
 local BOTH = { modes = { "sim", "real" }, seeds = 20, timeout_ms = 120000 }
 
 t.describe("the end of an election", function()
-  -- Every one of these nodes is told of the leader; of no leader twice, unless it was told of its loss; and all of the
-  -- same one in a term.
+  -- Every one of these nodes is told of the leader; of no leader twice, unless it was told of its loss; and
+  -- all of the same one in a term.
   local function told_once(c, nodes, since_ms)
     local function told() return c:events { name = "leader_elected", since_ms = since_ms } end
     local leader

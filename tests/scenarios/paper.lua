@@ -30,15 +30,15 @@ local function wait_for_all(c, index, count)
     ("entry %d on %d nodes"):format(index, count))
 end
 
--- Has this committed on so many nodes by this leader. Who refused it its vote may stand before it hears of it, and
--- takes its leadership with the next term: then it leads again.
+-- Has this committed on so many nodes by this leader. Who refused it its vote may stand before it hears of
+-- it, and takes its leadership with the next term: then it leads again.
 local function commit(c, id, what, count)
-  local done, give_up_ms = nil, c:now_ms() + 60000
+  local give_up_ms = c:now_ms() + 60000
   repeat
     t.lt(c:now_ms(), give_up_ms, "n" .. id .. " leads for long enough")
     local node = elect(c, id)
     local index, term = node:submit(what)
-    done = index and c:run_until(function()
+    local done = index and c:run_until(function()
       if lab.committed(c, index) >= count then return "committed" end
       return node:term() ~= term and "deposed"
     end, 20000, ("entry %d on %d nodes"):format(index, count))

@@ -1,8 +1,8 @@
 /* Snapshots under faults of hosts and disks, at every step of taking and of installing one. */
 #include "snapshots.h"
 
-/* MK_STRIDE=4: every fourth of the steps at which something fails, for sanitizers; what a step does to
- * the data is seen without them. It is not to be divided by 3: seeds take turns. */
+/* MK_STRIDE=4: every fourth of the steps at which something fails, for sanitizers; what a step does
+ * to the data is seen without them. It is not to be divided by 3: seeds take turns. */
 static uint64_t stride(void)
 {
     const char *text = getenv("MK_STRIDE");
