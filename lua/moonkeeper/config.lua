@@ -1,5 +1,6 @@
 -- mk.config: the application's own part of the node's configuration.
 local core = require "moonkeeper.core"
+local names = require "moonkeeper.names"
 
 local MISTAKES_MAX = 10 -- that are told at once
 
@@ -22,37 +23,6 @@ function config.get(path, default)
   local value = lookup(path)
   if value == nil or value == core.null then return default end
   return value
-end
-
--- How many letters must change to make b of a.
-local function distance(a, b)
-  local row = {}
-  for j = 0, #b do row[j] = j end
-  for i = 1, #a do
-    local diagonal = row[0]
-    row[0] = i
-    for j = 1, #b do
-      local above = row[j]
-      local cost = a:byte(i) == b:byte(j) and 0 or 1
-      row[j] = math.min(above + 1, row[j - 1] + 1, diagonal + cost)
-      diagonal = above
-    end
-  end
-  return row[#b]
-end
-
-local function nearest(name, known)
-  local best, best_distance
-  for _, candidate in ipairs(known) do
-    local d = distance(name, candidate)
-    if not best_distance or d < best_distance then best, best_distance = candidate, d end
-  end
-  if best and best_distance <= math.max(1, #name // 3) then return best end
-end
-
--- The nearest of the known names; all, where none is near.
-local function suggest(hint, known)
-  return hint and ("did you mean '%s'?"):format(hint) or "there are " .. table.concat(known, ", ")
 end
 
 local function sorted_keys(t)
@@ -143,10 +113,10 @@ function checks.fields(prefix, values, schema, mistakes)
   local known, meant = sorted_keys(schema), {}
   for _, key in ipairs(sorted_keys(values)) do
     if not schema[key] then
-      local hint = nearest(key, known)
+      local hint = names.nearest(key, known)
       if hint then meant[hint] = true end
       mistakes[#mistakes + 1] = ("config: there is no key '%s%s', %s"):format(
-        prefix, key, suggest(hint, known))
+        prefix, key, names.suggest(hint, known))
     end
   end
   for _, key in ipairs(known) do
@@ -213,8 +183,8 @@ end
 local function check_parts(path, rule)
   for _, part in ipairs(sorted_keys(rule)) do
     if not has(parts, part) then
-      local hint = nearest(part, parts)
-      error(("declare: the rule of %s has no '%s', %s"):format(path, part, suggest(hint, parts)), 0)
+      local hint = names.nearest(part, parts)
+      error(("declare: the rule of %s has no '%s', %s"):format(path, part, names.suggest(hint, parts)), 0)
     end
   end
   if (rule.min or rule.max) and not (has_bounds[rule.type] or rule.items) then

@@ -1,15 +1,14 @@
 -- mk.cron: when is a cron expression due? Expressions and what happens when clocks are changed are
 -- described in lua/README.md.
 local core = require "moonkeeper.core"
+local names = require "moonkeeper.names"
 
 local cron = {}
 
 -- A schedule, or nil and an error that names the field which is wrong. opts.tz: a time zone of the tz
 -- database; "UTC", which all nodes agree on, where nothing else is said.
 function cron.parse(spec, opts)
-  for name in pairs(opts or {}) do
-    if name ~= "tz" then error(("there is no option '%s'; there is tz"):format(tostring(name)), 2) end
-  end
+  names.check_options(opts, { tz = "string" }, 2)
   return core.schedule(spec, opts and opts.tz or "UTC")
 end
 

@@ -2,6 +2,7 @@
 -- it is asked to stop first, as long as there is time for that.
 local core = require "moonkeeper.core"
 local held_under = require "moonkeeper.held_under"
+local names = require "moonkeeper.names"
 local task = require "moonkeeper.task"
 
 local exec = {}
@@ -12,24 +13,16 @@ local LINE_MAX = 8192
 
 -- Options -----------------------------------------------------------------------------------------
 
-local known = { "env", "cwd", "stdin", "stdout", "stderr", "stop_signal", "stop_ms", "timeout_ms",
-  "max_output" }
-local types = { env = "table", cwd = "string", stdout = "string", stderr = "string", stop_signal = "string",
-  stop_ms = "number", timeout_ms = "number", max_output = "number" }
+local known = { env = "table", cwd = "string", stdin = true, stdout = "string", stderr = "string",
+  stop_signal = "string", stop_ms = "number", timeout_ms = "number", max_output = "number" }
 local outputs = { capture = true, log = true, drop = true }
 
-local function check_options(o, level)
-  for name, value in pairs(o) do
-    local found = name == "stdin"
-    for _, candidate in ipairs(known) do found = found or candidate == name end
-    if not found then
-      local all = table.concat(known, ", ")
-      error(("there is no option '%s'; there are %s"):format(tostring(name), all), level + 1)
-    end
-    if types[name] and type(value) ~= types[name] then
-      error(("%s is a %s, not a %s"):format(name, types[name], type(value)), level + 1)
-    end
+local function check(argv, o, level)
+  if type(argv) ~= "table" then
+    error(("a program is a list, { \"date\", \"+%%F\" }, not a %s; a shell is one, { \"sh\", \"-c\", ... }")
+      :format(type(argv)), level + 1)
   end
+  names.check_options(o, known, level + 1)
   for _, stream in ipairs { "stdout", "stderr" } do
     if o[stream] and not outputs[o[stream]] then
       error(("%s is 'capture', 'log' or 'drop', not '%s'"):format(stream, o[stream]), level + 1)
@@ -209,7 +202,7 @@ end
 -- Start a program: a process, or nil and the reason. What it writes is logged unless o says otherwise.
 function exec.spawn(argv, o)
   o = o or {}
-  check_options(o, 2)
+  check(argv, o, 2)
   if o.timeout_ms or o.max_output then error("timeout_ms and max_output are for mk.exec.run", 2) end
   if o.stderr == "capture" then error("stderr of a spawned process cannot be read: 'log' or 'drop'", 2) end
   return start(argv, o, { stdout = o.stdout or "log", stderr = o.stderr or "log" })
@@ -239,7 +232,7 @@ end
 -- why it could not be started. What it writes is captured unless o says otherwise.
 function exec.run(argv, o)
   o = o or {}
-  check_options(o, 2)
+  check(argv, o, 2)
   if o.stdin ~= nil and type(o.stdin) ~= "string" then error("stdin of mk.exec.run is a string", 2) end
   local output = { stdout = o.stdout or "capture", stderr = o.stderr or "capture" }
   local p, err = start(argv, o, output)

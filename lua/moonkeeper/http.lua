@@ -1,38 +1,34 @@
 -- mk.http: requests to servers elsewhere, and paths that this node answers.
 local core = require "moonkeeper.core"
+local names = require "moonkeeper.names"
 
 local http = {}
 
 local TIMEOUT_MS = 10000
 local BODY_MAX = 1 << 20
 local ROUTE_TIMEOUT_MS = 30000
+local methods = { ["*"] = true, GET = true, HEAD = true, POST = true, PUT = true, DELETE = true,
+  OPTIONS = true, PATCH = true }
 
 local options = { method = "string", url = "string", headers = "table", body = "string",
   timeout_ms = "number", max_body = "number" }
 
 local function check_options(o, level)
   if type(o) ~= "table" then error("a table of options is expected, got " .. type(o), level + 1) end
-  for name, value in pairs(o) do
-    if not options[name] then
-      error(("there is no option '%s'; there are body, headers, max_body, method, timeout_ms, url")
-        :format(tostring(name)), level + 1)
-    elseif type(value) ~= options[name] then
-      error(("%s is a %s, not a %s"):format(name, options[name], type(value)), level + 1)
-    end
-  end
+  names.check_options(o, options, level + 1)
   if not o.url then error("url is missing", level + 1) end
 end
 
 -- { ["content-type"] = "text/plain", accept = { "a", "b" } } as a list: a name, a value, a name, ... A header
 -- may have several values.
 local function to_list(headers, level)
-  local names, list = {}, {}
+  local given, list = {}, {}
   for name in pairs(headers or {}) do
     if type(name) ~= "string" then error("headers: names are strings", level + 1) end
-    names[#names + 1] = name
+    given[#given + 1] = name
   end
-  table.sort(names)
-  for _, name in ipairs(names) do
+  table.sort(given)
+  for _, name in ipairs(given) do
     local values = headers[name]
     if type(values) ~= "table" then values = { values } end
     for _, value in ipairs(values) do
@@ -124,11 +120,12 @@ function Route:remove() core.http_unroute(self.id) end
 -- o: timeout_ms (30000; then 504), other_pages: are requests let in that a browser makes for other web pages?
 -- (GET and HEAD are, unless false is said; others are not, unless true is.)
 function http.route(method, path, fn, o)
-  for name in pairs(o or {}) do
-    if name ~= "timeout_ms" and name ~= "other_pages" then
-      error(("there is no option '%s'; there are timeout_ms, other_pages"):format(tostring(name)), 2)
-    end
+  names.check_options(o, { timeout_ms = "number", other_pages = true }, 2)
+  if not methods[method] then
+    error(("a method is \"GET\", \"POST\", ..., or \"*\" for any, not %s"):format(tostring(method)), 2)
   end
+  if type(path) ~= "string" then error("a path is a string, got " .. type(path), 2) end
+  if type(fn) ~= "function" then error("a route needs a function, got " .. type(fn), 2) end
   local id, refused = core.http_route(method, path, function(req)
     req.query, req.headers = parse_query(req.query), to_table(req.headers)
     return respond(fn(req))

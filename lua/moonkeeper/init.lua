@@ -9,6 +9,7 @@ local http = require "moonkeeper.http"
 local kv = require "moonkeeper.kv"
 local lease = require "moonkeeper.lease"
 local lock = require "moonkeeper.lock"
+local names = require "moonkeeper.names"
 local raft = require "moonkeeper.raft"
 local sm = require "moonkeeper.sm"
 local task = require "moonkeeper.task"
@@ -52,16 +53,20 @@ end
 -- Stop the node as SIGTERM would: leadership is handed over, shutdown hooks run.
 function mk.shutdown() core.tell("shutdown") end
 
--- What is planned says so, instead of "attempt to index a nil value".
-local planned = {}
-for _, name in ipairs { "net", "service" } do
-  planned[name] = true
+for name, part in pairs(mk) do
+  if type(part) == "table" and name ~= "saved" and not getmetatable(part) then
+    names.strict(part, "mk." .. name)
+  end
 end
+
+local planned = { net = true, service = true }
 
 return setmetatable(mk, {
   __index = function(_, name)
     if planned[name] then
       error("mk." .. name .. " is not part of moonkeeper " .. core.info().version .. " yet", 2)
+    elseif name ~= "saved" then -- which is nil in a first generation
+      names.absent(mk, "mk", name, 2)
     end
   end,
 })

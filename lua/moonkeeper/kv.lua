@@ -1,8 +1,13 @@
 -- mk.kv: keys and values in the replicated machine "kv" (lua/moonkeeper/machines/kv.sm.lua).
 local core = require "moonkeeper.core"
+local names = require "moonkeeper.names"
 local raft = require "moonkeeper.raft"
 
 local kv = { watch = require "moonkeeper.watch" }
+
+local reading = { timeout_ms = "number", read = "string", index = "number" }
+local changing = { timeout_ms = "number", forward = "boolean", fence = true, id = "string",
+  if_version = "number", lease = true }
 
 local function check_key(key)
   if type(key) ~= "string" then error("a key is a string, got " .. type(key), 3) end
@@ -27,6 +32,7 @@ end
 -- The value, and its version; nil when there is no such key.
 function kv.get(key, opts)
   check_key(key)
+  names.check_options(opts, reading, 2)
   local found, err = raft.query("kv", "get", { key = key }, opts)
   if type(found) ~= "table" then return nil, err end
   return found.value, found.version
@@ -34,11 +40,13 @@ end
 
 function kv.set(key, value, opts)
   check_key(key)
+  names.check_options(opts, changing, 2)
   return raft.propose("kv", "set", split(opts, { key = key, value = value }))
 end
 
 function kv.delete(key, opts)
   check_key(key)
+  names.check_options(opts, changing, 2)
   return raft.propose("kv", "delete", split(opts, { key = key }))
 end
 
@@ -46,6 +54,7 @@ end
 -- index}. Keys of one prefix are in the order in which they were created.
 function kv.create(prefix, value, opts)
   if type(prefix) ~= "string" then error("a prefix is a string, got " .. type(prefix), 2) end
+  names.check_options(opts, changing, 2)
   return raft.propose("kv", "create", split(opts, { prefix = prefix, value = value }))
 end
 
@@ -70,6 +79,7 @@ end
 -- linearizable by itself.
 function kv.list(prefix, opts)
   if type(prefix) ~= "string" then error("a prefix is a string, got " .. type(prefix), 2) end
+  names.check_options(opts, reading, 2)
   local items, after = core.array {}, nil
   repeat
     local page, err = raft.query("kv", "list", { prefix = prefix, after = after, limit = 1000 }, opts)

@@ -5,6 +5,7 @@
 local core = require "moonkeeper.core"
 local held_under = require "moonkeeper.held_under"
 local lease = require "moonkeeper.lease"
+local names = require "moonkeeper.names"
 local raft = require "moonkeeper.raft"
 local task = require "moonkeeper.task"
 local watch = require "moonkeeper.watch"
@@ -27,13 +28,11 @@ function Lock:release() return self.lease:revoke() end
 
 function Lock:__close() self.lease:__close() end
 
-local known = { ttl_ms = true, timeout_ms = true }
+local known = { ttl_ms = "number", timeout_ms = "number" }
 
 local function check(name, opts, level)
   if type(name) ~= "string" or name == "" then error("a lock's name is a string", level + 1) end
-  for option in pairs(opts) do
-    if not known[option] then error("there is no option '" .. tostring(option) .. "'", level + 1) end
-  end
+  names.check_options(opts, known, level + 1)
 end
 
 -- The keys of those that ask for this lock; of a lock "a/b" those of "a" look alike up to their length.
@@ -105,6 +104,7 @@ end
 function lock.with(name, opts, fn)
   if fn == nil then opts, fn = {}, opts end
   check(name, opts or {}, 2)
+  if type(fn) ~= "function" then error("with(name, opts, fn): fn is a function, not a " .. type(fn), 2) end
   local held, err = lock.acquire(name, opts)
   if not held then return nil, err end
   local attempt <close> = setmetatable({ lock = held }, Attempt)

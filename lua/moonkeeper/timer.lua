@@ -17,7 +17,9 @@ end
 
 -- Call fn every ms. Calls never overlap: what a long one has missed is left out.
 function timer.every(ms, fn)
-  if type(ms) ~= "number" or ms <= 0 then error("every(ms, fn): ms must be more than 0", 2) end
+  if type(ms) ~= "number" or ms <= 0 then
+    error("every(ms, fn): ms is a number above 0, not " .. tostring(ms), 2)
+  end
   if type(fn) ~= "function" then error("every(ms, fn): fn must be a function", 2) end
   return setmetatable({
     task = core.spawn_in_scope(function()
@@ -35,7 +37,9 @@ end
 
 -- Call fn once, after ms.
 function timer.after(ms, fn)
-  if type(ms) ~= "number" or ms < 0 then error("after(ms, fn): ms cannot be negative", 2) end
+  if type(ms) ~= "number" or ms < 0 then
+    error("after(ms, fn): ms is a number, 0 or more, not " .. tostring(ms), 2)
+  end
   if type(fn) ~= "function" then error("after(ms, fn): fn must be a function", 2) end
   return setmetatable({
     task = core.spawn_in_scope(function()

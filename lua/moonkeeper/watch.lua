@@ -5,6 +5,7 @@
 -- the entries cannot be followed (the log was compacted, a snapshot came, the reader is far behind),
 -- the watch says so with a "gap" and begins anew with a list.
 local core = require "moonkeeper.core"
+local names = require "moonkeeper.names"
 local raft = require "moonkeeper.raft"
 local task = require "moonkeeper.task"
 
@@ -172,11 +173,7 @@ Watch.__close = Watch.close
 
 local function check(prefix, opts)
   if type(prefix) ~= "string" then error("a prefix is a string, got " .. type(prefix), 3) end
-  for name in pairs(opts) do
-    if name ~= "initial" and name ~= "from_index" then
-      error("there is no option '" .. tostring(name) .. "'", 3)
-    end
-  end
+  names.check_options(opts, { initial = "boolean", from_index = true }, 3)
   local from = opts.from_index
   if from ~= nil and (math.type(from) ~= "integer" or from < 1) then
     error("from_index is an index of the log", 3)

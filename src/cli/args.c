@@ -326,6 +326,9 @@ int cli_parse(struct cli *cli, int argc, char **argv, const struct usage *usage,
     *exit_code = EXIT_OK;
     for (int i = 1; i < argc && *exit_code == EXIT_OK; i++) {
         if (strcmp(argv[i], "--") == 0) {
+            if (count < usage->before_min && !p.help) {
+                *exit_code = count_is_wrong(&p, count);
+            }
             while (++i < argc) {
                 argv[count++] = argv[i];
             }

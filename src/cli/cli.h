@@ -56,6 +56,7 @@ struct usage {
     const struct flag *flags;
     size_t flags_count;
     int arguments_min, arguments_max;
+    int before_min; /* so many of them before a "--" */
 };
 
 /* Takes the flags out of argv (argv[0] is the verb) and leaves the arguments as argv[0..], NULL

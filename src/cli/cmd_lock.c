@@ -354,6 +354,7 @@ int cmd_lock(struct cli *cli, int argc, char **argv)
         .flags_count = sizeof flags / sizeof flags[0],
         .arguments_min = 1,
         .arguments_max = 4096,
+        .before_min = 1,
     };
     int exit_code;
     int count = cli_parse(cli, argc, argv, &usage, &exit_code);

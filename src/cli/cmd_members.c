@@ -6,6 +6,7 @@
 #include "cli/client.h"
 #include "cli/table.h"
 #include "cli/view.h"
+#include "net/address.h"
 #include "wire/writer.h"
 
 static void print_table(const struct cli *cli, struct bytes members)
@@ -89,6 +90,11 @@ int cmd_members(struct cli *cli, int argc, char **argv)
     }
     if (count > 0 && count - 1 != verb->arguments) {
         return cli_misuse(cli, "members %s takes %s", verb->name, verb->takes);
+    }
+    struct address peer;
+    struct why why = {""};
+    if (verb->arguments == 2 && address_parse(argv[2], 0, &peer, &why) != ERR_OK) {
+        return cli_misuse(cli, "members add: %s", why.text);
     }
     struct buffer params = {0}, result = {0};
     if (verb->arguments > 0) {

@@ -176,6 +176,18 @@ static void print_row(struct table *t, const struct overview *o, const struct ro
     table_cell(t, TABLE_PLAIN, "%s", row->client);
 }
 
+static void print_disk(const struct cli *cli, struct bytes status)
+{
+    char id[64];
+    if (view_bool(view_get(status, "disk"), "full")) {
+        printf(
+            "%s%s: its disk is full: while it leads, nothing is written. Make room there, or have "
+            "another lead: moonkeeper transfer%s\n",
+            cli->colour ? "\033[31m" : "", view_text(status, "id", id, sizeof id),
+            cli->colour ? "\033[0m" : "");
+    }
+}
+
 static void print_table(const struct cli *cli, struct bytes own, const struct overview *o)
 {
     struct table *t = table_new(
@@ -191,6 +203,7 @@ static void print_table(const struct cli *cli, struct bytes own, const struct ov
            view_u64(own, "quorum"), o->leader == NULL ? "; there is no leader" : "");
     for (uint32_t i = 0; i < o->rows_count; i++) {
         if (o->rows[i].answered) {
+            print_disk(cli, buffer_bytes(&o->rows[i].status));
             apps_print_failed(cli, buffer_bytes(&o->rows[i].status));
         }
     }

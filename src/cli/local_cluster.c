@@ -23,7 +23,8 @@
 enum {
     LINE_MAX_BYTES = 1 << 16,
     ASK_TIMEOUT_US = 200000,
-    END_TRIES = 2000, /* of a millisecond, for killed processes to be gone */
+    STOP_PUMP_MS = 10, /* while stopping: sooner than the leader misses the others */
+    END_TRIES = 2000,  /* of a millisecond, for killed processes to be gone */
 };
 
 struct local_node {
@@ -474,6 +475,9 @@ void local_cluster_pump(struct local_cluster *c, int max_ms)
     }
     struct pollfd *ours = &fds[c->options.nodes];
     *ours = (struct pollfd){.fd = c->output_lost ? -1 : STDOUT_FILENO}; /* only for POLLERR */
+    if (c->stopping && max_ms > STOP_PUMP_MS) {
+        max_ms = STOP_PUMP_MS;
+    }
     if (poll(fds, c->options.nodes + 1, max_ms) > 0) {
         for (unsigned i = 0; i < c->options.nodes; i++) {
             if (fds[i].revents != 0) {

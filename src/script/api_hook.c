@@ -2,6 +2,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "script/api.h"
 #include "script/hook.h"
 #include "script/report.h"
@@ -64,6 +65,15 @@ static const char *text_field(lua_State *L, int index, const char *key, size_t s
     return text;
 }
 
+static size_t count_names(const char *const *names)
+{
+    size_t count = 0;
+    while (names[count] != NULL) {
+        count++;
+    }
+    return count;
+}
+
 /* A misspelt option would be ignored, and nobody would know. */
 void api_check_options(lua_State *L, int index, const char *const *known)
 {
@@ -79,7 +89,11 @@ void api_check_options(lua_State *L, int index, const char *const *known)
             i++;
         }
         if (known[i] == NULL) {
-            luaL_error(L, "there is no option '%s'", key);
+            const char *meant = nearest_name(key, known, count_names(known));
+            luaL_error(L,
+                       meant != NULL ? "there is no option '%s'; did you mean '%s'?"
+                                     : "there is no option '%s'",
+                       key, meant);
         }
         lua_pop(L, 1);
     }
@@ -125,8 +139,12 @@ static const char *check_event(lua_State *L, int index)
         known = strcmp(events[i], event) == 0;
     }
     if (!known) {
-        luaL_error(L, "there is no event '%s' (an event of your own needs a '.' in its name)",
-                   event);
+        const char *meant = nearest_name(event, events, count_names(events));
+        luaL_error(L,
+                   meant != NULL
+                       ? "there is no event '%s'; did you mean '%s'?"
+                       : "there is no event '%s' (an event of your own needs a '.' in its name)",
+                   event, meant);
     }
     return event;
 }

@@ -42,7 +42,7 @@ static int core_request(lua_State *L)
         return request_wait(L, method, &params);
     }
     buffer_close(&params);
-    return err == ERR_TOO_LARGE ? report_fail(L, err, why.text) : luaL_error(L, "%s", why.text);
+    return err == ERR_TOO_LARGE ? report_fail(L, err, why.text) : report_misuse(L, why.text);
 }
 
 /* tell(method): a request without parameters whose answer is not waited for */

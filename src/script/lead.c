@@ -291,6 +291,11 @@ void lead_update(struct script_host *host)
     bool leased = lease_outlasts(view, host_now_us(host) + 2 * margin_us(host));
     bool may_work = leads && leased && view->token != l->ended_token;
     if (l->active && (!may_work || view->token != l->token)) {
+        if (leads && !leased && l->tasks > 0) {
+            log_info(host->options.log,
+                     "leader-only work is stopped: the lease was not renewed in time",
+                     log_u64("term", view->term));
+        }
         lose(host, leads && !leased ? lapsed : over, false);
     }
     if (!l->active && l->tasks > 0 && !leased) {

@@ -52,6 +52,22 @@ int report_raise(lua_State *L, enum err code, const char *message)
     return lua_error(L);
 }
 
+int report_misuse(lua_State *L, const char *message)
+{
+    static const char ours[] = "@moonkeeper/";
+    lua_Debug at;
+    int level = 1;
+    luaL_checkstack(L, 3, NULL);
+    while (lua_getstack(L, level, &at) && lua_getinfo(L, "S", &at) &&
+           (at.what[0] == 'C' || strncmp(at.source, ours, sizeof ours - 1) == 0)) {
+        level++;
+    }
+    luaL_where(L, level);
+    lua_pushstring(L, message);
+    lua_concat(L, 2);
+    return lua_error(L);
+}
+
 /* Push a raw string field of the table at index, or nil. */
 static const char *raw_text(lua_State *L, int index, const char *key)
 {

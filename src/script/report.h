@@ -18,6 +18,9 @@ void report_push(lua_State *L, enum err code, const char *message);
 int report_fail(lua_State *L, enum err code, const char *message);
 /* Raise it. Does not return. */
 int report_raise(lua_State *L, enum err code, const char *message);
+/* Raise that the API was misused, at the line of the script that did it: not at that of the module
+ * of ours through which it came. Does not return. */
+int report_misuse(lua_State *L, const char *message);
 /* The code of the value at index; ERR_COUNT if it is no error object. Stack: [-0, +0]. */
 enum err report_code(lua_State *L, int index);
 

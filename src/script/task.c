@@ -1,6 +1,7 @@
 #include "script/task.h"
 
 #include <lauxlib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,7 +130,7 @@ static void on_alarm(struct deadline *d)
 static void on_end_by(struct deadline *d)
 {
     struct task *task = (struct task *)((char *)d - offsetof(struct task, end_by));
-    task_kill(task, task->end_reason);
+    task_kill_late(task);
 }
 
 void task_make_ready(struct task *task)
@@ -362,6 +363,15 @@ void task_end_by(struct task *task, uint64_t at_us, const char *reason)
     }
     task->end_reason = reason;
     deadline_set(&task->app->host->deadlines, d, at_us);
+}
+
+void task_kill_late(struct task *task)
+{
+    char reason[2 * TASK_WHERE_MAX];
+    bool why = task->cancel_reason[0] != 0;
+    snprintf(reason, sizeof reason, "%s%s%s", task->end_reason, why ? ": " : "",
+             why ? task->cancel_reason : "");
+    task_kill(task, reason);
 }
 
 struct task *task_scope(struct task *task)

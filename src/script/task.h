@@ -141,6 +141,8 @@ uint64_t task_unwind_end(const struct task *task);
 void task_kill(struct task *task, const char *reason);
 /* task_kill at this time at the latest. The reason is a constant. */
 void task_end_by(struct task *task, uint64_t at_us, const char *reason);
+/* That time has come. */
+void task_kill_late(struct task *task);
 
 /* The nearest task above and including task that is a scope; NULL: the app. */
 struct task *task_scope(struct task *task);

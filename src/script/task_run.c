@@ -308,7 +308,7 @@ static void end_if_too_late(struct task *task)
         lead_look(host);
     }
     if (deadline_is_set(&task->end_by) && task->end_by.at_us <= host_now_us(host)) {
-        task_kill(task, task->end_reason);
+        task_kill_late(task);
     }
 }
 

@@ -263,6 +263,9 @@ class Words(unittest.TestCase):
         self.refused(USAGE, "-o", "json", says=["which verb?"])
         self.refused(USAGE, "--timout", "1s", "status", says=["did you mean --timeout?"])
 
+    def test_a_lock_without_a_name_does_not_take_the_command_for_one(self):
+        self.refused(USAGE, "lock", "--", "true", says=["lock NAME"])
+
     def test_every_verb_explains_itself(self):
         for verb in ("start", "dev", "demo", "status", "kv", "propose", "query", "members",
                      "transfer", "hooks", "log", "machines", "lint", "completion", "check-history", "version"):

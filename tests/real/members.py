@@ -47,6 +47,9 @@ def main():
         code, _, err = cli(cluster, "members", "add", "n4", endpoint=leader)
         check(code == 2 and "ADDRESS" in err, f"an address is missing: {code} {err}")
 
+        code, _, err = cli(cluster, "members", "add", "n4", "somewhere", endpoint=leader)
+        check(code == 2 and "host:port" in err, f"that is no address: {code} {err}")
+
         # Started first, it waits; the order goes to a follower, which passes it on.
         new.start()
         wait_until(lambda: new.status(), 10, "the new node is up")

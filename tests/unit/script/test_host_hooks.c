@@ -311,8 +311,8 @@ static void a_misspelt_event_or_option_is_an_error(void **state)
                 "try(mk.on, 'leader_elected', print, {timeout_ms = 'x'})\n"
                 "try(mk.emit, 'leader_elected', 1)\n"
                 "try(mk.emit, 'my.event', print)\n");
-    assert_said(&f, "there is no event 'leader_elect'");
-    assert_said(&f, "there is no option 'nam'");
+    assert_said(&f, "there is no event 'leader_elect'; did you mean 'leader_elected'?");
+    assert_said(&f, "there is no option 'nam'; did you mean 'name'?");
     assert_said(&f, "function expected");
     assert_said(&f, "option timeout_ms must be a time in ms");
     assert_said(&f, "an event of your own needs a '.' in its name");

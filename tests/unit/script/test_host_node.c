@@ -125,6 +125,37 @@ static void misuse_raises_and_too_much_is_refused(void **state)
     fixture_close(&f);
 }
 
+static void a_mistake_is_named_at_the_line_of_the_script(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    load(&f, MK "local function try(...) log(select(2, pcall(...))) end\n"
+                "try(function() mk.kv.set('a', print) end)\n"
+                "try(function() mk.kv.set('a', 1, {fenc = 7}) end)\n"
+                "try(function() mk.kv.get('a', {read = 7}) end)\n"
+                "try(function() mk.raft.query('kv', 'get', {}, {red = 'local'}) end)\n"
+                "try(function() mk.exec.run('date +%F') end)\n"
+                "try(function() mk.http.route('get', '/who', print) end)\n"
+                "try(function() mk.whileleader('a', print) end)\n"
+                "try(function() mk.kv.put('a', 1) end)\n"
+                "try(function() mk.timer.every('5s', print) end)\n"
+                "try(function() mk.lock.with('a', {}) end)\n"
+                "log('saved ' .. tostring(mk.saved))");
+    assert_said(&f, "t.lua:3: a function is not data");
+    assert_said(&f, "t.lua:4: there is no option 'fenc'; did you mean 'fence'?");
+    assert_said(&f, "t.lua:5: read is a string, not a number");
+    assert_said(&f, "t.lua:6: there is no option 'red'; did you mean 'read'?");
+    assert_said(&f, "t.lua:7: a program is a list, { ");
+    assert_said(&f, "t.lua:8: a method is ");
+    assert_said(&f, "t.lua:9: there is no mk.whileleader; did you mean 'mk.while_leader'?");
+    assert_said(&f, "t.lua:10: there is no mk.kv.put; there are create, delete, fence, get, list, set, txn, watch");
+    assert_said(&f, "t.lua:11: every(ms, fn): ms is a number above 0, not 5s");
+    assert_said(&f, "t.lua:12: with(name, opts, fn): fn is a function, not a table");
+    assert_said(&f, "saved nil");
+    fixture_close(&f);
+}
+
 static void status_shows_the_latest_view(void **state)
 {
     (void)state;
@@ -484,6 +515,7 @@ int main(void)
         cmocka_unit_test(a_cancelled_request_forgets_its_answer),
         cmocka_unit_test(the_other_requests_have_their_methods),
         cmocka_unit_test(misuse_raises_and_too_much_is_refused),
+        cmocka_unit_test(a_mistake_is_named_at_the_line_of_the_script),
         cmocka_unit_test(status_shows_the_latest_view),
         cmocka_unit_test(wait_leader_waits_for_the_election),
         cmocka_unit_test(the_configuration_is_read_and_declared),

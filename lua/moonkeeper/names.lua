@@ -1,0 +1,71 @@
+-- Names that somebody has mistyped: what was meant?
+local names = {}
+
+-- How many letters must change to make b of a.
+local function distance(a, b)
+  local row = {}
+  for j = 0, #b do row[j] = j end
+  for i = 1, #a do
+    local diagonal = row[0]
+    row[0] = i
+    for j = 1, #b do
+      local above = row[j]
+      local cost = a:byte(i) == b:byte(j) and 0 or 1
+      row[j] = math.min(above + 1, row[j - 1] + 1, diagonal + cost)
+      diagonal = above
+    end
+  end
+  return row[#b]
+end
+
+-- The one of a list that is meant, or nil.
+function names.nearest(name, known)
+  local best, best_distance
+  for _, candidate in ipairs(known) do
+    local d = distance(name, candidate)
+    if not best_distance or d < best_distance then best, best_distance = candidate, d end
+  end
+  if best and best_distance <= math.max(1, #name // 3) then return best end
+end
+
+-- What was meant; all that there are, where nothing is near.
+function names.suggest(hint, known)
+  if hint then return ("did you mean '%s'?"):format(hint) end
+  return (#known == 1 and "there is " or "there are ") .. table.concat(known, ", ")
+end
+
+-- The options of a call, each with its type, or true for any: others raise, and point at whoever is `level`
+-- levels up, as error() counts. A misspelt option would be ignored, and nobody would know.
+function names.check_options(o, known, level)
+  if o == nil then return end
+  if type(o) ~= "table" then error("options are a table, not a " .. type(o), level + 1) end
+  for name, value in pairs(o) do
+    local expected = known[name]
+    if not expected then
+      local all = {}
+      for other in pairs(known) do all[#all + 1] = other end
+      table.sort(all)
+      local hint = names.suggest(names.nearest(tostring(name), all), all)
+      error(("there is no option '%s'; %s"):format(tostring(name), hint), level + 1)
+    elseif expected ~= true and type(value) ~= expected then
+      error(("%s is a %s, not a %s"):format(name, expected, type(value)), level + 1)
+    end
+  end
+end
+
+-- There is no t[name]; t is called `where`. Raises, and names what was meant.
+function names.absent(t, where, name, level)
+  local all = {}
+  for other in pairs(t) do all[#all + 1] = other end
+  table.sort(all)
+  local hint = names.nearest(tostring(name), all)
+  hint = names.suggest(hint and where .. "." .. hint, all)
+  error(("there is no %s.%s; %s"):format(where, tostring(name), hint), level + 1)
+end
+
+-- What is not there is an error where it is asked for, not where nil is called.
+function names.strict(t, where)
+  return setmetatable(t, { __index = function(_, name) names.absent(t, where, name, 2) end })
+end
+
+return names
