@@ -206,6 +206,24 @@ t.describe("a storm", function()
   end, { modes = { "sim" }, seeds = 5, timeout_ms = 300000 })
 end)
 
+t.describe("a new leader whose clock is behind", function()
+  t.it("waits no longer than a window", function()
+    local c <close> = notices.cluster("sim",
+      config { most = 1, window_ms = 5000, events = { "leader_elected" } })
+    c:http_server(notices.URL)
+    c:set_wall(nil, 1700000000000)
+    c:start()
+    local leader = c:wait_leader()
+    c:run_until(function() return #notices.received(c) == 1 end, 10000, "the first is told")
+    for id = 1, 3 do
+      if id ~= leader.id then c:set_wall(id, 1700000000000 - 3600000) end
+    end
+    c:crash(leader.id)
+    c:wait_leader(10000)
+    c:run_until(function() return #notices.received(c) == 2 end, 8000, "the second is told")
+  end, { modes = { "sim" }, seeds = 3 })
+end)
+
 t.describe("a program", function()
   t.it("is told as a webhook is", function()
     local c <close> = notices.cluster("sim",
