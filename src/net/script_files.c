@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -16,11 +17,13 @@
 #include "base/alloc.h"
 #include "base/queue.h"
 #include "net/loop.h"
+#include "net/system_entropy.h"
 #include "wire/writer.h"
 
 enum { QUEUED_MAX = 1 << 16, FILE_MODE = 0644, FOLDER_MODE = 0755, SWEEP_DESCRIPTORS = 8 };
 
-/* What a new content is called until it takes its name: this and the number of the process. */
+/* What a new content is called until it takes its name: this and a number that nobody else has, on
+ * no other machine that shares the folder either. */
 static const char new_prefix[] = ".mk-new-";
 
 struct job {
@@ -155,13 +158,13 @@ static void keep_owner(int descriptor, const char *place)
 static enum err write_file(const struct script_files *f, const char *path, char place[PATH_MAX],
                            struct bytes data)
 {
-    char made[PATH_MAX + sizeof new_prefix + sizeof "4294967295"];
+    char made[PATH_MAX + sizeof new_prefix + 16];
     if (path[0] != '/' && strncmp(place, f->folder, strlen(f->folder)) == 0) {
         make_folders(f, place);
     }
     int folder_size = (int)(strrchr(place, '/') - place);
-    snprintf(made, sizeof made, "%.*s/%s%u", folder_size, place, new_prefix, (unsigned)getpid());
-    unlink(made); /* of an attempt that was cut off */
+    snprintf(made, sizeof made, "%.*s/%s%016" PRIx64, folder_size, place, new_prefix,
+             entropy_u64(system_entropy()));
     int descriptor = open(made, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
     if (descriptor < 0) {
         return err_from_errno(errno);

@@ -164,6 +164,20 @@ static void a_new_content_keeps_mode_and_link_and_leaves_nothing_beside(void **s
     assert_int_equal(system(command), 0);
 }
 
+/* Several nodes may share a folder, and, each in a container, have the same process number. */
+static void what_another_node_is_writing_into_the_same_folder_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    char name[32];
+    snprintf(name, sizeof name, ".mk-new-%u", (unsigned)getpid());
+    FILE *theirs = fopen(below(f, name), "we");
+    assert_non_null(theirs);
+    expect_write(f, below(f, "ours"), "ours", ERR_OK, NULL);
+    expect_read(f, below(f, "ours"), ERR_OK, "ours");
+    assert_int_equal(access(below(f, name), F_OK), 0);
+    fclose(theirs);
+}
+
 static void what_a_process_that_was_killed_has_left_is_swept(void **state)
 {
     struct fixture *f = *state;
@@ -213,6 +227,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(failures_name_the_path_and_the_reason, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_new_content_keeps_mode_and_link_and_leaves_nothing_beside,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            what_another_node_is_writing_into_the_same_folder_is_left_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_a_process_that_was_killed_has_left_is_swept, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(calls_are_carried_out_in_order_without_waiting, set_up,
