@@ -2,7 +2,6 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/queue.h"
@@ -151,7 +150,7 @@ static enum err open_processes(struct daemon_scripts *s, struct why *why)
                      .add = add_child,
                      .set_deadline = set_child_deadline,
                      .remove = remove_child},
-        .subreaper = getppid(),
+        .subreaper = s->guardian->subreaper,
         .answer = answer,
         .ctx = s,
     };

@@ -79,7 +79,8 @@ static _Noreturn void become_node(struct guardian *g, pid_t guardian)
     if (getppid() != guardian) {
         _exit(EXIT_FAILURE);
     }
-    const struct guardian_host host = {.page = g->page, .wake_fd = g->wake_fd};
+    const struct guardian_host host = {
+        .page = g->page, .wake_fd = g->wake_fd, .subreaper = guardian};
     if (g->wake_fd > STDERR_FILENO + 1) {
         close_range(STDERR_FILENO + 1, (unsigned)g->wake_fd - 1, 0);
     }

@@ -13,6 +13,7 @@
 #define MK_GUARDIAN_GUARDIAN_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "base/log.h"
@@ -25,7 +26,8 @@ enum { GUARDIAN_EXIT_STORAGE = 8 };
 /* What the node gets from its guardian. */
 struct guardian_host {
     struct guardian_page *page;
-    int wake_fd; /* for guardian_wake() */
+    int wake_fd;     /* for guardian_wake() */
+    pid_t subreaper; /* to whom all orphans below it are passed: the guardian. 0: there is none */
 };
 
 struct dial_map;

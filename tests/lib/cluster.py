@@ -62,7 +62,7 @@ class Node:
     def start(self):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [self.cluster.binary, "start", "-c", self.config], stdout=log, stderr=log)
+                [self.cluster.binary, "start", "-c", self.config, *self.cluster.flags], stdout=log, stderr=log)
 
     def guardian_pid(self):
         return self.process.pid
@@ -135,6 +135,7 @@ class Cluster:
             Node(self, f"n{i + 1}", ports[3 * i], ports[3 * i + 1], ports[3 * i + 2])
             for i in range(n)]
         self.extra = extra
+        self.flags = []  # of `moonkeeper start`
         self.set_apps(apps or "")
 
     def set_apps(self, apps):

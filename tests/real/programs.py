@@ -135,9 +135,10 @@ def is_alive(pid):
 
 
 class ProgramsTest(unittest.TestCase):
-    def start(self, bundled=False, spinner=False, source=SCRIPT, n=3):
+    def start(self, bundled=False, spinner=False, source=SCRIPT, n=3, flags=()):
         self.cluster = cluster = Cluster(
             BINARY, n=n, extra=f"election_ms = {{ {ELECTION_MIN_MS}, {ELECTION_MAX_MS} }},")
+        cluster.flags = flags
         worker = os.path.join(cluster.folder, "worker.py")
         script = os.path.join(cluster.folder, "script.lua")
         self.lines = lines = Lines(os.path.join(cluster.folder, "lines"))
@@ -243,14 +244,19 @@ class ProgramsTest(unittest.TestCase):
         self.worker_of_another(lines, tokens)
         self.check_apart(lines)
 
-    def test_nothing_of_a_program_is_left_when_the_next_one_begins(self):
-        cluster, lines = self.start(source=IN_TURN, n=1)
+    def check_turns(self, cluster, lines):
         wait_until(lambda: any(line["msg"] == "all have had their turn" for line in node_log.lines(cluster.nodes[0])), 30,
                    "the last program's end")
         for token in sorted(lines.spans())[-6:]:
             self.assertGreaterEqual(len({pid for _, t, pid, _ in lines.working() if t == token}), 2, token)
         self.check_apart(lines)
         self.assertFalse(any(is_alive(pid) for _, _, pid, _ in lines.working()))
+
+    def test_nothing_of_a_program_is_left_when_the_next_one_begins(self):
+        self.check_turns(*self.start(source=IN_TURN, n=1))
+
+    def test_nor_where_no_guardian_takes_in_its_orphans(self):
+        self.check_turns(*self.start(source=IN_TURN, n=1, flags=["--no-guardian"]))
 
     def test_a_stopped_leader_has_no_worker_beyond_its_lease(self):
         cluster, lines = self.start()
