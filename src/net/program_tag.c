@@ -55,17 +55,17 @@ static bool is_among(uint64_t tag, const struct program_tags *tags)
     return false;
 }
 
-/* value: "TAG:TAG", from anybody. */
+/* value: "TAG:TAG". Anybody may have set it before us, to anything: what is no tag is skipped. */
 static bool has_one_of(const char *value, const struct program_tags *tags)
 {
-    for (char *end; *value != 0; value = *end == ':' ? end + 1 : end) {
+    for (const char *next; value != NULL; value = next) {
+        char *end;
         uint64_t tag = strtoull(value, &end, 16);
-        if (end == value || (*end != 0 && *end != ':')) {
-            return false;
-        }
-        if (is_among(tag, tags)) {
+        if (end != value && (*end == 0 || *end == ':') && is_among(tag, tags)) {
             return true;
         }
+        next = strchr(value, ':');
+        next = next != NULL ? next + 1 : NULL;
     }
     return false;
 }

@@ -152,6 +152,22 @@ static void a_program_within_a_program_ends_with_either(void **state)
     assert_int_equal(living("sleep", "1004"), 0);
 }
 
+/* Somebody has set the variable for the node, by whatever name their program has. */
+static void a_value_of_others_hides_no_tag(void **state)
+{
+    (void)state;
+    const char *const values[] = {"", "nightly", "0x:", "12 34:nightly"};
+    enum { VALUES = sizeof values / sizeof values[0] };
+    for (size_t i = 0; i < VALUES; i++) {
+        setenv(PROGRAM_TAG_VARIABLE, values[i], 1);
+        run_tagged(OURS, "exec setsid sleep 1007");
+    }
+    unsetenv(PROGRAM_TAG_VARIABLE);
+    wait_for("1007", VALUES);
+    assert_true(kill_ours());
+    assert_int_equal(living("sleep", "1007"), 0);
+}
+
 /* While it is looked for, it goes on giving birth, in sessions of their own, to what loses its
  * parent at once and becomes other programs. */
 static void who_forks_all_the_time_does_not_get_away(void **state)
@@ -178,6 +194,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nobody_else_is_killed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_program_within_a_program_ends_with_either, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_value_of_others_hides_no_tag, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_forks_all_the_time_does_not_get_away, set_up,
                                         tear_down),
     };
