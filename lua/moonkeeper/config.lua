@@ -231,7 +231,9 @@ function config.declare(schema)
   local values, mistakes = core.config(), {}
   checks.fields("", values, schema, mistakes)
   core.declared(#mistakes == 0)
-  if #mistakes > 0 then error(table.concat(mistakes, "\n", 1, math.min(#mistakes, MISTAKES_MAX)), 0) end
+  local beyond = #mistakes - MISTAKES_MAX
+  if beyond > 0 then mistakes[MISTAKES_MAX + 1] = ("config: and %d more"):format(beyond) end
+  if #mistakes > 0 then error(table.concat(mistakes, "\n", 1, math.min(#mistakes, MISTAKES_MAX + 1)), 0) end
   return values
 end
 

@@ -274,6 +274,9 @@ static void all_mistakes_are_told_at_once(void **state)
              "config: jobs[1].name: aa\n"
              "config: there is no key 'jobs[2].nam', did you mean 'name'?\n"
              "config: port must be integer, it is string");
+    declared("{ a = { type = 'table', items = { type = 'string' } } }",
+             "{ a = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 } }",
+             "config: a[10] must be string, it is integer\nconfig: and 2 more");
 }
 
 static void a_mistake_in_a_list_or_a_map_is_named_with_its_path(void **state)
