@@ -149,7 +149,8 @@ static void a_mistake_is_named_at_the_line_of_the_script(void **state)
     assert_said(&f, "t.lua:7: a program is a list, { ");
     assert_said(&f, "t.lua:8: a method is ");
     assert_said(&f, "t.lua:9: there is no mk.whileleader; did you mean 'mk.while_leader'?");
-    assert_said(&f, "t.lua:10: there is no mk.kv.put; there are create, delete, fence, get, list, set, txn, watch");
+    assert_said(&f, "t.lua:10: there is no mk.kv.put; there are create, delete, fence, get, list, "
+                    "set, txn, watch");
     assert_said(&f, "t.lua:11: every(ms, fn): ms is a number above 0, not 5s");
     assert_said(&f, "t.lua:12: with(name, opts, fn): fn is a function, not a table");
     assert_said(&f, "saved nil");
