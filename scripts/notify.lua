@@ -63,7 +63,7 @@ function Teller:tell(item)
     self.retry_ms = settings.retry_ms
     self:close_accepted(item)
     return 0
-  elseif mk.time.wall_ms() - event.heard_ms > settings.give_up_ms then
+  elseif mk.time.now_ms() - item.since_ms > settings.give_up_ms then
     mk.log.error("notify: given up", { id = event.id, why = why })
     self.book:close(item, "given_up")
     return 0

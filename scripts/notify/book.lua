@@ -12,17 +12,19 @@ local book = {}
 function book.new(lead, settings, keys)
   return setmetatable({
     lead = lead, settings = settings, keys = keys,
-    at = {}, -- by key: { key, value, version }, and when it was over by the clock that only goes on: over_ms
+    -- By key: { key, value, version }; and, by the clock that only goes on, when it was heard of or, if it is
+    -- over, since when it is: since_ms.
+    at = {},
     synced = false, -- at has all that there is
   }, Book)
 end
 
--- The value says when it was over by the clock of whoever wrote it. That may be wrong, or ours: it was not
--- later than now.
+-- The value says when that was by the clock of whoever wrote it. That may be wrong, or ours: it was not later
+-- than now; and what is still to be told is told for half of give_up_ms at least by each leader.
 function Book:learn(key, value, version)
-  local age_ms = value.over_ms and math.max(0, mk.time.wall_ms() - value.over_ms)
-  self.at[key] = { key = key, value = value, version = version,
-    over_ms = age_ms and mk.time.now_ms() - age_ms }
+  local age_ms = math.max(0, mk.time.wall_ms() - (value.over_ms or value.heard_ms))
+  if value.state == "pending" then age_ms = math.min(age_ms, self.settings.give_up_ms // 2) end
+  self.at[key] = { key = key, value = value, version = version, since_ms = mk.time.now_ms() - age_ms }
 end
 
 -- The leader is the only one that changes what is there. changed is set when there is something new;
@@ -66,7 +68,7 @@ end
 function Book:budget_ms(over)
   local told = {}
   for _, item in ipairs(over) do
-    if item.value.state == "accepted" then told[#told + 1] = item.over_ms end
+    if item.value.state == "accepted" then told[#told + 1] = item.since_ms end
   end
   local first_ms = told[#told - self.settings.most + 1]
   return first_ms and math.max(0, first_ms + self.settings.window_ms - mk.time.now_ms()) or 0

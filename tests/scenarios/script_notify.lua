@@ -206,6 +206,41 @@ t.describe("a storm", function()
   end, { modes = { "sim" }, seeds = 5, timeout_ms = 300000 })
 end)
 
+t.describe("what nobody accepts", function()
+  local T, YEAR = 1700000000000, 365 * 24 * 3600 * 1000
+
+  local function refused(give_up_ms)
+    local c = notices.cluster("sim",
+      config { give_up_ms = give_up_ms, events = { "leader_elected" }, retry_ms = 100, retry_max_ms = 1000 })
+    c:http_server(notices.URL, { status = 503 })
+    c:set_wall(nil, T)
+    c:start()
+    local leader = c:wait_leader()
+    c:run_until(function() return #notices.received(c) > 0 end, 10000, "it is told")
+    return c, leader, notices.received(c)[1].id
+  end
+
+  t.it("is given up after give_up_ms", function()
+    local c <close>, _, id = refused(10000)
+    c:run_for(8000)
+    t.eq(notices.logged(c)[id].state, "pending")
+    c:run_for(5000)
+    t.eq(notices.logged(c)[id].state, "given_up")
+  end, { modes = { "sim" } })
+
+  t.it("is not given up because a clock was set", function()
+    local c <close>, leader, id = refused(20000)
+    c:set_wall(nil, T + YEAR)
+    c:run_for(5000)
+    c:crash(leader.id) -- the next one hears of it with that clock
+    c:wait_leader(10000)
+    c:run_for(5000)
+    t.eq(notices.logged(c)[id].state, "pending")
+    c:http_server(notices.URL)
+    c:run_until(function() return notices.logged(c)[id].state == "accepted" end, 10000, "it is accepted")
+  end, { modes = { "sim" }, seeds = 3 })
+end)
+
 t.describe("a new leader whose clock is behind", function()
   t.it("waits no longer than a window", function()
     local c <close> = notices.cluster("sim",
