@@ -256,6 +256,15 @@ static void free_running(struct running *r)
     free(r);
 }
 
+/* It is gone. */
+static void end_release(struct running *r)
+{
+    if (r->release_call != 0) {
+        answer_error(r, r->release_call, ERR_OK, NULL);
+    }
+    free_running(r);
+}
+
 /* Kill what it leaves: its group while it is a zombie, for its id, which names the group, cannot be
  * anybody else's before it is reaped; then what has left the group, if it was bound. The guardian
  * knows of it until this is done. */
@@ -279,7 +288,7 @@ static void on_death(void *ctx)
     r->ended = true;
     forget(r);
     if (r->released) {
-        free_running(r);
+        end_release(r);
         return;
     }
     close_input(r);
@@ -300,8 +309,9 @@ void running_hold(struct running *r, uint64_t until_us)
     }
 }
 
-void running_release(struct running *r)
+void running_release(struct running *r, uint64_t call)
 {
+    r->release_call = call;
     fail_calls(r, &r->writes, ERR_CANCELLED, NULL);
     fail_calls(r, &r->waits, ERR_CANCELLED, NULL);
     for (int i = 0; i < PROCESS_STREAMS; i++) {
@@ -311,7 +321,7 @@ void running_release(struct running *r)
         close_stream(&r->streams[i]);
     }
     if (r->ended) {
-        free_running(r);
+        end_release(r);
     } else {
         r->released = true;
         kill(-r->spawned.pid, SIGKILL);

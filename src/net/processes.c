@@ -117,9 +117,9 @@ static void port_hold(void *ctx, uint64_t process, uint64_t until_us)
     command(ctx, (struct command){.kind = COMMAND_HOLD, .process = process, .until_us = until_us});
 }
 
-static void port_release(void *ctx, uint64_t process)
+static void port_release(void *ctx, uint64_t call, uint64_t process)
 {
-    command(ctx, (struct command){.kind = COMMAND_RELEASE, .process = process});
+    command(ctx, (struct command){.kind = COMMAND_RELEASE, .call = call, .process = process});
 }
 
 static void carry_out(struct processes *all, struct command *c)
@@ -158,7 +158,7 @@ static void carry_out(struct processes *all, struct command *c)
         running_hold(r, c->until_us);
         break;
     case COMMAND_RELEASE:
-        running_release(r);
+        running_release(r, c->call);
         break;
     }
 }

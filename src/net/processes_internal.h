@@ -47,7 +47,8 @@ struct running {
     struct waiting_calls waits;
     bool bound; /* to a leadership, or to a lock */
     bool ended;
-    bool released; /* to be forgotten once it has ended */
+    bool released;         /* to be forgotten once it has ended, */
+    uint64_t release_call; /* which this call waits for; 0: none */
     int status;
     LIST_ENTRY(running) link;
 };
@@ -91,7 +92,7 @@ void running_wait(struct running *r, uint64_t call);
 void running_close_input(struct running *r);
 void running_signal(struct running *r, int signal);
 void running_hold(struct running *r, uint64_t until_us);
-void running_release(struct running *r);
+void running_release(struct running *r, uint64_t call);
 /* Kill it, wait for its end, forget it. No answers. */
 void running_end(struct running *r);
 

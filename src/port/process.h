@@ -64,12 +64,13 @@ struct process_port {
      * reaped. */
     void (*wait)(void *ctx, uint64_t call, uint64_t process);
 
+    /* Kill it if it still runs, and forget it. Its calls not yet answered are, with CANCELLED.
+     * Answer: nil, when it is gone, and with it what is killed with it. call 0: nobody asks. */
+    void (*release)(void *ctx, uint64_t call, uint64_t process);
+
     void (*close_input)(void *ctx, uint64_t process);
     /* To all of its group. Nothing happens once it has ended. */
     void (*signal)(void *ctx, uint64_t process, int signal);
-    /* Kill it if it still runs, and forget it. Calls not yet answered are, with CANCELLED. */
-    void (*release)(void *ctx, uint64_t process);
-
     /* What it was started under is held until then. */
     void (*hold)(void *ctx, uint64_t process, uint64_t until_us);
     /* The leadership of token is leased until then: so are the processes that work for it. */

@@ -300,6 +300,17 @@ static int core_process_write(lua_State *L)
     return request_await(L, UINT64_MAX, answered);
 }
 
+static int waited(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    (void)ctx;
+    int results = request_result(L);
+    if (results == 1) {
+        process_ended(thread_app(L)->host, check_process(L));
+    }
+    return results;
+}
+
 /* process_wait(process) -> code, or minus the signal | nil, err */
 static int core_process_wait(lua_State *L)
 {
@@ -310,7 +321,7 @@ static int core_process_wait(lua_State *L)
         return report_fail(L, ERR_BUSY, "too many requests are unanswered");
     }
     port_of(L)->wait(port_of(L)->ctx, call, id);
-    return request_await(L, UINT64_MAX, answered);
+    return request_await(L, UINT64_MAX, waited);
 }
 
 /* process_close_input(process) */

@@ -174,7 +174,7 @@ void app_free(struct app *app)
     if (app->main != NULL) {
         serve_drop_app(app);
         task_drop_all(app);
-        process_release_of_app(app);
+        process_leave_app(app);
         handlers_drop_all(app);
         hooks_drop_all(app);
         lua_close(app->main);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "script/request.h"
 #include "script/task.h"
 
 uint64_t process_add(struct app *app, struct task *owner)
@@ -13,41 +14,130 @@ uint64_t process_add(struct app *app, struct task *owner)
     return p->id;
 }
 
-static void release(struct script_host *host, struct process *p)
-{
-    host->options.processes->release(host->options.processes->ctx, p->id);
-    LIST_REMOVE(p, link);
-    free(p);
-}
-
-void process_release(struct script_host *host, uint64_t id)
+static struct process *find(struct script_host *host, uint64_t id)
 {
     struct process *p;
     LIST_FOREACH (p, &host->processes, link) {
         if (p->id == id) {
-            release(host, p);
+            return p;
+        }
+    }
+    return NULL;
+}
+
+void process_ended(struct script_host *host, uint64_t id)
+{
+    struct process *p = find(host, id);
+    if (p != NULL) {
+        p->ended = true;
+    }
+}
+
+static void forget(struct process *p)
+{
+    LIST_REMOVE(p, link);
+    free(p);
+}
+
+static void port_release(struct script_host *host, const struct process *p)
+{
+    host->options.processes->release(host->options.processes->ctx, p->release, p->id);
+}
+
+/* False: one is told when it is gone. */
+static bool release(struct script_host *host, struct process *p)
+{
+    if (p->release != 0) {
+        return false;
+    }
+    if (p->ended) {
+        port_release(host, p);
+        forget(p);
+        return true;
+    }
+    p->release = request_own_id(host);
+    port_release(host, p);
+    return false;
+}
+
+void process_release(struct script_host *host, uint64_t id)
+{
+    struct process *p = find(host, id);
+    if (p != NULL) {
+        release(host, p);
+    }
+}
+
+bool process_release_of_task(struct task *owner)
+{
+    struct script_host *host = owner->app->host;
+    bool gone = true;
+    for (struct process *p = LIST_FIRST(&host->processes), *next; p != NULL; p = next) {
+        next = LIST_NEXT(p, link);
+        if (p->owner == owner) {
+            gone &= release(host, p);
+        }
+    }
+    return gone;
+}
+
+bool process_release_of_app(struct app *app)
+{
+    bool gone = true;
+    for (struct process *p = LIST_FIRST(&app->host->processes), *next; p != NULL; p = next) {
+        next = LIST_NEXT(p, link);
+        if (p->app == app) {
+            gone &= release(app->host, p);
+        }
+    }
+    return gone;
+}
+
+static bool has_process(const struct script_host *host, const struct task *owner)
+{
+    const struct process *p;
+    LIST_FOREACH (p, &host->processes, link) {
+        if (p->owner == owner) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void process_gone(struct script_host *host, uint64_t call)
+{
+    struct process *p;
+    LIST_FOREACH (p, &host->processes, link) {
+        if (p->release == call) {
+            struct task *owner = p->owner;
+            forget(p);
+            if (owner != NULL && !has_process(host, owner)) {
+                task_programs_gone(owner);
+            }
             return;
         }
     }
 }
 
-void process_release_of_task(struct task *owner)
+void process_leave_task(const struct task *owner)
 {
-    struct script_host *host = owner->app->host;
-    for (struct process *p = LIST_FIRST(&host->processes), *next; p != NULL; p = next) {
-        next = LIST_NEXT(p, link);
+    struct process *p;
+    LIST_FOREACH (p, &owner->app->host->processes, link) {
         if (p->owner == owner) {
-            release(host, p);
+            p->owner = NULL;
         }
     }
 }
 
-void process_release_of_app(struct app *app)
+void process_leave_app(struct app *app)
 {
     for (struct process *p = LIST_FIRST(&app->host->processes), *next; p != NULL; p = next) {
         next = LIST_NEXT(p, link);
         if (p->app == app) {
-            release(app->host, p);
+            if (p->release == 0) {
+                port_release(app->host, p);
+            }
+            forget(p);
         }
     }
 }

@@ -51,9 +51,10 @@ static void start(void *ctx, uint64_t call, uint64_t process, const struct proce
     (void)spec;
 }
 
-static void release(void *ctx, uint64_t process)
+static void release(void *ctx, uint64_t call, uint64_t process)
 {
     (void)ctx;
+    (void)call;
     (void)process;
 }
 

@@ -37,6 +37,7 @@ struct handover {
     struct deadline limit;
     bool limit_over;
     bool keepers_cancelled; /* what looks after something for others was, too */
+    bool programs_killed;   /* that were left */
     struct buffer saved;
     bool failed;
     bool unchanged;
@@ -479,10 +480,22 @@ static void main_step(struct handover *h)
     }
 }
 
+/* None of the programs of the old is left, when none of its tasks is. */
+static bool programs_gone(struct handover *h)
+{
+    if (!process_release_of_app(h->old) && !h->programs_killed) {
+        h->programs_killed = true;
+        enter(h, PHASE_END, PROCESS_GONE_US);
+    }
+    return process_release_of_app(h->old) || h->limit_over;
+}
+
 static void end_step(struct handover *h)
 {
-    if (h->old == NULL || h->old->tasks_count == 0) {
+    if (h->old == NULL || (h->old->tasks_count == 0 && programs_gone(h))) {
         take_over(h);
+    } else if (h->old->tasks_count == 0) {
+        return;
     } else if (!h->keepers_cancelled && !works(h->old)) {
         h->keepers_cancelled = true;
         end_tasks(h->old, true);

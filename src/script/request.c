@@ -20,10 +20,15 @@ static void send(struct script_host *host, uint64_t id, const char *method, stru
     host->options.request(host->options.ctx, request);
 }
 
+/* No slot: request_table_take() finds nothing under such an id. */
+uint64_t request_own_id(struct script_host *host)
+{
+    return ++host->own_requests << 32;
+}
+
 void request_send(struct script_host *host, const char *method, struct buffer *params)
 {
-    /* No slot: request_table_take() finds nothing under such an id. */
-    send(host, ++host->own_requests << 32, method, params);
+    send(host, request_own_id(host), method, params);
 }
 
 int request_result(lua_State *L)
@@ -87,6 +92,7 @@ void request_answered(struct script_host *host, uint64_t id, enum err err, char 
     if (task == NULL) {
         free(message_take);
         slice_close(&result_take);
+        process_gone(host, id);
         return;
     }
     task->request_id = 0;

@@ -7,6 +7,8 @@
 /* Send a request of the host's own, whose answer is of no interest. Takes over the contents of
  * params (a MessagePack array), which is empty afterwards. */
 void request_send(struct script_host *host, const char *method, struct buffer *params);
+/* A number, never 0, for a call of the host's own: no task waits for it. */
+uint64_t request_own_id(struct script_host *host);
 
 /* Send a request of the running task and wait for the answer: the result, or nil and an error.
  * The caller has called task_that_waits() and nothing since that can raise. Takes over the contents

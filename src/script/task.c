@@ -130,7 +130,11 @@ static void on_alarm(struct deadline *d)
 static void on_end_by(struct deadline *d)
 {
     struct task *task = (struct task *)((char *)d - offsetof(struct task, end_by));
-    task_kill_late(task);
+    if (task->state == TASK_ENDING) {
+        task_programs_gone(task);
+    } else {
+        task_kill_late(task);
+    }
 }
 
 void task_make_ready(struct task *task)
@@ -323,7 +327,7 @@ void task_cancel(struct task *task, enum err code, const char *reason, uint64_t 
         return;
     }
     task_end_by(task, end_us, "killed: it did not end in time after it was cancelled");
-    if (task->cancelled == ERR_OK) {
+    if (task->cancelled == ERR_OK && task->state != TASK_ENDING) {
         task->cancelled = code;
         text_copy(task->cancel_reason, sizeof task->cancel_reason, reason != NULL ? reason : "");
         if (!task->shielded && !task->awaits_children) {
@@ -345,6 +349,9 @@ void task_kill(struct task *task, const char *reason)
     TAILQ_FOREACH (child, &task->children, sibling) {
         task_kill(child, reason);
     }
+    if (task->state == TASK_ENDING) {
+        return;
+    }
     if (!task->kill_asked) {
         task->kill_asked = true;
         text_copy(task->kill_reason, sizeof task->kill_reason, reason);
@@ -358,7 +365,7 @@ void task_kill(struct task *task, const char *reason)
 void task_end_by(struct task *task, uint64_t at_us, const char *reason)
 {
     struct deadline *d = &task->end_by;
-    if (task->state == TASK_ENDED || (deadline_is_set(d) && d->at_us <= at_us)) {
+    if (task->state >= TASK_ENDING || (deadline_is_set(d) && d->at_us <= at_us)) {
         return;
     }
     task->end_reason = reason;

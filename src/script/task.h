@@ -13,7 +13,13 @@
 #include "script/host.h"
 
 enum task_kind { TASK_MAIN, TASK_SPAWNED, TASK_HOOK, TASK_LEAD, TASK_EVAL, TASK_CALL };
-enum task_state { TASK_READY, TASK_RUNNING, TASK_WAITING, TASK_ENDED };
+enum task_state {
+    TASK_READY,
+    TASK_RUNNING,
+    TASK_WAITING,
+    TASK_ENDING, /* its code has ended, its programs have not */
+    TASK_ENDED
+};
 enum task_outcome { TASK_RETURNED, TASK_FAILED, TASK_WAS_CANCELLED, TASK_WAS_KILLED };
 enum task_wake { WAKE_NONE, WAKE_CALL, WAKE_TIME, WAKE_CANCEL };
 
@@ -153,6 +159,9 @@ void task_let_go(struct task *task);
 void task_make_ready(struct task *task);
 /* It waits for nothing any more. */
 void task_leave_wait(struct task *task);
+
+/* It is TASK_ENDING, and none of its programs is left, or one does not wait for them any longer. */
+void task_programs_gone(struct task *task);
 
 /* Give a task one slice; it must be ready and off the queue. */
 void task_run(struct task *task);

@@ -147,6 +147,14 @@ static void unlink_from_parent(struct task *task)
     }
 }
 
+static void cancel_children(struct task *task)
+{
+    struct task *child;
+    TAILQ_FOREACH (child, &task->children, sibling) {
+        task_cancel(child, ERR_CANCELLED, "its parent has ended", task_unwind_end(child));
+    }
+}
+
 /* Its children outlive it for as long as they need to unwind, and are its parent's meanwhile. */
 static void hand_on_children(struct task *task)
 {
@@ -157,7 +165,6 @@ static void hand_on_children(struct task *task)
         if (task->parent != NULL) {
             TAILQ_INSERT_TAIL(&task->parent->children, child, sibling);
         }
-        task_cancel(child, ERR_CANCELLED, "its parent has ended", task_unwind_end(child));
     }
 }
 
@@ -200,11 +207,12 @@ static void say_over_budget(struct task *task, const char *place)
              task->app->host->options.limits.budget_us / 1000, place);
 }
 
-static void finish(struct task *task, enum task_outcome outcome)
+/* What is seen of its end. */
+static void end(struct task *task)
 {
     struct app *app = task->app;
+    enum task_outcome outcome = task->outcome;
     task->state = TASK_ENDED;
-    task->outcome = outcome;
     drop_resources(task);
     if (outcome == TASK_WAS_KILLED) {
         app->tasks_killed++;
@@ -227,13 +235,36 @@ static void finish(struct task *task, enum task_outcome outcome)
     while ((joiner = TAILQ_FIRST(&task->joiners)) != NULL) {
         task_wake(joiner, WAKE_CALL); /* takes it off the list */
     }
+    cancel_children(task);
     hand_on_children(task);
-    process_release_of_task(task);
+    process_leave_task(task);
     unlink_from_parent(task);
     TAILQ_REMOVE(&app->tasks, task, app_link);
     app->tasks_count--;
     lead_uncount(task);
     app_protect(app, release, task); /* task may be gone now */
+}
+
+/* Programs that it has not seen the end of, as one that is killed has not, are killed first. */
+static void finish(struct task *task, enum task_outcome outcome)
+{
+    struct script_host *host = task->app->host;
+    task->outcome = outcome;
+    if (process_release_of_task(task)) {
+        end(task);
+        return;
+    }
+    drop_resources(task);
+    task->state = TASK_ENDING;
+    deadline_set(&host->deadlines, &task->end_by, host_now_us(host) + PROCESS_GONE_US);
+    cancel_children(task);
+}
+
+void task_programs_gone(struct task *task)
+{
+    if (task->state == TASK_ENDING) {
+        end(task);
+    }
 }
 
 /* Close its coroutines, innermost first, so that their <close> variables are. */

@@ -13,6 +13,8 @@
 
 /* From the call to the first instruction of the program. */
 enum { BIRTH_US_MIN = 200, BIRTH_US_MAX = 3000 };
+/* From its release to its end, and that of all that it has started. */
+enum { RELEASE_US_MIN = 100, RELEASE_US_MAX = 20000 };
 #define NEVER UINT64_MAX
 
 struct waiter {
@@ -39,6 +41,8 @@ struct child {
     struct slice texts[PROCESS_STREAMS];
     uint64_t read_call[PROCESS_STREAMS], wanted[PROCESS_STREAMS];
     STAILQ_HEAD(, waiter) waiters;
+    bool released;         /* to be forgotten once it has ended, */
+    uint64_t release_call; /* which this call waits for; 0: none */
     LIST_ENTRY(child) link;
 };
 
@@ -135,7 +139,30 @@ static uint64_t take_waiter(struct child *c)
     return call;
 }
 
-/* It ends now; whoever waits is told, if there still is anybody. */
+static void child_free(struct child *c)
+{
+    for (size_t i = 0; c->argv[i] != NULL; i++) {
+        free(c->argv[i]);
+    }
+    free(c->argv);
+    while (take_waiter(c) != 0) {
+    }
+    for (int i = 0; i < PROCESS_STREAMS; i++) {
+        slice_close(&c->texts[i]);
+    }
+    free(c);
+}
+
+/* It is gone. */
+static void end_release(struct child *c)
+{
+    if (c->release_call != 0) {
+        answer_error(c->exec, c->release_call, ERR_OK, NULL);
+    }
+    LIST_REMOVE(c, link);
+    child_free(c);
+}
+
 static void end(struct child *c, int status)
 {
     struct sim_exec *exec = c->exec;
@@ -145,6 +172,7 @@ static void end(struct child *c, int status)
     world_mix(world_of(exec), UINT64_C(0x600) | exec->process->options.host, (uint64_t)status);
 }
 
+/* It ends now; whoever waits is told, if there still is anybody. c may be gone then. */
 static void end_and_tell(struct child *c, int status)
 {
     end(c, status);
@@ -154,6 +182,9 @@ static void end_and_tell(struct child *c, int status)
     uint64_t call;
     while ((call = take_waiter(c)) != 0) {
         answer_end(c, call);
+    }
+    if (c->released) {
+        end_release(c);
     }
 }
 
@@ -232,20 +263,6 @@ static void on_birth(void *ctx, uint64_t key)
     for (int i = 0; i < PROCESS_STREAMS; i++) {
         serve_reader(c, (enum process_stream)i);
     }
-}
-
-static void child_free(struct child *c)
-{
-    for (size_t i = 0; c->argv[i] != NULL; i++) {
-        free(c->argv[i]);
-    }
-    free(c->argv);
-    while (take_waiter(c) != 0) {
-    }
-    for (int i = 0; i < PROCESS_STREAMS; i++) {
-        slice_close(&c->texts[i]);
-    }
-    free(c);
 }
 
 /* ---- the port
@@ -363,26 +380,37 @@ static void port_signal(void *ctx, uint64_t id, int number)
     }
 }
 
-static void port_release(void *ctx, uint64_t id)
+static void port_release(void *ctx, uint64_t call, uint64_t id)
 {
-    struct child *c = find(ctx, id);
+    struct sim_exec *exec = ctx;
+    struct child *c = find(exec, id);
     if (c == NULL) {
+        if (call != 0) {
+            answer_error(exec, call, ERR_NOT_FOUND, "there is no such process");
+        }
         return;
-    }
-    if (c->state == CHILD_RUNS) {
-        end(c, -SIGKILL);
     }
     for (int i = 0; i < PROCESS_STREAMS; i++) {
         if (c->read_call[i] != 0) {
-            answer_error(ctx, c->read_call[i], ERR_CANCELLED, NULL);
+            answer_error(exec, c->read_call[i], ERR_CANCELLED, NULL);
+            c->read_call[i] = 0;
         }
     }
-    uint64_t call;
-    while ((call = take_waiter(c)) != 0) {
-        answer_error(ctx, call, ERR_CANCELLED, NULL);
+    uint64_t waiting;
+    while ((waiting = take_waiter(c)) != 0) {
+        answer_error(exec, waiting, ERR_CANCELLED, NULL);
     }
-    LIST_REMOVE(c, link);
-    child_free(c);
+    c->released = true;
+    c->release_call = call;
+    if (c->state != CHILD_RUNS) {
+        end_release(c);
+        return;
+    }
+    uint64_t end_us =
+        world_now_us(world_of(exec)) + rng_range(&exec->rng, RELEASE_US_MIN, RELEASE_US_MAX);
+    if (end_us < c->end_us) {
+        end_at(c, end_us, -SIGKILL);
+    }
 }
 
 static void move_deadline(struct child *c)

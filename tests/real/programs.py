@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import node_log  # noqa: E402
 from cluster import Cluster, wait_until  # noqa: E402
 from command import BINARY, failure, main, moonkeeper  # noqa: E402
-from msgpack_rpc import Client  # noqa: E402
+from msgpack_rpc import Client, RpcError  # noqa: E402
 
 ELECTION_MIN_MS, ELECTION_MAX_MS = 150, 300
 
@@ -50,6 +50,21 @@ mk.while_leader("in turn", function(lead)
 end)
 """
 
+# Several beside each other that do not stop, each with a crowd that has left its group: killing them all takes time.
+HURRIED = """
+local mk = require "moonkeeper"
+mk.while_leader("worker", function(lead)
+  for _ = 1, 8 do
+    mk.task.spawn(function()
+      mk.exec.run({ %r, %r, %r, "crowd" }, { stdout = "drop", stop_ms = 5000 })
+    end)
+  end
+  mk.task.sleep(1000000)
+end, { grace_ms = 100 })
+"""
+CROWD = 20
+HURRIED_PIDS = 8 * (3 + CROWD)
+
 # Holds up all scripts of its node, within C, where nothing can interrupt it: sorting takes a second and more.
 SPINNER = """
 local mk = require "moonkeeper"
@@ -65,7 +80,7 @@ mk.while_leader("spinner", function()
 end)
 """
 
-WORKER = """
+WORKER = f"CROWD = {CROWD}" + """
 import os, signal, sys, time
 name = os.environ["MOONKEEPER_NODE"]
 token = os.environ["MOONKEEPER_FENCE"]
@@ -78,7 +93,13 @@ if os.fork() == 0:
         main = None
 fd = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 stopping = []
-signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
+signal.signal(signal.SIGTERM, lambda *_: "crowd" in sys.argv or stopping.append(1))
+for _ in range(CROWD if main == os.getpid() and "crowd" in sys.argv else 0):
+    if os.fork() == 0:
+        os.setsid()
+        os.write(fd, b"%s %s %d %.3f\\n" % (name.encode(), token.encode(), os.getpid(), time.clock_gettime(time.CLOCK_BOOTTIME) * 1000))
+        while True:
+            signal.pause()
 while not stopping:
     now = time.clock_gettime(time.CLOCK_BOOTTIME) * 1000
     os.write(fd, b"%s %s %d %.3f\\n" % (name.encode(), token.encode(), os.getpid(), now))
@@ -91,7 +112,7 @@ while not stopping:
         print("the daemon works", flush=True)
         if "once" in sys.argv:
             os._exit(0)
-    time.sleep(0.002)
+    time.sleep(0.02 if "crowd" in sys.argv else 0.002)
 os.write(fd, b"%s %s stopped 0\\n" % (name.encode(), token.encode()))
 """
 
@@ -112,9 +133,12 @@ class Lines:
         return [(node, int(token), int(pid), float(at))
                 for node, token, pid, at in self.all() if pid != "stopped"]
 
+    def pids(self, token):
+        return {pid for _, t, pid, _ in self.working() if t == token}
+
     def group(self, token):
         """The worker, its child, its daemon; None before all have written."""
-        pids = {pid for _, t, pid, _ in self.working() if t == token}
+        pids = self.pids(token)
         return pids if len(pids) == 3 else None
 
     def spans(self):
@@ -135,9 +159,9 @@ def is_alive(pid):
 
 
 class ProgramsTest(unittest.TestCase):
-    def start(self, bundled=False, spinner=False, source=SCRIPT, n=3, flags=()):
-        self.cluster = cluster = Cluster(
-            BINARY, n=n, extra=f"election_ms = {{ {ELECTION_MIN_MS}, {ELECTION_MAX_MS} }},")
+    def start(self, bundled=False, spinner=False, source=SCRIPT, n=3, flags=(),
+              election_ms=(ELECTION_MIN_MS, ELECTION_MAX_MS)):
+        self.cluster = cluster = Cluster(BINARY, n=n, extra="election_ms = { %d, %d }," % election_ms)
         cluster.flags = flags
         worker = os.path.join(cluster.folder, "worker.py")
         script = os.path.join(cluster.folder, "script.lua")
@@ -269,6 +293,28 @@ class ProgramsTest(unittest.TestCase):
         os.kill(node.node_pid(), signal.SIGCONT)
         time.sleep(0.5)  # nothing is waited for: it must not begin to work again
         self.assertEqual({w[1] for w in lines.working()}, {token, other[1]})
+        self.check_apart(lines)
+
+    def test_a_planned_hand_over_waits_until_workers_that_do_not_stop_are_killed(self):
+        """They, and all that they have started, are gone when another node leads."""
+        cluster, lines = self.start(source=HURRIED, election_ms=(600, 1200))
+        tokens, done = set(), False
+        while not done:
+            name, token, _, _ = self.worker_of_another(lines, tokens)
+            tokens.add(token)
+            node = next(n for n in cluster.nodes if n.name == name)
+            wait_until(lambda: len(lines.pids(token)) >= HURRIED_PIDS or max(lines.spans()) > token, 60, "all processes")
+            client = Client(f"127.0.0.1:{node.client}", 30)
+            try:
+                client.call("transfer", None, 20000, timeout=25.0)
+                done = True
+            except RpcError as error:  # so many begin at once that it has lost leadership meanwhile, or cannot be heard
+                print(f"\n    {error}", end="", file=sys.stderr)
+                self.assertLess(len(tokens), 10)
+                continue
+            finally:
+                client.close()
+            self.assertEqual([pid for pid in lines.pids(token) if is_alive(pid)], [])
         self.check_apart(lines)
 
     def test_a_planned_hand_over_waits_for_the_worker_to_stop(self):

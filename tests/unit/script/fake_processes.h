@@ -33,6 +33,13 @@ static inline void fake_one(void *ctx, uint64_t process)
 {
     (void)ctx, (void)process;
 }
+static inline void fake_release(void *ctx, uint64_t call, uint64_t process)
+{
+    (void)process;
+    if (call != 0) {
+        script_host_reply(((struct fixture *)ctx)->host, call, ERR_OK, NULL, (struct slice){0});
+    }
+}
 static inline void fake_hold(void *ctx, uint64_t process, uint64_t until_us)
 {
     (void)ctx, (void)process, (void)until_us;
@@ -52,7 +59,7 @@ static inline struct process_port fake_processes(struct fixture *f)
                                  .wait = fake_wait,
                                  .close_input = fake_one,
                                  .signal = fake_signal,
-                                 .release = fake_one,
+                                 .release = fake_release,
                                  .hold = fake_hold,
                                  .lease = fake_lease};
 }

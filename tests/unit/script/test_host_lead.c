@@ -1,3 +1,4 @@
+#include "fake_processes.h"
 #include "host_fixture.h"
 
 #define MK "local mk = require 'moonkeeper' local log, task = mk.log.info, mk.task\n"
@@ -233,6 +234,118 @@ static void a_planned_hand_over_waits_for_the_grace(void **state)
     fixture_close(&f);
 }
 
+/* ---- with a program that does not stop ---------------------------------------------------------
+ */
+
+static uint64_t release_call;
+
+static void never_wait(void *ctx, uint64_t call, uint64_t process)
+{
+    (void)ctx, (void)call, (void)process;
+}
+static void keep_release(void *ctx, uint64_t call, uint64_t process)
+{
+    (void)ctx, (void)process;
+    release_call = call != 0 ? call : release_call;
+}
+
+static void open_with_stubborn(struct fixture *f, struct process_port *port, const char *source)
+{
+    fixture_init(f);
+    *port = fake_processes(f);
+    port->wait = never_wait;
+    port->release = keep_release;
+    release_call = 0;
+    struct script_options options = fixture_options(f);
+    options.processes = port;
+    f->host = script_host_new(&options);
+    load(f, source);
+}
+
+#define STUBBORN                                        \
+    MK "mk.while_leader('w', function(lead)\n"          \
+       "  log('begins')\n"                              \
+       "  assert(mk.exec.spawn { 'program' }):wait()\n" \
+       "end, {grace_ms = 100})\n"
+
+static void a_hand_over_waits_for_programs_that_are_killed(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct process_port port;
+    open_with_stubborn(&f, &port, STUBBORN);
+    lead(&f, 3, 17, 0);
+    run_for(&f, 10);
+    script_host_end_leader_work(f.host, "transfer");
+    run_for(&f, 90);
+    assert_int_equal(release_call, 0);
+    run_for(&f, 1000);
+    assert_int_not_equal(release_call, 0);
+    assert_true(script_host_has_leader_work(f.host));
+    assert_int_equal(f.requests_count, 0);
+    script_host_reply(f.host, release_call, ERR_OK, NULL, (struct slice){0});
+    settle(&f);
+    assert_false(script_host_has_leader_work(f.host));
+    struct script_request *request = next_request(&f);
+    assert_string_equal(request->method, "leader_idle");
+    script_request_free(request);
+    fixture_close(&f);
+}
+
+static void no_run_begins_before_the_programs_of_the_last_one_are_gone(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct process_port port;
+    open_with_stubborn(&f, &port, STUBBORN);
+    lead(&f, 3, 17, 0);
+    run_for(&f, 10);
+    follow(&f, 4, "n2");
+    run_for(&f, 200);
+    assert_int_not_equal(release_call, 0);
+    forget(&f);
+    lead(&f, 5, 21, 0);
+    run_for(&f, 1000);
+    assert_silent(&f, "begins");
+    script_host_reply(f.host, release_call, ERR_OK, NULL, (struct slice){0});
+    settle(&f);
+    assert_said(&f, "begins");
+    fixture_close(&f);
+}
+
+/* The device that holds it may never let it go. */
+static void a_program_that_is_held_does_not_hold_up_its_task_for_ever(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct process_port port;
+    open_with_stubborn(&f, &port, STUBBORN);
+    lead(&f, 3, 17, 0);
+    run_for(&f, 10);
+    script_host_end_leader_work(f.host, "transfer");
+    run_for(&f, 29000);
+    assert_true(script_host_has_leader_work(f.host));
+    run_for(&f, 2000);
+    assert_false(script_host_has_leader_work(f.host));
+    script_host_reply(f.host, release_call, ERR_OK, NULL, (struct slice){0}); /* at last */
+    settle(&f);
+    fixture_close(&f);
+}
+
+static void a_host_that_ends_does_not_wait_for_programs(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct process_port port;
+    open_with_stubborn(&f, &port, STUBBORN);
+    lead(&f, 3, 17, 0);
+    run_for(&f, 10);
+    script_host_end_leader_work(f.host, "transfer");
+    run_for(&f, 200);
+    assert_int_not_equal(release_call, 0);
+    fixture_close(&f);
+}
+
 static void a_hand_over_without_work_is_idle_at_once(void **state)
 {
     (void)state;
@@ -390,6 +503,10 @@ int main(void)
         cmocka_unit_test(a_lease_that_was_renewed_meanwhile_is_found),
         cmocka_unit_test(losing_leadership_leaves_what_the_lease_has_left),
         cmocka_unit_test(a_planned_hand_over_waits_for_the_grace),
+        cmocka_unit_test(a_hand_over_waits_for_programs_that_are_killed),
+        cmocka_unit_test(no_run_begins_before_the_programs_of_the_last_one_are_gone),
+        cmocka_unit_test(a_program_that_is_held_does_not_hold_up_its_task_for_ever),
+        cmocka_unit_test(a_host_that_ends_does_not_wait_for_programs),
         cmocka_unit_test(a_hand_over_without_work_is_idle_at_once),
         cmocka_unit_test(what_the_lead_spawned_ends_with_it),
         cmocka_unit_test(settling_delays_the_start),
