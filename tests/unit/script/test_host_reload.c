@@ -528,7 +528,7 @@ static void a_second_reload_is_refused_while_one_is_under_way(void **state)
     run_for(&f, 20);
     assert_answer(&a, "app reloaded 2;");
     answers_close(&a);
-    buffer_close(&b.text);
+    answers_close(&b);
     fixture_close(&f);
 }
 
