@@ -63,15 +63,31 @@ function Records:take_oldest()
   return taken
 end
 
+-- Anybody may write there.
+local function is_record(value)
+  return type(value) == "table" and type(value.slot) == "string" and type(value.state) == "string"
+    and math.type(value.slot_ms) == "integer" and math.type(value.attempt) == "integer"
+    and math.type(value.not_before_ms or 0) == "integer"
+end
+
 -- Read the log: at the beginning, and when it is not as we thought. What ran under an earlier leader was
 -- stopped before this one began; running_key is what runs here.
 function Records:load(running_key)
   local state, version = mk.kv.get(self.key)
   if not state and version then error(version, 0) end
   local o, now_ms = self.options, mk.time.wall_ms()
-  self.state, self.version = state or { counts = {} }, version or 0
-  self.all = assert(mk.kv.list(self.runs_prefix))
-  if self.state.schedule ~= o.schedule or self.state.tz ~= o.tz or self.state.removed then
+  self.state, self.version = type(state) == "table" and state or {}, version or 0
+  if type(self.state.counts) ~= "table" then self.state.counts = {} end
+  self.all = {}
+  for _, item in ipairs(assert(mk.kv.list(self.runs_prefix))) do
+    if is_record(item.value) then
+      self.all[#self.all + 1] = item
+    else
+      mk.log.warn("cron: this key is no run's", { key = item.key })
+    end
+  end
+  local is_other = self.state.schedule ~= o.schedule or self.state.tz ~= o.tz or self.state.removed
+  if is_other or math.type(self.state.considered_ms) ~= "integer" then
     self.state.considered_ms = now_ms -- nothing is due from before it was so
   end
   for _, name in ipairs { "name", "schedule", "tz", "argv", "overlap", "missed", "window_ms", "history" } do

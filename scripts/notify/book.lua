@@ -27,12 +27,23 @@ function Book:learn(key, value, version)
   self.at[key] = { key = key, value = value, version = version, since_ms = mk.time.now_ms() - age_ms }
 end
 
+-- Anybody may write there.
+local function is_event(value, id)
+  return type(value) == "table" and value.id == id and type(value.event) == "string"
+    and type(value.text) == "string" and math.type(value.term) == "integer" and type(value.about) == "table"
+    and math.type(value.heard_ms) == "integer"
+    and (value.state == "pending" or math.type(value.over_ms) == "integer")
+end
+
 -- The leader is the only one that changes what is there. changed is set when there is something new;
 -- on_synced is called when all is known.
 function Book:follow(changed, on_synced)
   for ev in mk.kv.watch(self.keys.events, { initial = true }) do
     local known = self.at[ev.key]
-    if ev.type == "set" and (not known or known.version < ev.version) then
+    if ev.type == "set" and not is_event(ev.value, ev.key:sub(#self.keys.events + 1)) then
+      mk.log.warn("notify: this key is no event's", { key = ev.key })
+      self.at[ev.key] = nil
+    elseif ev.type == "set" and (not known or known.version < ev.version) then
       self:learn(ev.key, ev.value, ev.version)
     elseif ev.type == "delete" then
       self.at[ev.key] = nil
