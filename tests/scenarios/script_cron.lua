@@ -312,7 +312,7 @@ t.describe("cron, when the leader cannot claim a slot,", function()
       { op = "set", key = "cron/runs/a/queued", value = { state = "queued" } },
     } ]])
     c:run_for(80 * MINUTE)
-    t.eq(cron.state(c, "a").counts, { ok = 1 }) -- of 13:00: the log no longer says that 12:00 was not considered
+    t.eq(cron.state(c, "a").counts, { ok = 1 }) -- of 13:00; 12:00 was not known to be due
     t.eq(#c:programs "job", 1)
   end, { modes = SIM, timeout_ms = DAY })
 
