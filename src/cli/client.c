@@ -63,6 +63,9 @@ static const char *advice(enum err e, const char *method)
                        : "moonkeeper status, and whether that is the client address of a node";
     case ERR_UNREACHABLE:
         return "another node with --endpoints HOST:PORT, or start one: moonkeeper dev";
+    case ERR_NO_SPACE:
+        return "moonkeeper status, for whose disk is full: make room there, or ask another node "
+               "with --endpoints HOST:PORT";
     default:
         return NULL;
     }
@@ -97,11 +100,14 @@ int client_check_endpoints(const struct cli *cli)
     return EXIT_OK;
 }
 
-/* Nothing was done yet. One that knows of no leader (it has just started, or is cut off) may not be
- * alone in that; to find out may take no longer than one answer. */
-static bool may_ask_next(enum err e, uint64_t give_up_us)
+/* Nothing was done yet. One that knows of no leader (it has just started, or is cut off), or whose
+ * disk is full, may not be alone in that; to find out may take no longer than one answer. A
+ * snapshot is asked of one node, not of any. */
+static bool may_ask_next(enum err e, const char *method, uint64_t give_up_us)
 {
-    return e == ERR_UNREACHABLE || (e == ERR_NOT_LEADER && steady_now_us() < give_up_us);
+    bool others_may_do = e == ERR_NOT_LEADER || e == ERR_NO_SPACE;
+    return e == ERR_UNREACHABLE ||
+           (others_may_do && strcmp(method, "snapshot") != 0 && steady_now_us() < give_up_us);
 }
 
 enum err client_try(const struct cli *cli, const char *method, struct bytes params,
@@ -113,7 +119,7 @@ enum err client_try(const struct cli *cli, const char *method, struct bytes para
     unsigned tried = 0;
     char address[ADDRESS_TEXT_MAX];
     uint64_t give_up_us = steady_now_us() + cli->timeout_ms * 1000;
-    while (may_ask_next(last, give_up_us) && *rest != 0 && next_endpoint(&rest, address)) {
+    while (may_ask_next(last, method, give_up_us) && *rest != 0 && next_endpoint(&rest, address)) {
         last = client_ask(address, method, params, cli->timeout_ms * 1000, out, &last_why);
         if (tried++ == 0 || last != ERR_UNREACHABLE) {
             e = last;

@@ -46,6 +46,7 @@ static int status_code_of(enum err e)
     case ERR_REJECTED:
         return 422;
     case ERR_NOT_LEADER:
+    case ERR_NO_SPACE:
     case ERR_BUSY:
     case ERR_SHUTDOWN:
     case ERR_UNREACHABLE:
@@ -138,7 +139,7 @@ static bool find_trouble(const struct script_host *scripts, struct buffer *out)
     return trouble;
 }
 
-/* Ready to be sent work: it knows a leader, and its scripts run. */
+/* Ready to be sent work: it knows a leader, has room for what is written, and its scripts run. */
 static void get_ready(struct daemon_http *h, struct http_call *call,
                       const struct http_request *request)
 {
@@ -146,6 +147,8 @@ static void get_ready(struct daemon_http *h, struct http_call *call,
     struct buffer trouble = {0};
     if (raft_leader(node_raft(h->node)) == 0) {
         reply_text(call, 503, "no leader is known\n");
+    } else if (node_disk_is_full(h->node)) {
+        reply_text(call, 503, "the disk is full\n");
     } else if (h->scripts != NULL && find_trouble(h->scripts, &trouble)) {
         reply_text(call, 503, buffer_text(&trouble));
     } else {

@@ -136,7 +136,7 @@ enum err steady_wait(struct steady *s, const char *method, struct bytes params, 
 bool steady_passes(enum err e)
 {
     return e == ERR_UNREACHABLE || e == ERR_TIMEOUT || e == ERR_OUTCOME_UNKNOWN ||
-           e == ERR_NOT_LEADER || e == ERR_BUSY || e == ERR_SHUTDOWN;
+           e == ERR_NOT_LEADER || e == ERR_NO_SPACE || e == ERR_BUSY || e == ERR_SHUTDOWN;
 }
 
 enum err steady_call(struct steady *s, const char *method, struct bytes params,

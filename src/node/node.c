@@ -235,7 +235,7 @@ static void receive_raft(struct node *n, raft_id peer, const uint8_t incarnation
     struct raft_message *m = &n->decoded.message;
     m->from = peer;
     m->to = n->id;
-    if (m->type == RAFT_MESSAGE_APPEND && m->append.count > 0 && !store_accepts_entries(n->store)) {
+    if (m->type == RAFT_MESSAGE_APPEND && m->append.count > 0 && room_is_full(n)) {
         return; /* The disk is full. The leader tries again; heartbeats pass. */
     }
     if (m->type == RAFT_MESSAGE_VOTE && m->vote.certificate.dead != 0) {
@@ -358,8 +358,6 @@ void node_campaign(struct node *n)
 
 /* ---- time ----------------------------------------------------------------------------------- */
 
-enum { STORE_POLL_US = 1000000 };
-
 static uint64_t earliest(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
@@ -379,10 +377,7 @@ uint64_t node_deadline(const struct node *n)
     at = earliest(at, wakes_deadline(n));
     at = earliest(at, snapshot_take_deadline(n));
     at = earliest(at, snapshot_send_deadline(n));
-    if (!store_accepts_entries(n->store)) {
-        at = earliest(at, n->polled_us + STORE_POLL_US);
-    }
-    return at;
+    return earliest(at, room_deadline(n));
 }
 
 void node_tick(struct node *n)
@@ -405,11 +400,7 @@ void node_tick(struct node *n)
     wakes_tick(n, now);
     snapshot_take_tick(n, now);
     snapshot_send_tick(n, now);
-    if (!store_accepts_entries(n->store) && now >= n->polled_us + STORE_POLL_US) {
-        n->polled_us = now;
-        store_poll(n->store);
-        node_want_round(n);
-    }
+    room_tick(n, now);
 }
 
 /* ---- the end of a round --------------------------------------------------------------------- */

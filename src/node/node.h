@@ -231,6 +231,8 @@ struct node_load {
     uint64_t cache_bytes;  /* bodies of entries */
 };
 struct node_load node_load(const struct node *n);
+/* Nothing can be written here, and much cannot be read: room.c. */
+bool node_disk_is_full(const struct node *n);
 /* Where people reach the leader by HTTP; NULL if that, or the leader, is not known. */
 const char *node_leader_http_address(struct node *n);
 /* The status of conventions.md as a MessagePack map. */

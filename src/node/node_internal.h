@@ -29,6 +29,7 @@
 #include "node/proposals.h"
 #include "node/reads.h"
 #include "node/relay.h"
+#include "node/room.h"
 #include "node/sender.h"
 #include "node/sessions.h"
 #include "node/silence.h"
@@ -86,6 +87,7 @@ struct node {
     struct lending lending;
     struct change change;
     struct wakes wakes;
+    struct room room;
     struct stop stop;
     struct silence silence;
     struct snapshot_take snapshot_take;
@@ -103,7 +105,6 @@ struct node {
     enum err turn_result; /* effects.result of the last turn */
     bool started;
     bool failed;
-    uint64_t polled_us;        /* when the full disk was last looked at */
     struct recovery *recovery; /* open.c, while opening */
     bool round_wanted;
     bool view_stale;

@@ -115,7 +115,7 @@ void offer_take_batch(struct node *n, raft_term term, raft_index lo, raft_index 
 
 enum err offer_config(struct node *n, const struct membership *members, struct raft_pos *at)
 {
-    if (!store_accepts_entries(n->store)) {
+    if (room_is_full(n)) {
         return ERR_NO_SPACE;
     }
     struct buffer payload = {0};
@@ -204,6 +204,7 @@ static void refuse_forwarded(struct node *n, enum err err)
     offer_drop_forwarded(p, p->forwarded_count);
 }
 
+/* What was offered before may be in the log of a leader: its outcome is still to be learnt. */
 static void refuse_for_space(struct node *n)
 {
     struct proposals *p = &n->proposals;
@@ -211,7 +212,8 @@ static void refuse_for_space(struct node *n)
     while (x != NULL) {
         struct pending *next = TAILQ_NEXT(x, link);
         if (x->sends == 0) {
-            pending_answer_error(n, x, ERR_NO_SPACE);
+            pending_answer(n, x,
+                           &(struct node_reply){.err = ERR_NO_SPACE, .message = ROOM_REFUSAL});
         }
         x = next;
     }
@@ -221,10 +223,6 @@ static void refuse_for_space(struct node *n)
 static void propose(struct node *n)
 {
     struct proposals *p = &n->proposals;
-    if (!store_accepts_entries(n->store)) {
-        refuse_for_space(n);
-        return;
-    }
     while (!p->blocked && node_is_leader(n)) {
         batch_build(n);
         if (p->batch.count == 0) {
@@ -290,8 +288,14 @@ void offer_round(struct node *n)
     if (n->failed) {
         return;
     }
+    bool full = room_is_full(n);
+    if (full) {
+        refuse_for_space(n);
+    }
     if (node_is_leader(n)) {
-        propose(n);
+        if (!full) {
+            propose(n);
+        }
         return;
     }
     const struct outlet *o = sender_outlet(n, n->leader);

@@ -58,7 +58,8 @@ void proposals_close(struct node *n)
 static void refuse(struct node *n, const struct proposal *q, enum err err)
 {
     n->counters.proposals[err]++;
-    node_answer_later(n, q->reply, q->ctx, &(struct node_reply){.err = err});
+    const char *message = err == ERR_NO_SPACE ? ROOM_REFUSAL : NULL;
+    node_answer_later(n, q->reply, q->ctx, &(struct node_reply){.err = err, .message = message});
 }
 
 static struct pending *pending_new(const struct proposal *q)
@@ -97,6 +98,10 @@ void proposals_add(struct node *n, const struct proposal *q)
     }
     if (!q->forward && !node_is_leader(n)) {
         refuse(n, q, ERR_NOT_LEADER);
+        return;
+    }
+    if (room_is_full(n)) { /* it would be answered when it is applied here */
+        refuse(n, q, ERR_NO_SPACE);
         return;
     }
     struct pending *x = pending_new(q);
@@ -138,9 +143,13 @@ void proposals_add_forwarded(struct node *n, raft_id from, struct bytes body)
 void proposals_refused(struct node *n, const uint8_t *session, uint64_t seq, enum err err)
 {
     struct pending *x = pending_find(&n->proposals, session, seq);
-    if (x != NULL && x->sent && x->sends == 1) {
-        pending_answer_error(n, x, err);
+    if (x == NULL || !x->sent || x->sends != 1) {
+        return;
     }
+    const char *message = err == ERR_NO_SPACE ? "the disk of the leader is full; another node "
+                                                "leads in a moment if it has room"
+                                              : NULL;
+    pending_answer(n, x, &(struct node_reply){.err = err, .message = message});
 }
 
 static bool is_own_session(const struct proposals *p, const struct entry *e)

@@ -382,12 +382,27 @@ void reads_give_up_on_news(struct node *n)
     }
 }
 
+/* What a log that cannot grow does not have does not come to be applied here: the leader may have
+ * it, or whoever has room. */
+static void refuse_for_space(struct node *n)
+{
+    struct read_batch *b;
+    raft_index last = room_last_index(n);
+    while ((b = TAILQ_LAST(&n->reads.indexed, read_queue)) != NULL && b->index > last) {
+        answer(n, TAILQ_FIRST(&b->reads),
+               &(struct node_reply){.err = ERR_NO_SPACE, .message = ROOM_REFUSAL});
+    }
+}
+
 bool reads_serve(struct node *n)
 {
     struct reads *r = &n->reads;
     struct read_batch *b;
     while ((b = TAILQ_FIRST(&r->indexed)) != NULL && b->index <= n->apply.last_applied) {
         batch_move(b, &r->ready);
+    }
+    if (!TAILQ_EMPTY(&r->indexed) && room_is_full(n)) {
+        refuse_for_space(n);
     }
     uint64_t end_us = node_now(n) + SLICE_US;
     uint32_t seen = 0;

@@ -4,6 +4,7 @@
  *     notify  about   [client_address, http_address, name, peer_address]     on each new link
  *     notify  append  [entry, ...]                       commands for the leader's log
  *     notify  refused [session, seq, error]              the leader will not take that one
+ *     notify  disk_full []                               the sender's is: room.c
  *     notify  online  [term, number, members]            presence.c
  *     notify  message [topic, payload]                   to scripts: messages.c
  *     request message_call [topic, payload, timeout_ms]  likewise
@@ -286,6 +287,8 @@ void relay_receive(struct node *n, raft_id from, struct slice frame)
             take_entries(n, from, m.params);
         } else if (bytes_is(m.method, "refused")) {
             learn_refusal(n, m.params);
+        } else if (bytes_is(m.method, "disk_full")) {
+            room_peer_is_full(n, from);
         } else if (bytes_is(m.method, "online")) {
             presence_stated(n, from, m.params);
         } else if (bytes_is(m.method, "message")) {

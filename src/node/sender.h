@@ -24,7 +24,8 @@ struct held_append {
 struct outlet { /* to one peer */
     raft_id id;
     bool up;
-    enum err refuses; /* us: why, as of its last answer; OK: it does not */
+    uint64_t full_until_us; /* what it said of its disk holds until then */
+    enum err refuses;       /* us: why, as of its last answer; OK: it does not */
     char client_address[MEMBER_ADDRESS_MAX + 1]; /* of its client listener; "" until it told us */
     char http_address[MEMBER_ADDRESS_MAX + 1];   /* likewise; "" also if it has none */
     STAILQ_HEAD(, held_append) held;

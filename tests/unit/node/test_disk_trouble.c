@@ -7,6 +7,7 @@
 
 static const char set[] = "[\"kv\",\"set\",{\"key\":\"k\",\"value\":1},{\"timeout_ms\":2000}]";
 static const char get[] = "[\"kv\",\"get\",{\"key\":\"k\"},{\"timeout_ms\":2000}]";
+static const char get_here[] = "[\"kv\",\"get\",{\"key\":\"k\"},{\"read\":\"local\"}]";
 static const char get_by_lease[] = "[\"kv\",\"get\",{\"key\":\"k\"},{\"read\":\"lease\"}]";
 
 static struct cluster *start(uint32_t *leader)
@@ -25,40 +26,191 @@ static void hurt(struct cluster *c, uint32_t host, enum sim_disk_kind kind)
     assert_int_equal(sim_disk_fault(cluster_host(c, host), &fault, NULL), ERR_OK);
 }
 
-/* What still finds room is accepted, then commands are refused. */
-static struct answer first_refusal(struct cluster *c, uint32_t host)
+static struct node *node_of(struct cluster *c, uint32_t host)
 {
-    struct answer a = {0};
-    for (int i = 0; i < 1000 && a.err == ERR_OK; i++) {
-        a = rig_call(c, host, "propose", set);
-    }
-    return a;
+    return sim_process_node(cluster_host(c, host));
 }
 
-static void a_full_disk_refuses_commands_in_so_many_words_and_nothing_else(void **ctx)
+/* Room is allocated ahead: commands find some until the next segment is needed. */
+static void write_until_full(struct cluster *c, uint32_t host)
+{
+    for (int i = 0; i < 1000 && !node_disk_is_full(node_of(c, host)); i++) {
+        rig_call(c, cluster_leader(c), "propose", set);
+    }
+    assert_true(node_disk_is_full(node_of(c, host)));
+}
+
+/* Whoever leads is full in the end, and knows that the others are. */
+static void write_until_all_are_full(struct cluster *c)
+{
+    for (uint32_t i = 0; i < 3; i++) {
+        hurt(c, i, SIM_DISK_FULL);
+    }
+    bool all_full = false;
+    for (int i = 0; i < 1000 && !all_full; i++) {
+        uint32_t leader = cluster_await_leader(c, 5 * SECOND);
+        rig_call(c, leader, "propose", set);
+        all_full = true;
+        for (uint32_t host = 0; host < 3; host++) {
+            all_full &= node_disk_is_full(node_of(c, host));
+        }
+        assert_true(cluster_run(c, 10 * MS));
+    }
+    assert_true(all_full);
+    assert_true(cluster_run(c, SECOND));
+}
+
+static void where_all_disks_are_full_commands_are_refused_and_nothing_else(void **ctx)
+{
+    (void)ctx;
+    uint32_t leader;
+    struct cluster *c = start(&leader);
+    raft_term first_term = cluster_term(c);
+    write_until_all_are_full(c);
+    leader = cluster_leader(c);
+    raft_term term = cluster_term(c);
+    assert_true(term < first_term + 5);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct answer a = rig_call(c, i, "propose", set);
+        assert_refused(a, ERR_NO_SPACE);
+        assert_string_equal(a.message, ROOM_REFUSAL);
+        assert_int_equal(rig_call(c, i, "query", get_here).err, ERR_OK);
+    }
+    assert_int_equal(rig_call(c, leader, "query", get).err, ERR_OK);
+    assert_int_equal(rig_call(c, leader, "query", get_by_lease).err, ERR_OK);
+    assert_true(cluster_run(c, 60 * SECOND));
+    assert_int_equal(cluster_leader(c), leader); /* its heartbeats need no disk */
+    assert_int_equal(cluster_term(c), term);     /* there is nobody to hand over to */
+    for (uint32_t i = 0; i < 3; i++) {
+        hurt(c, i, SIM_DISK_OK);
+    }
+    assert_true(cluster_run(c, 2 * SECOND)); /* it looks once a second */
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(rig_call(c, i, "propose", set).err, ERR_OK);
+        assert_int_equal(rig_call(c, i, "query", get).err, ERR_OK);
+    }
+    assert_int_equal(cluster_term(c), term);
+    rig_end(c);
+}
+
+static void a_leader_with_a_full_disk_hands_over_to_a_node_that_has_room(void **ctx)
 {
     (void)ctx;
     uint32_t leader;
     struct cluster *c = start(&leader);
     raft_term term = cluster_term(c);
     hurt(c, leader, SIM_DISK_FULL);
-    first_refusal(c, leader); /* what was under way when it became full may time out */
-    assert_true(cluster_run(c, 5 * SECOND));
-    for (uint32_t i = 0; i < 3; i++) { /* the followers forward, and are told */
-        struct answer a = rig_call(c, i, "propose", set);
-        assert_refused(a, ERR_NO_SPACE);
-        assert_string_equal(a.message, "the disk is full");
-        assert_int_equal(rig_call(c, i, "query", get).err, ERR_OK);
-        assert_int_equal(rig_call(c, i, "query", get_by_lease).err, ERR_OK);
+    write_until_full(c, leader);
+    assert_true(cluster_run(c, SECOND));
+    uint32_t next = cluster_leader(c);
+    assert_int_not_equal(next, leader);
+    assert_int_equal(cluster_term(c), term + 1);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_refused(rig_call(c, i, "propose", set), i == leader ? ERR_NO_SPACE : ERR_OK);
     }
-    assert_true(cluster_run(c, 20 * SECOND));
-    assert_int_equal(cluster_leader(c), leader); /* its heartbeats need no disk */
-    assert_int_equal(cluster_term(c), term);
+    hurt(c, next, SIM_DISK_FULL); /* the one that is left leads, and none of these again */
+    write_until_full(c, next);
+    assert_true(cluster_run(c, SECOND));
+    assert_int_equal(cluster_leader(c), 3 - leader - next);
+    assert_true(cluster_run(c, 60 * SECOND));
+    assert_int_equal(cluster_term(c), term + 2);
     hurt(c, leader, SIM_DISK_OK);
-    assert_true(cluster_run(c, 2 * SECOND)); /* it looks once a second */
+    hurt(c, next, SIM_DISK_OK);
+    assert_true(cluster_await_agreement(c, 5 * SECOND));
     for (uint32_t i = 0; i < 3; i++) {
         assert_int_equal(rig_call(c, i, "propose", set).err, ERR_OK);
     }
+    rig_end(c);
+}
+
+/* As when a snapshot lets go of a segment. */
+static void a_disk_that_is_full_for_a_moment_moves_no_leadership(void **ctx)
+{
+    (void)ctx;
+    uint32_t leader;
+    struct cluster *c = start(&leader);
+    raft_term term = cluster_term(c);
+    for (int i = 0; i < 5; i++) {
+        hurt(c, leader, SIM_DISK_FULL);
+        write_until_full(c, leader);
+        hurt(c, leader, SIM_DISK_OK);
+        assert_true(cluster_run(c, 400 * MS));
+        assert_false(node_disk_is_full(node_of(c, leader)));
+        assert_int_equal(rig_call(c, leader, "propose", set).err, ERR_OK);
+    }
+    assert_int_equal(cluster_leader(c), leader);
+    assert_int_equal(cluster_term(c), term);
+    rig_end(c);
+}
+
+/* A peer that says nothing of its disk, and does not take over either. */
+static void one_that_does_not_take_over_is_asked_ever_more_rarely(void **ctx)
+{
+    (void)ctx;
+    uint32_t leader;
+    struct cluster *c = start(&leader);
+    raft_term term = cluster_term(c);
+    for (uint32_t i = 0; i < 3; i++) {
+        if (i != leader) {
+            const struct sim_net_drop drop = {.types =
+                                                  1U << (SIM_FRAME_RAFT + RAFT_MESSAGE_TIMEOUT_NOW),
+                                              .probability = 1,
+                                              .count = UINT64_MAX};
+            sim_net_drop(cluster_net(c), leader, i, &drop);
+        }
+    }
+    hurt(c, leader, SIM_DISK_FULL);
+    write_until_full(c, leader);
+    assert_true(cluster_run(c, 120 * SECOND)); /* at 0.5, 10.5, 30.5 and 70.5 s */
+    assert_in_range(cluster_term(c), term + 2, term + 4);
+    rig_end(c);
+}
+
+static uint64_t us_for(struct cluster *c, uint32_t host, const char *method, const char *params,
+                       struct answer *a)
+{
+    uint64_t began_us = world_now_us(cluster_world(c));
+    *a = rig_call(c, host, method, params);
+    return world_now_us(cluster_world(c)) - began_us;
+}
+
+static void a_node_with_a_full_disk_refuses_at_the_door_what_it_could_not_answer(void **ctx)
+{
+    (void)ctx;
+    uint32_t leader;
+    struct cluster *c = start(&leader);
+    uint32_t full = (leader + 1) % 3;
+    struct answer waits, a;
+    hurt(c, full, SIM_DISK_FULL);
+    write_until_full(c, full);
+    assert_true(cluster_run(c, SECOND));
+
+    assert_int_equal(rig_call(c, full, "query", get_here).err, ERR_OK);
+    rig_ask(c, full, "query",
+            "[\"kv\",\"get\",{\"key\":\"k\"},{\"read\":\"local\",\"index\":99999}]", &waits);
+    rig_await(c, &waits, 50 * MS);
+    assert_refused(waits, ERR_NO_SPACE);
+    static const char other[] =
+        "[\"kv\",\"set\",{\"key\":\"other\",\"value\":2},{\"timeout_ms\":2000}]";
+    for (int i = 0; i < 3; i++) {
+        assert_true(us_for(c, full, "propose", other, &a) < 10 * MS);
+        assert_refused(a, ERR_NO_SPACE);
+        assert_string_equal(a.message, ROOM_REFUSAL);
+        assert_int_equal(rig_call(c, leader, "propose", set).err, ERR_OK);
+        assert_true(us_for(c, full, "query", get, &a) < 50 * MS);
+        assert_refused(a, ERR_NO_SPACE);
+        assert_string_equal(a.message, ROOM_REFUSAL);
+        assert_true(us_for(c, full, "barrier", "[2000]", &a) < 50 * MS);
+        assert_refused(a, ERR_NO_SPACE);
+        assert_int_equal(rig_call(c, full, "read_index", "[2000]").err, ERR_OK);
+        assert_int_equal(rig_call(c, full, "query", get_here).err, ERR_OK);
+    }
+    a = rig_call(c, leader, "query", "[\"kv\",\"get\",{\"key\":\"other\"}]");
+    assert_answer(a, "null"); /* nothing happened */
+    hurt(c, full, SIM_DISK_OK);
+    assert_true(cluster_run(c, 2 * SECOND));
+    assert_int_equal(rig_call(c, full, "propose", other).err, ERR_OK);
+    assert_int_equal(rig_call(c, full, "query", get).err, ERR_OK);
     rig_end(c);
 }
 
@@ -74,11 +226,12 @@ static void a_refusal_goes_to_the_node_that_forwarded_and_to_no_other(void **ctx
     struct cluster *c = start(&leader);
     uint32_t asked = (leader + 1) % 3, other = (leader + 2) % 3;
     hurt(c, leader, SIM_DISK_FULL);
-    first_refusal(c, leader);
-    assert_true(cluster_run(c, 5 * SECOND));
+    write_until_full(c, leader);
     uint64_t to_asked = requests_sent(c, leader, asked), to_other = requests_sent(c, leader, other);
     for (uint64_t i = 1; i <= 10; i++) {
-        assert_refused(rig_call(c, asked, "propose", set), ERR_NO_SPACE);
+        struct answer a = rig_call(c, asked, "propose", set); /* before leadership moves */
+        assert_refused(a, ERR_NO_SPACE);
+        assert_non_null(strstr(a.message, "the disk of the leader is full"));
         assert_int_equal(requests_sent(c, leader, asked), to_asked + i);
     }
     assert_int_equal(requests_sent(c, leader, other), to_other);
@@ -171,7 +324,11 @@ static void between_failure_and_end_a_node_takes_nothing_on(void **ctx)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_full_disk_refuses_commands_in_so_many_words_and_nothing_else),
+        cmocka_unit_test(where_all_disks_are_full_commands_are_refused_and_nothing_else),
+        cmocka_unit_test(a_leader_with_a_full_disk_hands_over_to_a_node_that_has_room),
+        cmocka_unit_test(a_disk_that_is_full_for_a_moment_moves_no_leadership),
+        cmocka_unit_test(one_that_does_not_take_over_is_asked_ever_more_rarely),
+        cmocka_unit_test(a_node_with_a_full_disk_refuses_at_the_door_what_it_could_not_answer),
         cmocka_unit_test(a_refusal_goes_to_the_node_that_forwarded_and_to_no_other),
         cmocka_unit_test(a_full_disk_of_one_follower_holds_up_nobody),
         cmocka_unit_test(a_node_whose_disk_failed_answers_what_waits_and_ends),
