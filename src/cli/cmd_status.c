@@ -180,9 +180,8 @@ static void print_disk(const struct cli *cli, struct bytes status)
 {
     char id[64];
     if (view_bool(view_get(status, "disk"), "full")) {
-        printf("%s%s: its disk is full: it takes no commands, and leaves leadership to nodes that "
-               "have "
-               "room. Make room there%s\n",
+        printf("%s%s: its disk is full: it takes no commands, and leaves leadership to nodes "
+               "that have room. Make room there%s\n",
                cli->colour ? "\033[31m" : "", view_text(status, "id", id, sizeof id),
                cli->colour ? "\033[0m" : "");
     }

@@ -7,7 +7,7 @@
  *               as it leads, though a majority could
  *
  * A disk may be full for a moment only (a snapshot frees a segment): that moves no leadership. Who
- * did not take it is not asked again at once, and where nobody in reach has room nobody is asked:
+ * did not take it is not asked again at once, and where too few in reach have room nobody is asked:
  * each hand-over that fails may cost a term. */
 #include "node/node_internal.h"
 #include "wire/writer.h"
@@ -64,24 +64,28 @@ static void tell_peers(struct node *n)
 /* ---- handing leadership over ---------------------------------------------------------------- */
 
 /* The voter with room that has most of the log; the one that was tried last only if there is no
- * other. 0: there is none. */
+ * other. 0: there is none, or too few have room: a leader that could write, and not commit, would
+ * leave its clients in doubt, where this one refuses. */
 static raft_id successor(struct node *n, uint64_t now_us)
 {
     raft_id best = 0;
     raft_index best_match = 0;
+    uint32_t voters = 1, with_room = 0;
     for (uint32_t i = 0; i < raft_peers_count(n->raft); i++) {
         const struct raft_peer_status p = raft_peer_status(n->raft, i);
         const struct outlet *o = sender_outlet(n, p.id);
+        voters += p.voter;
         if (!p.voter || o == NULL || !o->up || now_us < o->full_until_us) {
             continue;
         }
+        with_room++;
         bool better = best == n->room.tried || (p.id != n->room.tried && p.match > best_match);
         if (best == 0 || better) {
             best = p.id;
             best_match = p.match;
         }
     }
-    return best;
+    return with_room > voters / 2 ? best : 0;
 }
 
 static void handed_over(void *ctx, const struct node_reply *reply)
@@ -103,8 +107,8 @@ static void hand_over(struct node *n, uint64_t now_us)
         if (!r->told_alone) {
             r->told_alone = true;
             log_error(n->ports.log,
-                      "the disk is full, and no voter in reach has room to lead in this node's "
-                      "place: nothing is written; make room on the disk of any of them");
+                      "the disk is full, and too few voters in reach have room: nothing is written "
+                      "until more than half of them have; make room");
         }
         return;
     }

@@ -15,7 +15,7 @@ struct room {
     uint64_t try_us;   /* not before */
     uint64_t pause_us; /* after the last attempt; 0: there was none */
     raft_id tried;     /* in the last attempt; 0: likewise */
-    bool told_alone;   /* that nobody has room */
+    bool told_alone;   /* that too few have room */
 };
 
 /* Why a call of this node's own is refused. */

@@ -9,7 +9,7 @@
 local mk = {}
 
 ---@class mk.Error
----@field code "not_leader"|"outcome_unknown"|"timeout"|"conflict"|"fenced"|"not_found"|"rejected"|"busy"|"too_large"|"unreachable"|"shutdown"|"io"|"cancelled"|"invalid"
+---@field code "not_leader"|"outcome_unknown"|"timeout"|"conflict"|"fenced"|"not_found"|"rejected"|"busy"|"too_large"|"unreachable"|"shutdown"|"no_space"|"io"|"cancelled"|"invalid"
 ---@field message string
 
 -- Events ------------------------------------------------------------------------------------------
