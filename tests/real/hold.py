@@ -9,6 +9,7 @@ import contextlib
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from cluster import Cluster, free_ports, wait_until  # noqa: E402
 from command import BINARY, environment, failure, main  # noqa: E402
-from msgpack_rpc import Client  # noqa: E402
+from msgpack_rpc import Client, Incomplete, pack, unpack_first  # noqa: E402
 
 LOST, NO_LEADER, UNREACHABLE, CONFLICT = 7, 3, 4, 6
 # The program is killed at the end of what is held, and that is sure to be before it can be another's: by a tenth of
@@ -50,6 +51,40 @@ def is_alive(pid):
             return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+class FullNode:
+    """Answers all requests as a node does whose disk is full."""
+    ERROR = {"code": "no_space", "message": "the disk of this node is full; another node may have room"}
+
+    def __enter__(self):
+        self.asked = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join(10)
+        self.listener.close()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                self.refuse(self.listener.accept()[0])
+
+    def refuse(self, client):
+        data = b""
+        with client, contextlib.suppress(ConnectionError):
+            while more := client.recv(1 << 16):
+                data += more
+                with contextlib.suppress(Incomplete):
+                    (_, msgid, _, _), used = unpack_first(data)
+                    data = data[used:]
+                    self.asked += 1
+                    client.sendall(pack([1, msgid, self.ERROR, None]))
 
 
 class HoldTest(unittest.TestCase):
@@ -214,6 +249,21 @@ class LockTest(HoldTest):
             endpoints = ",".join(dead[:place] + [alive] + dead[place:])
             process = self.begin("lock", "job", "--timeout", "10s", "--", "true", endpoints=endpoints)
             self.assertEqual(process.wait(20), 0, endpoints)
+
+    def test_a_node_whose_disk_is_full_is_not_the_last_to_be_asked(self):
+        with FullNode() as full:
+            endpoints = f"{full.address},127.0.0.1:{self.leader.client}"
+            for args in ("kv", "put", "k", "v"), ("kv", "get", "k"), ("lock", "job", "--timeout", "10s", "--", "true"):
+                asked = full.asked
+                process = self.begin(*args, endpoints=endpoints, stdout=subprocess.DEVNULL)
+                self.assertEqual(process.wait(20), 0, args)
+                self.assertGreater(full.asked, asked, args)
+            process = self.begin("snapshot", "save", endpoints=endpoints)  # is wanted of that one
+            self.assertEqual(process.wait(20), 1)
+            self.assertIn("the disk of this node is full", process.stderr.read())
+            process = self.begin("kv", "put", "k", "v", endpoints=full.address)
+            self.assertEqual(process.wait(20), 1)
+            self.assertIn("make room there", process.stderr.read())
 
     def test_one_after_the_other_while_leaders_die(self):
         workers = [self.begin_work(self.LOCK) for _ in range(4)]
