@@ -71,7 +71,8 @@ for name, size in pairs(sizes) do
       for _, node in ipairs(c:nodes()) do c:disk(node.id, "full") end
       for _ = 1, 1000 do
         local leader = c:leader()
-        local done, err = c:propose("kv", "set", { key = "k", value = ("x"):rep(size) }, { timeout_ms = 1000 })
+        local args = { key = "k", value = ("x"):rep(size) }
+        local done, err = c:propose("kv", "set", args, { timeout_ms = 1000 })
         if not done and (not leader or err.code == "no_space") then break end
       end
       c:run_for(60000)
