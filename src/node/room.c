@@ -1,10 +1,8 @@
-/* A full disk. The log of this node cannot grow, so it
- *
- *     refuses   what it could not answer: commands of its own clients and scripts (proposals.c,
- *               offer.c), reads of what is beyond the end of its log (reads.c)
- *     tells     the other nodes, each second: a leader whose disk is full needs to know who has
- * room hands     leadership, if it has that, to a voter with room. Nothing would be written as long
- *               as it leads, though a majority could
+/* A full disk: the log of this node cannot grow. So it refuses what it could not answer: commands
+ * of its own clients and scripts (proposals.c, offer.c), and reads of what is beyond the end of its
+ * log (reads.c). It tells the other nodes, each second: a leader whose disk is full needs to know
+ * who has room. And it hands leadership, if it has that, to a voter with room: nothing would be
+ * written as long as it leads, though a majority could.
  *
  * A disk may be full for a moment only (a snapshot frees a segment): that moves no leadership. Who
  * did not take it is not asked again at once, and where too few in reach have room nobody is asked:
