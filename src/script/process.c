@@ -93,15 +93,16 @@ bool process_release_of_app(struct app *app)
     return gone;
 }
 
-static bool has_process(const struct script_host *host, const struct task *owner)
+/* Of its owner; it has one. */
+static bool is_last(const struct script_host *host, const struct process *process)
 {
     const struct process *p;
     LIST_FOREACH (p, &host->processes, link) {
-        if (p->owner == owner) {
-            return true;
+        if (p != process && p->owner == process->owner) {
+            return false;
         }
     }
-    return false;
+    return true;
 }
 
 void process_gone(struct script_host *host, uint64_t call)
@@ -109,10 +110,10 @@ void process_gone(struct script_host *host, uint64_t call)
     struct process *p;
     LIST_FOREACH (p, &host->processes, link) {
         if (p->release == call) {
-            struct task *owner = p->owner;
+            struct task *done = p->owner != NULL && is_last(host, p) ? p->owner : NULL;
             forget(p);
-            if (owner != NULL && !has_process(host, owner)) {
-                task_programs_gone(owner);
+            if (done != NULL) {
+                task_programs_gone(done);
             }
             return;
         }
