@@ -100,13 +100,21 @@ int client_check_endpoints(const struct cli *cli)
     return EXIT_OK;
 }
 
-/* Nothing was done yet. One that knows of no leader (it has just started, or is cut off), or whose
- * disk is full, may not be alone in that; to find out may take no longer than one answer. A
- * snapshot is asked of one node, not of any. */
+static bool changes_nothing(const char *method)
+{
+    return strcmp(method, "query") == 0 || strcmp(method, "status") == 0 ||
+           strcmp(method, "members") == 0;
+}
+
+/* Nothing was done yet, or there is nothing to be done: one that died before it answered is asked
+ * in vain, no more. One that knows of no leader (it has just started, or is cut off), or whose disk
+ * is full, may not be alone in that; to find out may take no longer than one answer. A snapshot is
+ * asked of one node, not of any. */
 static bool may_ask_next(enum err e, const char *method, uint64_t give_up_us)
 {
     bool others_may_do = e == ERR_NOT_LEADER || e == ERR_NO_SPACE;
-    return e == ERR_UNREACHABLE ||
+    bool is_gone = e == ERR_UNREACHABLE || (e == ERR_OUTCOME_UNKNOWN && changes_nothing(method));
+    return is_gone ||
            (others_may_do && strcmp(method, "snapshot") != 0 && steady_now_us() < give_up_us);
 }
 

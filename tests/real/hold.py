@@ -265,6 +265,24 @@ class LockTest(HoldTest):
             self.assertEqual(process.wait(20), 1)
             self.assertIn("make room there", process.stderr.read())
 
+    def test_a_node_that_dies_before_it_answers_is_asked_in_vain_for_reads_alone(self):
+        self.assertEqual(self.begin("kv", "put", "k", "v", stdout=subprocess.DEVNULL).wait(20), 0)
+        with socket.create_server(("127.0.0.1", 0)) as dying:
+            def take_and_die():
+                while True:
+                    try:
+                        client, _ = dying.accept()
+                    except OSError:
+                        return
+                    client.recv(1)
+                    client.close()
+            threading.Thread(target=take_and_die, daemon=True).start()
+            endpoints = f"127.0.0.1:{dying.getsockname()[1]},127.0.0.1:{self.leader.client}"
+            for args, code in (("put", "k", "v"), 5), (("get", "k"), 0), (("list",), 0):
+                process = self.begin("kv", *args, endpoints=endpoints, stdout=subprocess.DEVNULL)
+                self.assertEqual(process.wait(20), code, args)
+            dying.shutdown(socket.SHUT_RDWR)
+
     def test_one_after_the_other_while_leaders_die(self):
         workers = [self.begin_work(self.LOCK) for _ in range(4)]
         tokens = []
