@@ -111,23 +111,42 @@ bool program_tag_in_group(pid_t group, uint64_t tag)
 
 /* ---- all of them ---------------------------------------------------------------------------- */
 
+enum { DYING_MAX = 64 };
+
 struct sweep {
     const struct program_tags *tags;
     unsigned found;
     unsigned unknown;
+    int dying[DYING_MAX]; /* pidfds of what was killed */
+    unsigned dying_count;
 };
 
 /* The descriptor stands for one process; if that has the tag after it was opened, no other is
  * killed in its place. */
-static void kill_tagged(pid_t pid, const struct program_tags *tags)
+static void kill_tagged(struct sweep *sweep, pid_t pid)
 {
     int fd = pidfd_open(pid, 0);
     if (fd >= 0) {
-        if (is_tagged(pid, tags) == TAGGED_YES) {
-            pidfd_send_signal(fd, SIGKILL, NULL, 0);
+        if (is_tagged(pid, sweep->tags) == TAGGED_YES &&
+            pidfd_send_signal(fd, SIGKILL, NULL, 0) == 0 && sweep->dying_count < DYING_MAX) {
+            sweep->dying[sweep->dying_count++] = fd;
+        } else {
+            close(fd);
         }
-        close(fd);
     }
+}
+
+/* Who is dying has lost its environment before its files and locks: no look would find it. */
+static void await_dying(struct sweep *sweep, uint64_t give_up_us)
+{
+    struct clock_port clock = loop_clock();
+    for (unsigned i = 0; i < sweep->dying_count; i++) {
+        uint64_t now_us = clock_now_us(&clock);
+        struct pollfd end = {.fd = sweep->dying[i], .events = POLLIN};
+        poll(&end, 1, now_us < give_up_us ? (int)((give_up_us - now_us) / 1000) : 0);
+        close(sweep->dying[i]);
+    }
+    sweep->dying_count = 0;
 }
 
 static bool sweep_one(pid_t pid, void *ctx)
@@ -135,7 +154,7 @@ static bool sweep_one(pid_t pid, void *ctx)
     struct sweep *sweep = ctx;
     enum tagged is = is_tagged(pid, sweep->tags);
     if (is == TAGGED_YES) {
-        kill_tagged(pid, sweep->tags);
+        kill_tagged(sweep, pid);
         sweep->found++;
     } else if (is == TAGGED_UNKNOWN) {
         sweep->unknown++;
@@ -163,6 +182,7 @@ bool program_tags_kill(const struct program_tags *tags, unsigned timeout_ms)
     unsigned clean = 0, unknown = 0;
     while (clean < LOOKS_CLEAN) {
         struct sweep sweep = sweep_once(tags);
+        await_dying(&sweep, give_up_us);
         bool is_clean = sweep.found == 0 && (sweep.unknown == 0 || ++unknown > LOOKS_UNKNOWN);
         clean = is_clean ? clean + 1 : 0;
         if (is_clean) {
