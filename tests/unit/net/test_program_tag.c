@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -119,6 +120,28 @@ static void who_has_left_the_group_and_lost_its_parent_is_killed(void **state)
     reap_all();
 }
 
+/* Whoever has much memory gives it back first, and takes a while for it. The next leader's program
+ * may want the same lock. */
+static void what_was_killed_has_given_back_its_locks(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/moonkeeper-tag-XXXXXX", script[256];
+    int lock = mkstemp(path);
+    assert_true(lock >= 0);
+    snprintf(script, sizeof script,
+             "exec 9>%s; flock 9; (head -c 800000000 /dev/zero; exec sleep 1006) | tail >&- &",
+             path);
+    pid_t pid = run_tagged(OURS, script);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    wait_for("1006", 1);
+    assert_int_not_equal(flock(lock, LOCK_EX | LOCK_NB), 0);
+    assert_true(kill_ours());
+    assert_int_equal(flock(lock, LOCK_EX | LOCK_NB), 0);
+    close(lock);
+    unlink(path);
+    reap_all();
+}
+
 /* Another program of the same node, a later one of the same leader, and whoever has no tag. */
 static void nobody_else_is_killed(void **state)
 {
@@ -191,6 +214,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(who_has_left_the_group_and_lost_its_parent_is_killed,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_killed_has_given_back_its_locks, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(nobody_else_is_killed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_program_within_a_program_ends_with_either, set_up,
                                         tear_down),
