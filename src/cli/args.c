@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/nearest.h"
 #include "cli/cli.h"
+#include "cli/help.h"
 #include "cli/read_file.h"
 
 enum { FLAGS_MAX = 48, STDIN_BYTES_MAX = 64 << 20 };
@@ -36,8 +37,7 @@ static void add_common_flags(struct parser *p)
     const struct flag common[] = {
         {"endpoints", 'e', "HOST:PORT,...", "client addresses of nodes, tried in turn",
          &cli->endpoints, NULL},
-        {"output", 'o', "FORMAT", "table (for people), json, or simple (bare values)", &p->output,
-         NULL},
+        {"output", 'o', "FORMAT", "table, json, or simple (bare values)", &p->output, NULL},
         {"timeout", 0, "TIME", "how long to wait for an answer, as 500ms or 5s", &p->timeout, NULL},
         {"log-level", 0, "LEVEL", "debug, info, warn, error or off", &cli->log_level, NULL},
         {"log-format", 0, "FORMAT", "console, logfmt or json", &cli->log_format, NULL},
@@ -100,36 +100,6 @@ bool cli_parse_number(const char *text, uint64_t max, uint64_t *out)
     }
     *out = number;
     return true;
-}
-
-/* ---- help ----------------------------------------------------------------------------------- */
-
-static void print_flags(const struct flag *flags, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        char left[64], letter[8] = "    ";
-        if (flags[i].help == NULL) {
-            continue;
-        }
-        if (flags[i].letter != 0) {
-            snprintf(letter, sizeof letter, "-%c, ", flags[i].letter);
-        }
-        snprintf(left, sizeof left, "%s--%s %s", letter, flags[i].name,
-                 flags[i].value_name != NULL ? flags[i].value_name : "");
-        printf("  %-32s %s\n", left, flags[i].help);
-    }
-}
-
-static void print_help(const struct parser *p)
-{
-    size_t own = p->usage->flags_count;
-    printf("Usage: moonkeeper %s\n\n%s\n", p->usage->synopsis, p->usage->about);
-    if (own > 0) {
-        printf("\nFlags:\n");
-        print_flags(p->flags, own);
-    }
-    printf("\nFlags of every verb:\n");
-    print_flags(p->flags + own, p->flags_count - own);
 }
 
 /* ---- parsing -------------------------------------------------------------------------------- */
@@ -274,24 +244,24 @@ const char *cli_word_first(int argc, char **argv)
     return NULL;
 }
 
-int cli_run_action(struct cli *cli, int argc, char **argv, const struct usage *usage,
-                   const struct cli_action *actions, size_t count)
+int cli_run_action(struct cli *cli, int argc, char **argv, const struct usage *usage)
 {
     enum { ACTIONS_MAX = 16 };
     const char *names[ACTIONS_MAX], *word = cli_word_first(argc, argv);
-    ASSERT(count <= ACTIONS_MAX);
-    for (size_t i = 0; i < count; i++) {
-        names[i] = actions[i].name;
-        if (word != NULL && strcmp(word, actions[i].name) == 0) {
-            cli->verb = actions[i].full;
-            return actions[i].run(cli, argc - 1, argv + 1);
+    ASSERT(usage->actions_count <= ACTIONS_MAX);
+    for (size_t i = 0; i < usage->actions_count; i++) {
+        const struct cli_action *action = &usage->actions[i];
+        names[i] = action->name;
+        if (word != NULL && strcmp(word, action->name) == 0) {
+            cli->verb = action->full;
+            return action->run(cli, argc - 1, argv + 1);
         }
     }
     int exit_code;
     if (cli_parse(cli, argc, argv, usage, &exit_code) < 0) {
         return exit_code;
     }
-    const char *nearest = nearest_name(argv[0], names, count);
+    const char *nearest = nearest_name(argv[0], names, usage->actions_count);
     return nearest != NULL ? cli_misuse(cli, "%s knows no \"%s\"; did you mean %s %s?", cli->verb,
                                         argv[0], cli->verb, nearest)
                            : cli_misuse(cli, "%s knows no \"%s\"; usage: moonkeeper %s", cli->verb,
@@ -339,7 +309,8 @@ int cli_parse(struct cli *cli, int argc, char **argv, const struct usage *usage,
         }
     }
     if (*exit_code == EXIT_OK && p.help) {
-        print_help(&p);
+        size_t own = usage->flags_count;
+        help_usage(usage, p.flags + own, p.flags_count - own);
         return -1;
     }
     ask_environment(&p);

@@ -50,11 +50,22 @@ struct flag {
     bool *present;      /* where it is noted that the flag is there; may be NULL */
 };
 
+/* A word that says what a verb is to do: kv put. */
+struct cli_action {
+    const char *name;
+    const char *full; /* "kv put", for messages */
+    int (*run)(struct cli *cli, int argc, char **argv);
+    const char *arguments; /* "KEY VALUE" */
+    const char *summary;
+};
+
 struct usage {
     const char *synopsis; /* "put KEY VALUE" */
-    const char *about;    /* a few lines */
+    const char *about;    /* a few lines; help.h says what becomes of them */
     const struct flag *flags;
     size_t flags_count;
+    const struct cli_action *actions;
+    size_t actions_count;
     int arguments_min, arguments_max;
     int before_min; /* so many of them before a "--" */
 };
@@ -80,16 +91,9 @@ int cli_argument(const struct cli *cli, const char *argument, struct buffer *out
  * a`. Returns it; NULL: there is none, or before it a flag that not all verbs have. */
 const char *cli_word_first(int argc, char **argv);
 
-/* A word that says what a verb is to do: kv put. */
-struct cli_action {
-    const char *name;
-    const char *full; /* "kv put", for messages */
-    int (*run)(struct cli *cli, int argc, char **argv);
-};
-/* Runs the action that argv names; usage is for --help of the verb alone. An unknown one is a
+/* Runs the action of usage that argv names; its help is that of the verb alone. An unknown one is a
  * mistake, and the nearest is named. */
-int cli_run_action(struct cli *cli, int argc, char **argv, const struct usage *usage,
-                   const struct cli_action *actions, size_t count);
+int cli_run_action(struct cli *cli, int argc, char **argv, const struct usage *usage);
 
 /* ---- failing -------------------------------------------------------------------------------- */
 

@@ -267,16 +267,19 @@ static int cron_run(struct cli *cli, int argc, char **argv)
 int cmd_cron(struct cli *cli, int argc, char **argv)
 {
     static const struct cli_action actions[] = {
-        {"list", "cron list", cron_list},
-        {"history", "cron history", cron_history},
-        {"run", "cron run", cron_run},
-        {"simulate", "cron simulate", cron_simulate},
+        {"list", "cron list", cron_list, "", "the jobs: state, next slot, what became of the last"},
+        {"history", "cron history", cron_history, "JOB", "what became of its slots"},
+        {"run", "cron run", cron_run, "JOB", "run it now, besides its slots"},
+        {"simulate", "cron simulate", cron_simulate, "[JOB]",
+         "which slots there are between two times"},
     };
     const struct usage usage = {
         .synopsis = "cron list|history|run|simulate ...",
-        .about = "The jobs of the bundled script cron. See moonkeeper cron list --help etc.",
+        .about = "The jobs of the bundled script cron.",
+        .actions = actions,
+        .actions_count = sizeof actions / sizeof actions[0],
         .arguments_min = 1,
         .arguments_max = 64,
     };
-    return cli_run_action(cli, argc, argv, &usage, actions, sizeof actions / sizeof actions[0]);
+    return cli_run_action(cli, argc, argv, &usage);
 }

@@ -11,7 +11,7 @@ static void print_overview(void)
     for (size_t i = 0; i < cli_verbs_count; i++) {
         printf("  %-34s %s\n", cli_verbs[i].synopsis, cli_verbs[i].summary);
     }
-    puts("\nFlags of every verb: --endpoints HOST:PORT,...  -o table|json|simple  --timeout TIME\n"
+    puts("\nFlags of every verb:  -e HOST:PORT,...  -o table|json|simple  --timeout TIME\n"
          "Each can come from the environment, as MOONKEEPER_ENDPOINTS and so on.\n"
          "moonkeeper VERB --help says more.\n\n"
          "A cluster to play with:  moonkeeper dev --nodes 3 [script.lua]\n"

@@ -299,16 +299,18 @@ static int kv_list(struct cli *cli, int argc, char **argv)
 int cmd_kv(struct cli *cli, int argc, char **argv)
 {
     static const struct cli_action actions[] = {
-        {"get", "kv get", kv_get},
-        {"put", "kv put", kv_put},
-        {"del", "kv del", kv_del},
-        {"list", "kv list", kv_list},
+        {"get", "kv get", kv_get, "KEY", "print a value"},
+        {"put", "kv put", kv_put, "KEY VALUE", "write a value; of one version only, if told so"},
+        {"del", "kv del", kv_del, "KEY", "delete a key"},
+        {"list", "kv list", kv_list, "[PREFIX]", "keys in order, with their values"},
     };
     const struct usage usage = {
         .synopsis = "kv get|put|del|list ...",
-        .about = "Work with the shipped key-value machine. See moonkeeper kv get --help etc.",
+        .about = "Work with the shipped key-value machine.",
+        .actions = actions,
+        .actions_count = sizeof actions / sizeof actions[0],
         .arguments_min = 1,
         .arguments_max = 64,
     };
-    return cli_run_action(cli, argc, argv, &usage, actions, sizeof actions / sizeof actions[0]);
+    return cli_run_action(cli, argc, argv, &usage);
 }

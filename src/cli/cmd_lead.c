@@ -140,6 +140,7 @@ int cmd_lead(struct cli *cli, int argc, char **argv)
             "MOONKEEPER_FENCE. Exits with the code of COMMAND (128 + signal if one ended it), or\n"
             "with 7 when the node leads no longer: then COMMAND, and all that it has started, was\n"
             "ended before another could lead. Exits with 3 when --wait is over.\n"
+            "\n"
             "Without COMMAND: prints the token, and lasts until stdin ends.",
         .flags = flags,
         .flags_count = sizeof flags / sizeof flags[0],

@@ -349,6 +349,7 @@ int cmd_lock(struct cli *cli, int argc, char **argv)
             "MOONKEEPER_FENCE. Exits with the code of COMMAND (128 + signal if one ended it), or\n"
             "with 7 when the lock was lost: then COMMAND, and all that it has started, was ended\n"
             "before anybody else could have the lock. Exits with 6 when --wait is over.\n"
+            "\n"
             "Without COMMAND: prints the token, and holds the lock until stdin ends.",
         .flags = flags,
         .flags_count = sizeof flags / sizeof flags[0],

@@ -98,15 +98,17 @@ static int machines_of_node(struct cli *cli, int argc, char **argv)
 int cmd_machines(struct cli *cli, int argc, char **argv)
 {
     static const struct cli_action actions[] = {
-        {"list", "machines list", machines_of_node},
-        {"load", "machines load", machines_load},
+        {"list", "machines list", machines_of_node, "", "those that the node has installed"},
+        {"load", "machines load", machines_load, "FILE.sm.lua",
+         "install one, or a newer version of it"},
     };
     const struct usage usage = {
         .synopsis = "machines list|load ...",
-        .about =
-            "The replicated state machines of the cluster. See moonkeeper machines load --help.",
+        .about = "The replicated state machines of the cluster.",
+        .actions = actions,
+        .actions_count = sizeof actions / sizeof actions[0],
         .arguments_min = 1,
         .arguments_max = 64,
     };
-    return cli_run_action(cli, argc, argv, &usage, actions, sizeof actions / sizeof actions[0]);
+    return cli_run_action(cli, argc, argv, &usage);
 }

@@ -67,16 +67,14 @@ int cmd_members(struct cli *cli, int argc, char **argv)
 {
     const struct usage usage = {
         .synopsis = "members [list | add ID ADDRESS | promote ID | remove ID]",
-        .about =
-            "The members of the cluster, as the node that is asked has them; or change them, one "
-            "at\n"
-            "a time, and print them when that is committed.\n"
-            "\n"
-            "  add      ID becomes a learner: it receives the log and does not vote. Start it "
-            "with\n"
-            "           the cluster's configuration, where its own line has joins = true.\n"
-            "  promote  The learner ID votes. Waits until it has caught up.\n"
-            "  remove   ID is no member any more and is refused from then on.",
+        .about = "The members of the cluster, as the node that is asked has them; or change them,\n"
+                 "one at a time, and print them when that is committed.\n"
+                 "\n"
+                 "  add      ID becomes a learner: it receives the log and does not vote.\n"
+                 "           Start it with the cluster's configuration, where its own line\n"
+                 "           has joins = true.\n"
+                 "  promote  The learner ID votes. Waits until it has caught up.\n"
+                 "  remove   ID is no member any more and is refused from then on.",
         .arguments_max = 3,
     };
     int exit_code;

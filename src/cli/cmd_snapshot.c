@@ -69,10 +69,9 @@ int cmd_snapshot(struct cli *cli, int argc, char **argv)
 {
     const struct usage usage = {
         .synopsis = "snapshot save|status",
-        .about =
-            "save: have the node that is asked save a snapshot of all that it has applied, and\n"
-            "wait for it (for as long as --timeout says). status: what it has saved, and how\n"
-            "much of the log is left beside it.",
+        .about = "  save     Have the node that is asked save a snapshot of all that it has\n"
+                 "           applied, and wait for it (for as long as --timeout says).\n"
+                 "  status   What it has saved, and how much of the log is left beside it.",
         .arguments_min = 1,
         .arguments_max = 1,
     };

@@ -594,16 +594,19 @@ static int tasks_cancel(struct cli *cli, int argc, char **argv)
 int cmd_tasks(struct cli *cli, int argc, char **argv)
 {
     static const struct cli_action actions[] = {
-        {"submit", "tasks submit", tasks_submit},
-        {"list", "tasks list", tasks_list},
-        {"show", "tasks show", tasks_show},
-        {"cancel", "tasks cancel", tasks_cancel},
+        {"submit", "tasks submit", tasks_submit, "KIND",
+         "have a task run, of a kind or of any program"},
+        {"list", "tasks list", tasks_list, "", "those that wait, run, or are over"},
+        {"show", "tasks show", tasks_show, "ID", "all that is known of one"},
+        {"cancel", "tasks cancel", tasks_cancel, "ID", "stop it, or keep it from running"},
     };
     const struct usage usage = {
         .synopsis = "tasks submit|list|show|cancel ...",
-        .about = "Tasks of the bundled script tasks. See moonkeeper tasks submit --help etc.",
+        .about = "Tasks of the bundled script tasks, which the leader gives to the nodes.",
+        .actions = actions,
+        .actions_count = sizeof actions / sizeof actions[0],
         .arguments_min = 1,
         .arguments_max = 4200,
     };
-    return cli_run_action(cli, argc, argv, &usage, actions, sizeof actions / sizeof actions[0]);
+    return cli_run_action(cli, argc, argv, &usage);
 }

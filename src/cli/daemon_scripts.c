@@ -143,13 +143,14 @@ static void answer(void *ctx, uint64_t call, enum err err, const char *message,
     script_host_reply(s->host, call, err, message, result_take);
 }
 
-static enum err open_processes(struct daemon_scripts *s, struct why *why)
+static enum err open_processes(struct daemon_scripts *s, const struct log *log, struct why *why)
 {
     const struct processes_options options = {
         .registry = {.ctx = s,
                      .add = add_child,
                      .set_deadline = set_child_deadline,
                      .remove = remove_child},
+        .log = log,
         .subreaper = s->guardian->subreaper,
         .answer = answer,
         .ctx = s,
@@ -182,7 +183,7 @@ enum err daemon_scripts_open(const struct daemon_scripts_options *o, struct daem
     s->guardian = o->guardian;
     queue_init(&s->requests, REQUESTS_QUEUED_MAX, requests_came, s);
     enum err e = script_timer_new(&s->timer, why);
-    e = e != ERR_OK ? e : open_processes(s, why);
+    e = e != ERR_OK ? e : open_processes(s, o->log, why);
     if (e != ERR_OK) {
         daemon_scripts_close(s);
         return e;

@@ -170,9 +170,9 @@ uint64_t children_deadline_us(const struct guardian_page *page)
     return earliest;
 }
 
-/* Kill the groups whose deadline is not after now_us; their tags. */
+/* Kill the groups whose deadline is not after now_us; whose they were. */
 static size_t kill_groups(struct guardian_page *page, uint64_t now_us,
-                          uint64_t tags[GUARDIAN_CHILDREN_MAX])
+                          struct program killed[GUARDIAN_CHILDREN_MAX])
 {
     size_t count = 0;
     for (int i = 0; i < GUARDIAN_CHILDREN_MAX; i++) {
@@ -184,8 +184,8 @@ static size_t kill_groups(struct guardian_page *page, uint64_t now_us,
         }
         /* Claim the slot: the node may be removing it, and reusing it, at this moment. */
         if (atomic_compare_exchange_strong(&child->process_group, &group, 0)) {
-            process_kill_group(group, start_time);
-            tags[count++] = tag;
+            bool is_left = process_kill_group(group, start_time);
+            killed[count++] = (struct program){.tag = tag, .group = is_left ? group : 0};
         }
     }
     return count;
@@ -193,10 +193,10 @@ static size_t kill_groups(struct guardian_page *page, uint64_t now_us,
 
 bool children_kill_expired(struct guardian_page *page, uint64_t now_us)
 {
-    uint64_t tags[GUARDIAN_CHILDREN_MAX];
-    const struct program_tags killed = {
-        .at = tags, .count = kill_groups(page, now_us, tags), .below = getpid()};
-    return killed.count == 0 || program_tags_kill(&killed, SWEEP_TIMEOUT_MS);
+    struct program at[GUARDIAN_CHILDREN_MAX];
+    const struct programs killed = {
+        .at = at, .count = kill_groups(page, now_us, at), .below = getpid()};
+    return killed.count == 0 || programs_kill(&killed, SWEEP_TIMEOUT_MS);
 }
 
 void children_kill_all(struct guardian_page *page)
@@ -247,10 +247,10 @@ static enum err kill_left(pid_t group, const struct log *log, struct why *why)
 }
 
 /* What has left its group. */
-static enum err kill_strayed(const uint64_t *tags, size_t count, struct why *why)
+static enum err kill_strayed(const struct program *programs, size_t count, struct why *why)
 {
-    const struct program_tags left = {.at = tags, .count = count};
-    if (count > 0 && !program_tags_kill(&left, CLEAR_TIMEOUT_MS)) {
+    const struct programs left = {.at = programs, .count = count};
+    if (count > 0 && !programs_kill(&left, CLEAR_TIMEOUT_MS)) {
         return err_why(
             why, ERR_BUSY,
             "processes left by an earlier run of this node do not end although they were "
@@ -265,18 +265,18 @@ enum err children_clear(const char *data_dir, const struct log *log, struct why 
     if (!read_records(data_dir, &file)) {
         return ERR_OK;
     }
-    uint64_t tags[GUARDIAN_CHILDREN_MAX];
+    struct program programs[GUARDIAN_CHILDREN_MAX];
     size_t count = 0;
     for (int i = 0; i < GUARDIAN_CHILDREN_MAX; i++) {
         const struct record *record = &file.records[i];
         if (record->process_group <= 1) {
             continue;
         }
-        tags[count++] = record->tag;
+        programs[count++] = (struct program){.tag = record->tag};
         enum err e = is_ours(record) ? kill_left(record->process_group, log, why) : ERR_OK;
         if (e != ERR_OK) {
             return e;
         }
     }
-    return kill_strayed(tags, count, why);
+    return kill_strayed(programs, count, why);
 }

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/log.h"
 #include "net/processes_internal.h"
 #include "net/program_tag.h"
 #include "wire/writer.h"
@@ -265,18 +266,19 @@ static void end_release(struct running *r)
     free_running(r);
 }
 
-/* Kill what it leaves: its group while it is a zombie, for its id, which names the group, cannot be
- * anybody else's before it is reaped; then what has left the group, if it was bound. The guardian
- * knows of it until this is done. */
+/* Kill what it leaves, while it is a zombie, for its id, which names its group, cannot be anybody
+ * else's before it is reaped. If it was bound, all of it is gone after this, in whatever group it
+ * was. The guardian knows of it until this is done. */
 static void kill_left(struct running *r)
 {
     enum { PATIENCE_MS = 2000 };
+    const struct program program = {.tag = r->spawned.tag, .group = r->spawned.pid};
+    const struct programs left = {.at = &program, .count = 1, .below = r->all->options.subreaper};
     kill(-r->spawned.pid, SIGKILL);
-    if (r->bound) {
-        program_tags_kill(&(struct program_tags){.at = &r->spawned.tag,
-                                                 .count = 1,
-                                                 .below = r->all->options.subreaper},
-                          PATIENCE_MS);
+    if (r->bound && !programs_kill(&left, PATIENCE_MS)) {
+        log_warn(r->all->options.log,
+                 "a program has ended, and what it has started does not although it was killed",
+                 log_i64("process_group", r->spawned.pid), log_u64("waited_ms", PATIENCE_MS));
     }
 }
 

@@ -28,6 +28,7 @@ struct processes_registry {
 
 struct processes_options {
     struct processes_registry registry;
+    const struct log *log; /* borrowed */
     /* To whom orphans of programs are passed: the guardian. 0: to whoever they may be. */
     pid_t subreaper;
     /* Answers a call of the port; takes over result. On the thread of processes. */

@@ -38,30 +38,44 @@ bool program_tag_is_variable(const char *variable)
 
 /* ---- one process ---------------------------------------------------------------------------- */
 
-enum tagged {
-    TAGGED_NO,
-    TAGGED_YES,
+enum membership {
+    MEMBER_NO,
+    MEMBER_YES,
     /* Between two programs a process has no environment for a moment; some never have one. */
-    TAGGED_UNKNOWN,
+    MEMBER_UNKNOWN,
 };
 
-static bool is_among(uint64_t tag, const struct program_tags *tags)
+static bool is_tag(uint64_t tag, const struct programs *programs)
 {
-    for (size_t i = 0; i < tags->count; i++) {
-        if (tags->at[i] == tag) {
+    for (size_t i = 0; i < programs->count; i++) {
+        if (programs->at[i].tag == tag) {
             return true;
         }
     }
     return false;
 }
 
+static bool is_in_group(pid_t pid, const struct programs *programs)
+{
+    pid_t group = -1; /* not looked up yet */
+    for (size_t i = 0; i < programs->count; i++) {
+        if (programs->at[i].group != 0) {
+            group = group == -1 ? process_group_of(pid) : group;
+            if (group == programs->at[i].group) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* value: "TAG:TAG". Anybody may have set it before us, to anything: what is no tag is skipped. */
-static bool has_one_of(const char *value, const struct program_tags *tags)
+static bool has_tag(const char *value, const struct programs *programs)
 {
     for (const char *next; value != NULL; value = next) {
         char *end;
         uint64_t tag = strtoull(value, &end, 16);
-        if (end != value && (*end == 0 || *end == ':') && is_among(tag, tags)) {
+        if (end != value && (*end == 0 || *end == ':') && is_tag(tag, programs)) {
             return true;
         }
         next = strchr(value, ':');
@@ -70,19 +84,22 @@ static bool has_one_of(const char *value, const struct program_tags *tags)
     return false;
 }
 
-static enum tagged is_tagged(pid_t pid, const struct program_tags *tags)
+static enum membership membership_of(pid_t pid, const struct programs *programs)
 {
+    if (is_in_group(pid, programs)) {
+        return MEMBER_YES;
+    }
     struct buffer environment = {0};
     process_environment(pid, &environment);
     const char *text = buffer_text(&environment);
-    enum tagged is = TAGGED_NO;
-    for (size_t at = 0; at < environment.size && is == TAGGED_NO; at += strlen(text + at) + 1) {
-        if (program_tag_is_variable(text + at) && has_one_of(text + at + sizeof name - 1, tags)) {
-            is = TAGGED_YES;
+    enum membership is = MEMBER_NO;
+    for (size_t at = 0; at < environment.size && is == MEMBER_NO; at += strlen(text + at) + 1) {
+        if (program_tag_is_variable(text + at) && has_tag(text + at + sizeof name - 1, programs)) {
+            is = MEMBER_YES;
         }
     }
     if (environment.size == 0 && process_lives(pid)) {
-        is = TAGGED_UNKNOWN;
+        is = MEMBER_UNKNOWN;
     }
     buffer_close(&environment);
     return is;
@@ -90,21 +107,22 @@ static enum tagged is_tagged(pid_t pid, const struct program_tags *tags)
 
 struct group_search {
     pid_t group;
-    struct program_tags tags;
+    struct programs programs;
     bool found;
 };
 
 static bool look_in_group(pid_t pid, void *ctx)
 {
     struct group_search *search = ctx;
-    search->found =
-        process_group_of(pid) == search->group && is_tagged(pid, &search->tags) == TAGGED_YES;
+    search->found = process_group_of(pid) == search->group &&
+                    membership_of(pid, &search->programs) == MEMBER_YES;
     return !search->found;
 }
 
 bool program_tag_in_group(pid_t group, uint64_t tag)
 {
-    struct group_search search = {.group = group, .tags = {.at = &tag, .count = 1}};
+    struct program program = {.tag = tag};
+    struct group_search search = {.group = group, .programs = {.at = &program, .count = 1}};
     process_each(look_in_group, &search);
     return search.found;
 }
@@ -114,29 +132,39 @@ bool program_tag_in_group(pid_t group, uint64_t tag)
 enum { DYING_MAX = 64 };
 
 struct sweep {
-    const struct program_tags *tags;
+    const struct programs *programs;
     unsigned found;
     unsigned unknown;
     int dying[DYING_MAX]; /* pidfds of what was killed */
     unsigned dying_count;
 };
 
-/* The descriptor stands for one process; if that has the tag after it was opened, no other is
+/* A zombie has; a process one of whose threads lives has not. */
+static bool has_ended(int pidfd)
+{
+    return poll(&(struct pollfd){.fd = pidfd, .events = POLLIN}, 1, 0) > 0;
+}
+
+/* The descriptor stands for one process; if that is a member after it was opened, no other is
  * killed in its place. */
-static void kill_tagged(struct sweep *sweep, pid_t pid)
+static void kill_member(struct sweep *sweep, pid_t pid)
 {
     int fd = pidfd_open(pid, 0);
-    if (fd >= 0) {
-        if (is_tagged(pid, sweep->tags) == TAGGED_YES &&
-            pidfd_send_signal(fd, SIGKILL, NULL, 0) == 0 && sweep->dying_count < DYING_MAX) {
-            sweep->dying[sweep->dying_count++] = fd;
-        } else {
-            close(fd);
-        }
+    if (fd < 0) {
+        return;
+    }
+    bool dies = !has_ended(fd) && membership_of(pid, sweep->programs) == MEMBER_YES &&
+                pidfd_send_signal(fd, SIGKILL, NULL, 0) == 0;
+    sweep->found += dies;
+    if (dies && sweep->dying_count < DYING_MAX) {
+        sweep->dying[sweep->dying_count++] = fd;
+    } else {
+        close(fd);
     }
 }
 
-/* Who is dying has lost its environment before its files and locks: no look would find it. */
+/* Who is dying has lost its environment before its files and locks: no look would find it, if it
+ * has left its group. */
 static void await_dying(struct sweep *sweep, uint64_t give_up_us)
 {
     struct clock_port clock = loop_clock();
@@ -152,20 +180,19 @@ static void await_dying(struct sweep *sweep, uint64_t give_up_us)
 static bool sweep_one(pid_t pid, void *ctx)
 {
     struct sweep *sweep = ctx;
-    enum tagged is = is_tagged(pid, sweep->tags);
-    if (is == TAGGED_YES) {
-        kill_tagged(sweep, pid);
-        sweep->found++;
-    } else if (is == TAGGED_UNKNOWN) {
+    enum membership is = membership_of(pid, sweep->programs);
+    if (is == MEMBER_YES) {
+        kill_member(sweep, pid);
+    } else if (is == MEMBER_UNKNOWN) {
         sweep->unknown++;
     }
     return true;
 }
 
-static struct sweep sweep_once(const struct program_tags *tags)
+static struct sweep sweep_once(const struct programs *programs)
 {
-    struct sweep sweep = {.tags = tags};
-    if (tags->below == 0 || !process_each_below(tags->below, sweep_one, &sweep)) {
+    struct sweep sweep = {.programs = programs};
+    if (programs->below == 0 || !process_each_below(programs->below, sweep_one, &sweep)) {
         process_each(sweep_one, &sweep);
         sweep.unknown = 0; /* always many: the kernel's threads, other users' processes */
     }
@@ -174,14 +201,14 @@ static struct sweep sweep_once(const struct program_tags *tags)
 
 /* Who forks, or loses its parent, while one looks may be overlooked: it is over when two looks in a
  * row have found nothing. What is killed goes on being found until it is gone. */
-bool program_tags_kill(const struct program_tags *tags, unsigned timeout_ms)
+bool programs_kill(const struct programs *programs, unsigned timeout_ms)
 {
     enum { LOOKS_CLEAN = 2, LOOKS_UNKNOWN = 10, LOOK_EVERY_MS = 1 };
     struct clock_port clock = loop_clock();
     uint64_t give_up_us = clock_now_us(&clock) + timeout_ms * UINT64_C(1000);
     unsigned clean = 0, unknown = 0;
     while (clean < LOOKS_CLEAN) {
-        struct sweep sweep = sweep_once(tags);
+        struct sweep sweep = sweep_once(programs);
         await_dying(&sweep, give_up_us);
         bool is_clean = sweep.found == 0 && (sweep.unknown == 0 || ++unknown > LOOKS_UNKNOWN);
         clean = is_clean ? clean + 1 : 0;

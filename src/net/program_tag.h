@@ -28,16 +28,23 @@ bool program_tag_is_variable(const char *variable);
 /* Has any process of this group the tag? */
 bool program_tag_in_group(pid_t group, uint64_t tag);
 
-struct program_tags {
-    const uint64_t *at;
+struct program {
+    uint64_t tag;
+    /* All of this group is the program's too, with a tag or without: who is dying has lost its
+     * environment already. For the caller to see to that nobody else has the number; 0: none. */
+    pid_t group;
+};
+
+struct programs {
+    const struct program *at;
     size_t count;
     /* Only processes below this one are looked at, which is quick; 0: all of the machine. What has
      * lost its parent is there if this one is the subreaper of all (PR_SET_CHILD_SUBREAPER). */
     pid_t below;
 };
 
-/* Kill all processes that have one of the tags, and wait for their end, for so long. False: some
- * may be left. */
-bool program_tags_kill(const struct program_tags *tags, unsigned timeout_ms);
+/* Kill all processes of these programs, and wait for their end, for so long. False: some may be
+ * left. */
+bool programs_kill(const struct programs *programs, unsigned timeout_ms);
 
 #endif

@@ -267,13 +267,26 @@ class Words(unittest.TestCase):
         self.refused(USAGE, "lock", "--", "true", says=["lock NAME"])
 
     def test_every_verb_explains_itself(self):
-        for verb in ("start", "dev", "demo", "status", "kv", "propose", "query", "members",
-                     "transfer", "hooks", "log", "machines", "lint", "completion", "check-history", "version"):
+        verbs = re.findall(r"^  ([a-z-]+)", moonkeeper("help").stdout, re.MULTILINE)
+        self.assertGreater(len(verbs), 20)
+        for verb in set(verbs) - {"help"}:
             with self.subTest(verb):
                 done = moonkeeper(verb, "--help")
                 self.assertEqual(done.returncode, OK)
                 self.assertIn(f"Usage: moonkeeper {verb}", done.stdout)
                 self.assertEqual(moonkeeper("help", verb).stdout, done.stdout)
+
+    def test_help_fits_a_terminal_and_names_all_that_a_verb_can_be_told_to_do(self):
+        pages = {"help": moonkeeper("help").stdout}
+        for verb in re.findall(r"^  ([a-z-]+)", pages["help"], re.MULTILINE):
+            pages[verb] = moonkeeper(verb, "--help").stdout
+            for action in re.findall(rf"^  {verb} ([a-z]+)", pages[verb], re.MULTILINE):
+                pages[f"{verb} {action}"] = moonkeeper(verb, action, "--help").stdout
+                self.assertIn(f"Usage: moonkeeper {verb} {action}", pages[f"{verb} {action}"])
+        for page in ("kv put", "tasks submit", "cron simulate", "machines load"):
+            self.assertIn(page, pages)
+        wide = [(page, line) for page, text in pages.items() for line in text.splitlines() if len(line) > 80]
+        self.assertEqual(wide, [])
 
 
 class Answers(unittest.TestCase):

@@ -86,11 +86,16 @@ static void reap_all(void)
     }
 }
 
+static bool kill_ours_and_group(pid_t group)
+{
+    const struct program program = {.tag = OURS, .group = group};
+    const struct programs programs = {.at = &program, .count = 1, .below = getpid()};
+    return programs_kill(&programs, TIMEOUT_MS);
+}
+
 static bool kill_ours(void)
 {
-    const uint64_t tag = OURS;
-    const struct program_tags tags = {.at = &tag, .count = 1, .below = getpid()};
-    return program_tags_kill(&tags, TIMEOUT_MS);
+    return kill_ours_and_group(0);
 }
 
 static int set_up(void **state)
@@ -122,24 +127,53 @@ static void who_has_left_the_group_and_lost_its_parent_is_killed(void **state)
 
 /* Whoever has much memory gives it back first, and takes a while for it. The next leader's program
  * may want the same lock. */
+struct hoarder {
+    char path[40]; /* of the locked file */
+    int lock;
+    pid_t group; /* its leader is a zombie */
+};
+
+static struct hoarder run_hoarder(void)
+{
+    struct hoarder h = {.path = "/tmp/moonkeeper-tag-XXXXXX"};
+    char script[256];
+    h.lock = mkstemp(h.path);
+    assert_true(h.lock >= 0);
+    snprintf(script, sizeof script,
+             "exec 9>%s; flock 9; (head -c 800000000 /dev/zero; exec sleep 1006) | tail >&- &",
+             h.path);
+    h.group = run_tagged(OURS, script);
+    siginfo_t end;
+    assert_int_equal(waitid(P_PID, (id_t)h.group, &end, WEXITED | WNOWAIT), 0);
+    wait_for("1006", 1);
+    assert_int_not_equal(flock(h.lock, LOCK_EX | LOCK_NB), 0);
+    return h;
+}
+
+static void expect_its_lock(struct hoarder *h)
+{
+    assert_int_equal(flock(h->lock, LOCK_EX | LOCK_NB), 0);
+    close(h->lock);
+    unlink(h->path);
+    reap_all();
+}
+
 static void what_was_killed_has_given_back_its_locks(void **state)
 {
     (void)state;
-    char path[] = "/tmp/moonkeeper-tag-XXXXXX", script[256];
-    int lock = mkstemp(path);
-    assert_true(lock >= 0);
-    snprintf(script, sizeof script,
-             "exec 9>%s; flock 9; (head -c 800000000 /dev/zero; exec sleep 1006) | tail >&- &",
-             path);
-    pid_t pid = run_tagged(OURS, script);
-    assert_int_equal(waitpid(pid, NULL, 0), pid);
-    wait_for("1006", 1);
-    assert_int_not_equal(flock(lock, LOCK_EX | LOCK_NB), 0);
+    struct hoarder h = run_hoarder();
     assert_true(kill_ours());
-    assert_int_equal(flock(lock, LOCK_EX | LOCK_NB), 0);
-    close(lock);
-    unlink(path);
-    reap_all();
+    expect_its_lock(&h);
+}
+
+/* By the time one looks, it has no environment, and no tag. */
+static void so_has_what_was_killed_with_its_group(void **state)
+{
+    (void)state;
+    struct hoarder h = run_hoarder();
+    kill(-h.group, SIGKILL);
+    assert_true(kill_ours_and_group(h.group));
+    expect_its_lock(&h);
 }
 
 /* Another program of the same node, a later one of the same leader, and whoever has no tag. */
@@ -216,6 +250,7 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_killed_has_given_back_its_locks, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(so_has_what_was_killed_with_its_group, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_else_is_killed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_program_within_a_program_ends_with_either, set_up,
                                         tear_down),
