@@ -10,7 +10,7 @@ Usage: ./do VERB
   build            build/moonkeeper, the release binary
   demo [--for 1m]  build it, and see an election, commands, and the death of a leader
   test [REGEX]     build and run all tests (or those whose names match)
-  lint             formatting, clang-tidy, luacheck, shellcheck, the order of the folders
+  lint [CHECK...]  formatting, clang-tidy, luacheck, shellcheck, the order of the folders
   bench [--json]   compare with etcd on this machine
   bench NAME [...] one of the benchmarks in tests/bench/, e.g. elections, simulator
   swarm [--seeds N]  random clusters in simulation, under all kinds of faults
@@ -157,7 +157,7 @@ do_lint() {
     need $build_packages $test_packages $lint_packages
     build_preset release -DMK_TESTS=ON
     cmake --build build --parallel "$(jobs)" --target mk_script >/dev/null # generated sources
-    exec tests/lint/all.sh build
+    exec tests/lint/all.sh build "$@"
 }
 
 # One program of tests/bench/.
@@ -210,7 +210,7 @@ case $verb in
 build) do_build ;;
 demo) do_demo "$@" ;;
 test) do_test "$@" ;;
-lint) do_lint ;;
+lint) do_lint "$@" ;;
 bench) do_bench "$@" ;;
 swarm) do_swarm "$@" ;;
 mutate) do_mutate "$@" ;;

@@ -346,6 +346,16 @@ static enum err open_when_unlocked(struct daemon *d, const struct node_options *
     }
 }
 
+static enum err check_peer_address(const char *peer_address, struct why *why)
+{
+    struct address peer;
+    enum err e = address_parse(peer_address, 0, &peer, why);
+    if (e == ERR_OK && peer.port == 0) {
+        e = err_why(why, ERR_INVALID, "\"%s\" cannot be connected to: its port is 0", peer_address);
+    }
+    return e;
+}
+
 static enum err open_node(struct daemon *d, struct why *why)
 {
     const struct config *c = d->config;
@@ -365,6 +375,7 @@ static enum err open_node(struct daemon *d, struct why *why)
                      .bytes = c->snapshot.bytes,
                      .keep_entries = c->snapshot.keep_entries,
                      .hold_bytes = c->snapshot.hold_bytes},
+        .check_address = check_peer_address,
         .observer = {.ctx = d, .stepped = log_votes, .event = tell_event},
     };
     if (d->test->control) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "node/node_internal.h"
 #include "wire/writer.h"
 
@@ -50,24 +51,28 @@ static struct membership_member *find_name(struct membership *m, const char *nam
     return NULL;
 }
 
-/* Errors: EXISTS (it is so already), CONFLICT, TOO_LARGE; with message. */
+/* Errors: EXISTS (it is so already), CONFLICT, TOO_LARGE. */
 static enum err add(struct membership *m, const struct change_request *q, raft_id id,
-                    const char **message)
+                    struct why *why)
 {
     const struct membership_member *known = find_name(m, q->name);
     if (known != NULL) {
-        *message = "a member of that id has another address: remove it first";
-        return strcmp(known->address, q->address) == 0 ? ERR_EXISTS : ERR_CONFLICT;
+        return strcmp(known->address, q->address) == 0
+                   ? ERR_EXISTS
+                   : err_why(why, ERR_CONFLICT,
+                             "%s is a member with another address, %s: remove it first", q->name,
+                             known->address);
     }
     for (uint32_t i = 0; i < m->count; i++) {
         if (strcmp(m->at[i].address, q->address) == 0) {
-            *message = "another member has that peer address";
-            return ERR_CONFLICT;
+            return err_why(why, ERR_CONFLICT, "%s is the peer address of another member, %s",
+                           q->address, m->at[i].name);
         }
     }
     if (m->count == RAFT_MEMBERS_MAX) {
-        *message = "the cluster has as many members as it can have, 32: remove one first";
-        return ERR_TOO_LARGE;
+        return err_why(why, ERR_TOO_LARGE,
+                       "the cluster has as many members as it can have, %d: remove one first",
+                       RAFT_MEMBERS_MAX);
     }
     struct membership_member *member = &m->at[m->count++];
     *member = (struct membership_member){.id = id};
@@ -86,30 +91,42 @@ static uint32_t count_voters(const struct membership *m)
     return voters;
 }
 
-static enum err drop(struct membership *m, struct membership_member *member, const char **message)
+static enum err drop(struct membership *m, struct membership_member *member, struct why *why)
 {
     if (member->voter && count_voters(m) == 1) {
-        *message = "it is the only voter: promote another member first";
-        return ERR_INVALID;
+        return err_why(why, ERR_INVALID, "%s is the only voter: promote another member first",
+                       member->name);
     }
     membership_remember(m, member->id);
     *member = m->at[--m->count];
     return ERR_OK;
 }
 
+static enum err is_no_member(const struct membership *m, const char *name, struct why *why)
+{
+    const char *names[RAFT_MEMBERS_MAX];
+    for (uint32_t i = 0; i < m->count; i++) {
+        names[i] = m->at[i].name;
+    }
+    const char *nearest = nearest_name(name, names, m->count);
+    if (nearest != NULL) {
+        return err_why(why, ERR_NOT_FOUND, "%s is no member; did you mean %s?", name, nearest);
+    }
+    return err_why(why, ERR_NOT_FOUND, "%s is no member", name);
+}
+
 static enum err apply(struct membership *m, const struct change_request *q, raft_id new_id,
-                      const char **message)
+                      struct why *why)
 {
     if (q->kind == CHANGE_ADD) {
-        return add(m, q, new_id, message);
+        return add(m, q, new_id, why);
     }
     struct membership_member *member = find_name(m, q->name);
     if (member == NULL) {
-        *message = "there is no member of that id";
-        return ERR_NOT_FOUND;
+        return is_no_member(m, q->name, why);
     }
     if (q->kind == CHANGE_REMOVE) {
-        return drop(m, member, message);
+        return drop(m, member, why);
     }
     bool voter = member->voter;
     member->voter = true;
@@ -133,14 +150,14 @@ static void propose(struct node *n)
         return;
     }
     struct membership members = *members_now(n);
-    const char *message = NULL;
-    enum err err = apply(&members, &c->request, id_of(n, c->request.name), &message);
+    struct why why = {""};
+    enum err err = apply(&members, &c->request, id_of(n, c->request.name), &why);
     if (err == ERR_EXISTS) {
         finish(n, ERR_OK, NULL);
         return;
     }
     if (err != ERR_OK) {
-        finish(n, err, message);
+        finish(n, err, why.text);
         return;
     }
     err = offer_config(n, &members, &c->at);
@@ -204,7 +221,11 @@ static void ask_leader(struct node *n, const struct change_request *q)
 
 void change_begin(struct node *n, const struct change_request *q)
 {
-    if (n->failed || n->stop.stage >= STOP_DRAIN) {
+    struct why why = {""};
+    if (q->kind == CHANGE_ADD && n->options.check_address != NULL &&
+        n->options.check_address(q->address, &why) != ERR_OK) {
+        refuse(n, q, ERR_INVALID, why.text);
+    } else if (n->failed || n->stop.stage >= STOP_DRAIN) {
         refuse(n, q, ERR_SHUTDOWN, NULL);
     } else if (!node_is_leader(n)) {
         ask_leader(n, q);

@@ -259,7 +259,9 @@ static raft_id find_receiver(struct node *n, struct bytes name, node_reply_fn re
         refuse(n, reply, ctx, ERR_UNREACHABLE, "there is no link to that node");
         return 0;
     }
-    refuse(n, reply, ctx, ERR_NOT_FOUND, "there is no member of that id");
+    struct why why;
+    err_why(&why, ERR_NOT_FOUND, "%.*s is no member", (int)name.size, (const char *)name.data);
+    refuse(n, reply, ctx, ERR_NOT_FOUND, why.text);
     return 0;
 }
 

@@ -101,6 +101,9 @@ struct node_options {
     const char *kv_source; /* source of the shipped kv machine; NULL: not installed */
     size_t kv_source_size;
     raft_id (*member_id)(const char *name); /* of a new member; NULL: membership_id() */
+    /* Can peers be reached there? Asked for a member that is to be added; NULL: anything will do.
+     * Errors: INVALID. */
+    enum err (*check_address)(const char *peer_address, struct why *why);
     struct node_observer observer;
 };
 

@@ -1,14 +1,22 @@
 #!/bin/sh
-# Everything that is checked without running the code: all.sh BUILD-FOLDER (for compile_commands.json).
-# Runs all checks, then fails if any did.
+# What is checked without running the code: all.sh BUILD-FOLDER [CHECK...] (the folder for
+# compile_commands.json; all checks if none is named). Runs them all, then fails if any did.
 set -eu
 cd "$(dirname "$0")/../.."
 build=$1
+shift
+wanted=" $* "
+known=
 failed=
 
 check() {
     name=$1
     shift
+    known="$known $name"
+    case $wanted in
+    "  " | *" $name "*) ;;
+    *) return ;;
+    esac
     if "$@"; then
         echo "ok    $name"
     else
@@ -73,6 +81,12 @@ check python python
 check shellcheck shell
 check clang-tidy tidy
 
+for name in $wanted; do
+    case "$known " in
+    *" $name "*) ;;
+    *) echo "there is no check \"$name\"; there are:$known" && exit 2 ;;
+    esac
+done
 if [ -n "$failed" ]; then
     echo "failed:$failed"
     exit 1

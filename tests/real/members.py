@@ -3,6 +3,7 @@
 
     tests/real/members.py build/moonkeeper
 """
+import contextlib
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from cluster import Cluster, wait_until  # noqa: E402
+from msgpack_rpc import Client, RpcError  # noqa: E402
 
 
 def cli(cluster, *arguments, endpoint):
@@ -43,12 +45,20 @@ def main():
         check(cli(cluster, "kv", "put", "a", "1", endpoint=leader)[0] == 0, "a write")
 
         code, _, err = cli(cluster, "members", "promote", "n4", endpoint=leader)
-        check(code == 1 and "no member" in err, f"promoting a stranger: {code} {err}")
+        check(code == 1 and "n4 is no member; did you mean" in err, f"promoting a stranger: {code} {err}")
         code, _, err = cli(cluster, "members", "add", "n4", endpoint=leader)
         check(code == 2 and "ADDRESS" in err, f"an address is missing: {code} {err}")
 
         code, _, err = cli(cluster, "members", "add", "n4", "somewhere", endpoint=leader)
         check(code == 2 and "host:port" in err, f"that is no address: {code} {err}")
+
+        # So it is for those who do not ask by the command line, on any node.
+        for node, address in ((leader, "somewhere"), (follower, "somewhere"), (leader, "127.0.0.1:0")):
+            with contextlib.closing(Client(f"127.0.0.1:{node.client}")) as client:
+                try:
+                    check(False, f"{address} was taken: {client.call('members_add', 'n4', address, 5000)}")
+                except RpcError as e:
+                    check(e.code == "invalid" and address in e.message, f"adding {address}: {e}")
 
         # Started first, it waits; the order goes to a follower, which passes it on.
         new.start()

@@ -42,7 +42,7 @@ t.describe("calls between scripts", function()
       refused("too_large", "", "n" .. to, "large", 300000)
       t.eq(#(call(c:node(1), "n" .. to, "large", 200000)), 200000)
     end
-    refused("not_found", "there is no member of that id", "n9", "echo")
+    refused("not_found", "n9 is no member", "n9", "echo")
     c:run_until(function() return seen(c, 1).slow_left + seen(c, 2).slow_left == 2 end, 1000,
       "handlers are cancelled when nobody waits for them any more")
   end, { seeds = 5, modes = { "sim", "real" } })
