@@ -84,6 +84,7 @@ mk.while_leader("cron", function(lead)
   local jobs = {}
   for _, options in ipairs(settings.jobs) do jobs[options.name] = job.new(lead, settings, options) end
   retire_others(lead, jobs)
+  mk.log.info("cron: the jobs are run from here", { jobs = #settings.jobs, token = lead.token })
   for _, options in ipairs(settings.jobs) do
     local one = jobs[options.name]
     lead:spawn(one.keep, one)

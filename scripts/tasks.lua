@@ -52,6 +52,7 @@ mk.while_leader("tasks", function(lead)
   lead:on("member_removed", function(ev)
     mk.kv.delete(node_prefix .. ev.id, { fence = lead.token })
   end)
+  mk.log.info("tasks: the tasks are given out from here", { token = lead.token })
   control(lead, settings, known)
 end)
 
