@@ -1,5 +1,6 @@
 /* Committed entries for commit hooks: a cursor over the log that goes as far as was applied, as
  * fast as the scripts take them. They lag behind rather than lose any. */
+#include "base/assert.h"
 #include "node/node_internal.h"
 #include "wire/writer.h"
 
@@ -27,10 +28,11 @@ static void tell_gap(struct node *n, raft_index from, raft_index to)
 
 void feed_resume(struct node *n, raft_index from, uint64_t number)
 {
+    ASSERT(from > 0);
     struct raft_status *status = &n->status;
     raft_status(n->raft, status);
     n->feed.number = number;
-    n->feed.next = from != 0 ? from : n->apply.last_applied + 1;
+    n->feed.next = from;
     n->feed.active = true;
     if (n->feed.next <= status->snapshot.index) {
         tell_gap(n, n->feed.next, status->snapshot.index);

@@ -17,6 +17,7 @@ struct feed {
     struct store_read read;
 };
 
+/* Begin at from, 1 or more: go back there, or wait until it is applied. */
 void feed_resume(struct node *n, raft_index from, uint64_t number);
 void feed_pump(struct node *n);
 void feed_end(struct node *n);

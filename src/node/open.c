@@ -275,7 +275,7 @@ void node_start(struct node *n)
     page_write_identity(n);
     page_write_peers(n);
     sender_follow_members(n);
-    n->view_stale = true;
+    news_view(n); /* before any script runs: a commit hook begins after what it shows as applied */
     node_want_round(n);
 }
 

@@ -64,13 +64,8 @@ static void rewind_feed(struct script_host *host)
     uint64_t from = UINT64_MAX;
     struct hook *hook;
     TAILQ_FOREACH (hook, &host->hooks, link) {
-        if (hook->kind != HOOK_COMMIT || hook->state == HOOK_OFF) {
-            continue;
-        }
-        if (hook->place.next_index == 0) {
-            hook->place.next_index = host->feed.last_index + 1;
-        }
-        if (!hook->place.parked && hook->place.next_index < from) {
+        if (hook->kind == HOOK_COMMIT && hook->state != HOOK_OFF && !hook->place.parked &&
+            hook->place.next_index < from) {
             from = hook->place.next_index;
         }
     }
@@ -99,9 +94,23 @@ static void take_place(struct script_host *host, struct hook *hook)
 /* ---- who takes part ----------------------------------------------------------------------------
  */
 
+/* The first commit that no script of this host can know of yet. Some have come in already that the
+ * view does not show, and the other way round. */
+static uint64_t next_commit(struct script_host *host)
+{
+    struct script_view view;
+    inbox_view(&host->inbox, &view);
+    uint64_t seen = host->feed.last_index;
+    return (view.last_applied > seen ? view.last_applied : seen) + 1;
+}
+
 void feed_join(struct script_host *host, struct hook *hook, uint64_t from_index)
 {
     struct feed *feed = &host->feed;
+    uint64_t next = next_commit(host);
+    if (from_index == 0) {
+        from_index = next;
+    }
     hook->place =
         (struct feed_place){.at = feed->hi, .next_index = from_index, .cursor = ++host->cursors};
     atomic_store_explicit(&feed->wanted, true, memory_order_relaxed);
@@ -110,11 +119,11 @@ void feed_join(struct script_host *host, struct hook *hook, uint64_t from_index)
             feed->ring = alloc_zeroed(feed->capacity, sizeof(struct commit_item *));
         }
         feed->running = true;
-        /* What is not applied yet can only be waited for: the feed begins with what comes. */
-        uint64_t from = from_index <= host->view.last_applied ? from_index : 0;
-        feed->last_index = from != 0 ? from - 1 : 0;
+        /* No later than with what comes next: others may join meanwhile. */
+        uint64_t from = from_index < next ? from_index : next;
+        feed->last_index = from - 1;
         ask(host, from, false);
-    } else if (from_index != 0) {
+    } else {
         take_place(host, hook);
     }
 }

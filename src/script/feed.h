@@ -18,7 +18,7 @@ struct script_host;
 /* Where a commit hook stands. */
 struct feed_place {
     uint64_t at;         /* position in the window of what comes next */
-    uint64_t next_index; /* nothing below it; 0: whatever comes */
+    uint64_t next_index; /* nothing below it */
     bool parked;         /* does not hold the window */
     uint64_t cursor;     /* for the observer: this beginning */
 };
@@ -28,7 +28,7 @@ struct feed {
     uint64_t capacity; /* power of two */
     uint64_t lo;       /* positions [lo, hi) are in the window */
     uint64_t hi;
-    uint64_t last_index; /* of the newest commit seen */
+    uint64_t last_index; /* of the newest commit seen, or the one before where the feed begins */
     bool running;
     atomic_bool wanted;
 };
@@ -36,7 +36,8 @@ struct feed {
 void feed_init(struct feed *feed, uint32_t commits_max);
 void feed_close(struct feed *feed);
 
-/* A commit hook begins, at from_index; 0: here and now. */
+/* A commit hook begins, at from_index; 0: with the first commit after what is known to be applied
+ * now. */
 void feed_join(struct script_host *host, struct hook *hook, uint64_t from_index);
 /* No longer takes part, for good or while it is off. */
 void feed_leave(struct script_host *host, struct hook *hook);

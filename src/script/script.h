@@ -48,9 +48,9 @@ enum { SCRIPT_NAME_MAX = 64 };
  * [timeout_ms], "transfer" [id or nil, timeout_ms], "step_down" [], "shutdown" [], "cluster_call"
  * [id, topic, payload, timeout_ms] (answered with what the handler there returned), "cluster_send"
  * [id, topic, payload]. Three are the host's own: "commit_resume" [from_index, feed]  feed commits
- * from from_index on (0: from the next one to be applied here), each marked with this feed number;
- * forget any earlier feed. from_index may be lower than what was fed before. Where the log no
- * longer reaches back so far, post a "gap" event {from, to} and go on at to + 1. "leader_idle" []
+ * from from_index (1 or more) on, each marked with this feed number; forget any earlier feed.
+ * from_index may be lower than what was fed before, or not be applied yet. Where the log no longer
+ * reaches back so far, post a "gap" event {from, to} and go on at to + 1. "leader_idle" []
  * all leader-only work has ended (see script_host_end_leader_work). "message_answer" [call,
  * err_name(), message, result]  of a script_host_call(). The node answers each request exactly once
  * with script_host_reply(), in any order. */

@@ -6,6 +6,7 @@ local chaos = require "lib.chaos"
 
 local TOLD = { scripts = { { script = "tests/scenarios/scripts/told.lua", name = "app" } } }
 local BROKEN = { scripts = { { script = "tests/scenarios/scripts/broken.lua", name = "app" } } }
+local LISTENERS = { scripts = { { script = "tests/scenarios/scripts/listeners.lua", name = "app" } } }
 
 local function value(c, key)
   local found, err = c:query("kv", "get", { key = key })
@@ -45,6 +46,23 @@ t.describe("reload", function()
       end, 2000, "figures go on")
     end
   end, { modes = { "sim", "real" }, seeds = 3, timeout_ms = 60000 })
+
+  t.it("a commit hook is told nothing of before it, and with an index all from there on", function(mode)
+    local c <close> = t.cluster { n = 1, mode = mode }
+    c:start()
+    local node = c:wait_leader()
+    local function told(name) return node:metrics()["moonkeeper_script_" .. name .. '_total{app="app"}'] end
+    t.ok(c:propose("kv", "set", { key = "a", value = 1 }))
+    local anew = 0 -- by each generation
+    for _ = 1, 3 do
+      t.ok(c:reload(1, LISTENERS))
+      anew = anew + node:status().last_applied
+      c:run_until(function() return told "from_one" == anew end, 5000, "all that there is")
+      t.eq(told "from_now" or 0, 0)
+    end
+    t.ok(c:propose("kv", "set", { key = "a", value = 2 }))
+    c:run_until(function() return told "from_now" == 1 and told "from_one" == anew + 1 end, 5000, "the next")
+  end, { modes = { "sim" } })
 
   t.it("a bundled script with the configuration that it had goes on, and so does what it runs", function(mode)
     local job = { name = "a", schedule = "@yearly", argv = { "job" } }

@@ -478,6 +478,93 @@ static void a_late_hook_hears_what_comes_from_then_on(void **state)
     fixture_close(&f);
 }
 
+static void open_with_applied(struct fixture *f, struct feeder *node, uint64_t last_applied)
+{
+    open_with_feeder(f, node, 0);
+    f->view.last_applied = last_applied;
+    set_view(f);
+}
+
+static void a_hook_without_an_index_begins_with_the_next_commit(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct feeder node = {.count = 22};
+    open_with_applied(&f, &node, 20);
+    load(&f, MK "mk.on('commit', function(ev) log('first ' .. ev.index) end)");
+    assert_int_equal(node.next, 21);
+    feed_some(&f, 100);
+    settle(&f);
+    assert_silent(&f, "first 20");
+    assert_said(&f, "first 21");
+    assert_said(&f, "first 22");
+    fixture_close(&f);
+}
+
+/* Whoever registers first: each begins where it should, and is told everything from there on. */
+static void an_index_holds_whoever_else_listens(void **state)
+{
+    (void)state;
+    static const char *const scripts[] = {
+        MK "mk.on('commit', function(ev) log('now ' .. ev.index .. ';') end)\n"
+           "mk.on('commit', function(ev) log('all ' .. ev.index .. ';') end, {from_index = 1})\n"
+           "mk.on('commit', function(ev) log('late ' .. ev.index .. ';') end, {from_index = 30})",
+        MK "mk.on('commit', function(ev) log('late ' .. ev.index .. ';') end, {from_index = 30})\n"
+           "mk.on('commit', function(ev) log('all ' .. ev.index .. ';') end, {from_index = 1})\n"
+           "mk.on('commit', function(ev) log('now ' .. ev.index .. ';') end)",
+    };
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture f;
+        struct feeder node = {.count = 20};
+        open_with_applied(&f, &node, 20);
+        load(&f, scripts[i]);
+        feed_some(&f, 100);
+        settle(&f);
+        node.count = 30;
+        feed_some(&f, 100);
+        settle(&f);
+        for (int index = 1; index <= 30; index++) {
+            const char *const names[] = {"all", "now", "late"};
+            const int from[] = {1, 21, 30};
+            for (int h = 0; h < 3; h++) {
+                char line[32];
+                snprintf(line, sizeof line, "%s %d;", names[h], index);
+                assert_int_equal(said(&f, line), index >= from[h]);
+            }
+        }
+        fixture_close(&f);
+    }
+}
+
+/* The node's answer to the first request comes with a newer view, in the middle of a run. */
+static void apply_more(struct fixture *f, struct script_request *request)
+{
+    on_request(f, request);
+    if (strcmp(request->method, "barrier") == 0) {
+        f->view.last_applied = 9;
+        set_view(f);
+    }
+}
+
+static void an_index_is_kept_to_however_much_was_applied_meanwhile(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct feeder node = {.count = 20};
+    open_with_applied(&f, &node, 5);
+    f.answer = apply_more;
+    load(&f,
+         MK "mk.task.spawn(mk.raft.barrier)\n"
+            "mk.task.spawn(function()\n"
+            "  local from = mk.raft.status().last_applied + 1\n"
+            "  log('from ' .. from)\n"
+            "  mk.on('commit', function(ev) log('told ' .. ev.index) end, {from_index = from})\n"
+            "end)");
+    assert_said(&f, "from 10");
+    assert_int_equal(node.next, 10);
+    fixture_close(&f);
+}
+
 static void a_bad_entry_is_described_as_unknown(void **state)
 {
     (void)state;
@@ -531,6 +618,9 @@ int main(void)
         cmocka_unit_test(no_commit_is_lost_or_doubled_however_slow_the_hooks_are),
         cmocka_unit_test(a_tripped_commit_hook_catches_up_and_holds_nobody_up),
         cmocka_unit_test(a_late_hook_hears_what_comes_from_then_on),
+        cmocka_unit_test(a_hook_without_an_index_begins_with_the_next_commit),
+        cmocka_unit_test(an_index_holds_whoever_else_listens),
+        cmocka_unit_test(an_index_is_kept_to_however_much_was_applied_meanwhile),
         cmocka_unit_test(a_bad_entry_is_described_as_unknown),
         cmocka_unit_test(a_commit_of_another_feed_is_ignored),
     };

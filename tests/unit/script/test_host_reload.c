@@ -363,6 +363,31 @@ static void a_commit_hook_that_names_an_index_begins_there(void **state)
     fixture_close(&f);
 }
 
+static void nothing_is_told_again_when_nothing_was_told_yet(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct answers a = {0};
+    struct feeder node = {.count = 20};
+    open_with_feeder(&f, &node, 64);
+    f.view.last_applied = 20;
+    set_view(&f);
+    load(&f, AUDIT("{name = 'audit'}", ""));
+    for (int i = 0; i < 2; i++) {
+        reload_with(&f, &a, AUDIT("{name = 'audit'}", ""));
+        feed_some(&f, 100);
+        settle(&f);
+    }
+    assert_silent(&f, "commit ");
+    assert_int_equal(node.resumes, 1);
+    node.count = 21;
+    feed_some(&f, 100);
+    settle(&f);
+    assert_said(&f, "commit 21 app");
+    answers_close(&a);
+    fixture_close(&f);
+}
+
 static void events_that_come_meanwhile_wait_for_the_hook_of_the_same_name(void **state)
 {
     (void)state;
@@ -589,6 +614,7 @@ int main(void)
         cmocka_unit_test(leadership_gained_while_hands_change_begins_once),
         cmocka_unit_test(each_commit_is_told_once_to_one_of_the_two),
         cmocka_unit_test(a_commit_hook_that_names_an_index_begins_there),
+        cmocka_unit_test(nothing_is_told_again_when_nothing_was_told_yet),
         cmocka_unit_test(events_that_come_meanwhile_wait_for_the_hook_of_the_same_name),
         cmocka_unit_test(what_is_saved_is_there_when_the_main_chunk_runs),
         cmocka_unit_test(what_cannot_be_saved_or_takes_too_long_fails_the_reload),
