@@ -75,7 +75,7 @@ mk.on("shutdown", function()
   own:give_all_back()
 end, { timeout_ms = settings.stop_ms + 2000 })
 
--- Say what this node has to offer.
+-- Say what this node has to offer, until it stops.
 local function announce()
   local node = settings.nodes[me] or {}
   local offer = {
@@ -85,13 +85,25 @@ local function announce()
   }
   local there = known.offers[me]
   if there and mk.json.encode(there) == mk.json.encode(offer) then return end
-  while not mk.kv.set(node_prefix .. me, offer) do mk.task.sleep(AGAIN_MS) end
+  while not own.stopping and not mk.kv.set(node_prefix .. me, offer) do mk.task.sleep(AGAIN_MS) end
+end
+
+-- Again when the log has another offer: the last one of the process before, or a person's.
+local offer_heard = mk.task.event()
+
+local function keep_announced()
+  while true do
+    offer_heard:clear()
+    announce()
+    offer_heard:wait()
+  end
 end
 
 local function take(ev)
   local prefix, id = ev.key:match "^(.*/)([^/]*)$"
   if prefix == node_prefix then
     known.offers[id] = ev.type == "set" and record.is_offer(ev.value) and ev.value or nil
+    if id == me then offer_heard:set() end
   elseif prefix ~= task_prefix then
     return
   elseif ev.type == "set" then
@@ -104,9 +116,11 @@ local function take(ev)
 end
 
 mk.task.spawn(function()
+  local announcer
   for ev in mk.kv.watch(settings.prefix .. "/", { initial = true }) do
     if ev.type == "synced" then
-      mk.task.spawn(announce)
+      if not announcer then announcer = mk.task.spawn(keep_announced) end
+      offer_heard:set()
     elseif ev.type == "gap" then
       known.book:forget_all()
       known.offers = {}

@@ -1,5 +1,6 @@
 -- What the log has: tasks, and what nodes offer. Anybody may write there, so nothing is relied on unseen.
 local mk = require "moonkeeper"
+local tables = require "tasks.tables"
 
 local record = {}
 
@@ -78,11 +79,28 @@ function Book:fetch(id)
   return as_table(value), version
 end
 
--- Write what a task is to be, if nobody else has written meanwhile.
+-- What is left of a task that no command can carry any more.
+local function remains(value)
+  return tables.with(value, {
+    state = "failed", ended_ms = mk.time.wall_ms(),
+    error = "all there is to know about it is more than a command may carry; this is what is left",
+    args = mk.null, argv = mk.null, result = mk.null, output = mk.null,
+  })
+end
+
+-- Write what a task is to be, if nobody else has written meanwhile. Returns what was written: a task that
+-- has become too large has failed.
 function Book:write(id, value, version, fence)
-  local done, err = mk.kv.set(self.prefix .. id, value, { if_version = version, fence = fence })
-  if done then self:learn(id, value, done.version) end
-  return done, err
+  local options = { if_version = version, fence = fence }
+  local done, err = mk.kv.set(self.prefix .. id, value, options)
+  if err and err.code == "too_large" then
+    mk.log.warn("tasks: a task has become too large", { id = id })
+    value = remains(value)
+    done, err = mk.kv.set(self.prefix .. id, value, options)
+  end
+  if not done then return nil, err end
+  self:learn(id, value, done.version)
+  return value
 end
 
 -- Take it away, likewise.

@@ -17,7 +17,7 @@ local runner = {}
 function runner.new(settings, book)
   return setmetatable({
     settings = settings, book = book,
-    running = {}, -- by id: { number, job } of the attempt that is under way
+    running = {}, -- by id: { number, job, over } of the attempt that is under way
     stopping = false,
   }, Runner)
 end
@@ -27,7 +27,7 @@ local function is_mine(value, number)
     and (value.state == "assigned" or value.state == "running")
 end
 
--- Change a task that this node has, in this attempt: the new value; nil if it has it no more.
+-- Change a task that this node has, in this attempt: the new value; nil if it has it no more, or stops.
 function Runner:update(id, number, changes)
   while true do
     local value, version = self.book:fetch(id)
@@ -36,11 +36,11 @@ function Runner:update(id, number, changes)
     if written then return value end
     if not err and not is_mine(value, number) then return nil end
     if value then
-      local new = tables.with(value, changes)
-      local done, why = self.book:write(id, new, version)
-      if done then return new end
+      local new, why = self.book:write(id, tables.with(value, changes), version)
+      if new then return new end
       err = why
     end
+    if err.code == "shutdown" then return nil end
     if err.code ~= "conflict" then mk.task.sleep(AGAIN_MS) end
   end
 end
@@ -49,7 +49,7 @@ function Runner:give_back(id, number) self:update(id, number, { state = "queued"
 
 function Runner:run_once(id, number)
   local value = self:update(id, number, { state = "running", began_ms = mk.time.wall_ms() })
-  if not value or value.cancel then return end
+  if not value or value.state ~= "running" or value.cancel then return end
   self:update(id, number, attempt.run(self.settings, id, value))
 end
 
@@ -73,16 +73,19 @@ end
 function Runner:attend(id)
   local value = self:present_work(id)
   while value do
-    local at_work = { number = value.attempt }
+    local at_work = { number = value.attempt, over = mk.task.event() }
     self.running[id] = at_work
-    at_work.job = mk.task.spawn(function()
-      if value.cancel then return end
-      if value.state == "assigned" then
-        return self:run(id, value.attempt, kinds.option(self.settings, value, "exclusive"))
-      end
-      self:give_back(id, value.attempt) -- it ran in a process that is no more
+    -- It is over when all that it has begun has ended, and its lock is given back.
+    pcall(mk.task.scope, function()
+      at_work.job = mk.task.spawn(function()
+        if value.cancel then return end
+        if value.state == "assigned" then
+          return self:run(id, value.attempt, kinds.option(self.settings, value, "exclusive"))
+        end
+        self:give_back(id, value.attempt) -- it ran in a process that is no more
+      end)
     end)
-    pcall(at_work.job.join, at_work.job)
+    at_work.over:set()
     local now = self.book:fetch(id)
     if now and now.cancel then
       self:update(id, value.attempt, { state = "cancelled", ended_ms = mk.time.wall_ms() })
@@ -112,7 +115,7 @@ function Runner:give_all_back()
     local at_work = self.running[id]
     if not at_work.job then return end
     at_work.job:cancel("the node stops")
-    pcall(at_work.job.join, at_work.job)
+    at_work.over:wait()
     self:give_back(id, at_work.number)
   end)
 end

@@ -65,7 +65,7 @@ static void hand_over(struct node *n, struct script_call *what, node_reply_fn re
         refuse(n, reply, ctx, ERR_NOT_FOUND, "that node runs no scripts");
         return;
     }
-    if (n->stop.stage >= STOP_DRAIN) {
+    if (n->stop.stage >= STOP_HOOKS) {
         refuse(n, reply, ctx, ERR_SHUTDOWN, NULL);
         return;
     }

@@ -83,7 +83,7 @@ static struct pending *pending_new(const struct proposal *q)
 void proposals_add(struct node *n, const struct proposal *q)
 {
     struct proposals *p = &n->proposals;
-    if (n->failed || n->stop.stage >= STOP_DRAIN) {
+    if (n->failed || stop_refuses(n)) {
         refuse(n, q, ERR_SHUTDOWN);
         return;
     }

@@ -148,10 +148,10 @@ static struct read_batch *batch_for(struct reads *r, const struct read_request *
     return b;
 }
 
-static enum err may_add(const struct node *n, const struct read_request *q)
+static enum err may_add(struct node *n, const struct read_request *q)
 {
     const struct reads *r = &n->reads;
-    if (n->failed || n->stop.stage >= STOP_DRAIN) {
+    if (n->failed || stop_refuses(n)) {
         return ERR_SHUTDOWN;
     }
     bool room =

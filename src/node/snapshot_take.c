@@ -79,7 +79,7 @@ static bool is_due(const struct node *n)
 static bool may_take(const struct node *n)
 {
     return !n->snapshot_take.saving && !snapshot_install_busy(n) && !n->apply.failed &&
-           !n->failed && n->stop.stage < STOP_HOOKS &&
+           !n->failed && n->stop.stage < STOP_DRAIN &&
            n->apply.last_applied > store_snapshot(n->store)->last.index;
 }
 
@@ -176,7 +176,7 @@ void snapshot_take_ask(struct node *n, uint64_t timeout_us, node_reply_fn reply,
     struct snapshot_take *t = &n->snapshot_take;
     enum err err = ERR_OK;
     const char *message = NULL;
-    if (n->failed || n->stop.stage >= STOP_HOOKS) {
+    if (n->failed || n->stop.stage >= STOP_DRAIN) {
         err = ERR_SHUTDOWN;
     } else if (snapshot_install_busy(n)) {
         err = ERR_BUSY;

@@ -4,8 +4,8 @@
  * do; the deadline ends them all:
  *
  *     transfer   leader-only work ends, leadership goes to another voter (thesis §3.10)
+ *     hooks      shutdown hooks run; what they write is committed as ever
  *     drain      new commands are refused, those under way are answered
- *     hooks      shutdown hooks run
  *     done */
 #include "node/node_internal.h"
 #include "wire/writer.h"
@@ -148,6 +148,11 @@ static bool is_cut_off(struct node *n)
     return members_now(n)->count > 1 && !has_successor(n);
 }
 
+bool stop_refuses(struct node *n)
+{
+    return n->stop.stage >= STOP_DRAIN || (n->stop.stage == STOP_HOOKS && is_cut_off(n));
+}
+
 static bool is_stopping(const struct node *n)
 {
     return n->stop.stage != STOP_NONE && n->stop.stage != STOP_DONE;
@@ -205,22 +210,23 @@ void stop_advance(struct node *n)
         return;
     }
     if (s->stage == STOP_TRANSFER && transfer_over(n)) {
-        s->stage = STOP_DRAIN;
-        node_takes_again(n); /* nobody is waited for who does not take answers */
-    }
-    if (s->stage == STOP_DRAIN) {
-        reads_give_up_on_news(n);
-    }
-    bool drained = n->proposals.count == 0 && n->reads.count == 0;
-    if (s->stage == STOP_DRAIN && (drained || is_cut_off(n))) {
         s->stage = STOP_HOOKS;
-        store_cancel(n->store); /* a snapshot can be saved another time */
         if (n->scripts != NULL) {
             script_host_shutdown_begin(n->scripts, s->deadline_us);
         }
     }
     bool hooks_over = n->scripts == NULL || script_host_shutdown_finished(n->scripts);
-    if ((s->stage == STOP_HOOKS && hooks_over) || node_now(n) >= s->deadline_us) {
+    if (s->stage == STOP_HOOKS && hooks_over) {
+        s->stage = STOP_DRAIN;
+        store_cancel(n->store); /* a snapshot can be saved another time */
+        node_takes_again(n);    /* nobody is waited for who does not take answers */
+    }
+    if (s->stage == STOP_DRAIN) {
+        reads_give_up_on_news(n);
+    }
+    bool drained = n->proposals.count == 0 && n->reads.count == 0;
+    if ((s->stage == STOP_DRAIN && (drained || is_cut_off(n))) ||
+        node_now(n) >= s->deadline_us) {
         finish(n);
     }
 }

@@ -5,7 +5,7 @@
 #include "node/node.h"
 #include "raft/raft.h"
 
-enum stop_stage { STOP_NONE, STOP_TRANSFER, STOP_DRAIN, STOP_HOOKS, STOP_DONE };
+enum stop_stage { STOP_NONE, STOP_TRANSFER, STOP_HOOKS, STOP_DRAIN, STOP_DONE };
 
 struct transfer {
     bool active;
@@ -33,6 +33,8 @@ void transfer_aborted(struct node *n);
 void transfer_leader_idle(struct node *n);
 /* Leader-only work outside may be over: go on with a hand-over that waits for that. */
 void transfer_work_ends(struct node *n);
+/* Commands and reads are refused: it drains, or nobody is there who could commit them. */
+bool stop_refuses(struct node *n);
 void stop_tick(struct node *n, uint64_t now_us);
 void stop_advance(struct node *n);
 uint64_t stop_deadline(const struct node *n);

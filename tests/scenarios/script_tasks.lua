@@ -42,7 +42,7 @@ t.describe("tasks", function()
     local value = tasks.wait(c, tasks.submit(c, { argv = { "works" }, label = "gppu" }), "failed")
     t.match(value.error, "no node has the label 'gppu'; there are gpu")
     value = tasks.wait(c, tasks.submit(c, { kind = "paint" }), "failed")
-    t.match(value.error, "there is no kind 'paint'; there are flaky, greet, sum")
+    t.match(value.error, "there is no kind 'paint'; there are flaky, greet, repeated, sum")
   end, { seeds = 3, modes = { "sim" } })
 
   t.it("that are none are failed with what is wrong, and hold up no other", function(mode)
@@ -106,23 +106,55 @@ t.describe("tasks", function()
     for _, run in ipairs(c:programs("hangs")) do t.ok(run.ended_ms, "it was stopped") end
   end, { seeds = 3, modes = { "sim" } })
 
-  t.it("of a node that is stopped are run elsewhere at once, of one that crashed soon", function(mode)
-    local c <close> = tasks.cluster(mode)
+  -- Its program is ended by that, and begun again on another: the runs.
+  local function run_elsewhere(c, exclusive, take_away)
+    local id = tasks.submit(c, { argv = { "slow" }, exclusive = exclusive })
+    local before = #c:programs("slow")
+    c:run_until(function() return #c:programs("slow") == before + 1 end, 5000, "it runs")
+    local run = c:programs("slow")[before + 1]
+    take_away(run.node)
+    tasks.wait(c, id, "done", 30000)
+    local first, again = table.unpack(c:programs("slow"), before + 1)
+    t.ne(again.node, first.node)
+    t.le(first.ended_ms, again.began_ms)
+    c:restart(first.node)
+    c:run_for(2000)
+    return first, again
+  end
+
+  t.it("of a node that is stopped are run elsewhere at once, exclusive ones too", function(mode)
+    local c <close> = tasks.cluster(mode, { move_after_ms = 60000, lock_ms = 60000 })
     tasks.start(c)
-    for round = 1, 4 do
-      local id = tasks.submit(c, { argv = { "slow" }, exclusive = round % 2 == 0 })
-      local before = #c:programs("slow")
-      c:run_until(function() return #c:programs("slow") == before + 1 end, 5000, "it runs")
-      local run = c:programs("slow")[before + 1]
-      if round <= 2 then c:stop(run.node) else c:crash(run.node) end
-      tasks.wait(c, id, "done", 30000)
-      local first, again = table.unpack(c:programs("slow"), before + 1)
-      t.ne(again.node, run.node)
-      t.le(first.ended_ms, again.began_ms)
-      c:restart(run.node)
-      c:run_for(2000)
+    for round = 1, 2 do
+      local first, again = run_elsewhere(c, round == 2, function(id)
+        t.ok(c:node(id):eval "return mk.raft.snapshot()")
+        c:stop(id)
+      end)
+      t.le(again.began_ms - first.ended_ms, 1000)
+      t.eq(t.ok(c:query("kv", "get", { key = "tasks/node/n" .. first.node })).value.slots, 4,
+        "slots of a node that is back, whose snapshot has another number")
     end
   end, { seeds = 3, modes = { "sim" }, timeout_ms = 200000 })
+
+  t.it("of a node that crashed are run elsewhere soon", function(mode)
+    local c <close> = tasks.cluster(mode)
+    tasks.start(c)
+    for round = 1, 2 do
+      run_elsewhere(c, round == 2, function(id) c:crash(id) end)
+    end
+  end, { seeds = 3, modes = { "sim" }, timeout_ms = 200000 })
+
+  t.it("that become more than a command may carry have failed, and say so", function(mode)
+    local c <close> = tasks.cluster(mode)
+    tasks.start(c)
+    local by_result = tasks.submit(c, { kind = "repeated", args = ("x"):rep(1000000) })
+    local at_once = tasks.submit(c, { argv = { "works" }, args = ("x"):rep((1 << 20) - 160) })
+    for _, id in ipairs { by_result, at_once } do
+      local value = tasks.wait(c, id, "failed")
+      t.match(value.error, "more than a command may carry")
+      t.eq(value.args, nil)
+    end
+  end, { seeds = 2, modes = { "sim" } })
 
   t.it("that may be moved are spread over a node that is back, and then stay", function(mode)
     local c <close> = tasks.cluster(mode, { rebalance_ms = 1000 })

@@ -8,6 +8,7 @@ function tasks.cluster(mode, config, o)
   config, o = config or {}, o or {}
   config.kinds = {
     sum = { handler = "tasks_handlers.sum" },
+    repeated = { handler = "tasks_handlers.repeated" },
     greet = { argv = { "greets" } },
     flaky = { argv = { "fails" }, retries = 2 },
   }

@@ -8,4 +8,7 @@ function handlers.sum(numbers)
   return sum
 end
 
+-- The first 60,000 characters of a text, once more.
+function handlers.repeated(text) return text:sub(1, 60000) end
+
 return handlers
