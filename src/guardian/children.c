@@ -229,32 +229,17 @@ static bool is_ours(const struct record *r)
     return found != 0 ? found == r->start_time : program_tag_in_group(r->process_group, r->tag);
 }
 
-/* They are not our children: their end shows in that there is nobody left to signal. */
-static enum err kill_left(pid_t group, const struct log *log, struct why *why)
-{
-    log_warn(log, "killing what an earlier process left running", log_i64("process_group", group));
-    for (int tries = 0; kill(-group, SIGKILL) == 0; tries++) {
-        if (tries == CLEAR_TIMEOUT_MS) {
-            return err_why(why, ERR_BUSY,
-                           "process group %d, left by an earlier run of this node, does not end "
-                           "although it was killed; look at it with: ps -o pid,stat,wchan,args -g "
-                           "%d",
-                           (int)group, (int)group);
-        }
-        poll(NULL, 0, 1);
-    }
-    return ERR_OK;
-}
-
-/* What has left its group. */
-static enum err kill_strayed(const struct program *programs, size_t count, struct why *why)
+/* All that is left of these programs. Zombies may stay: they are not our children, and hold
+ * nothing. */
+static enum err kill_left(const struct program *programs, size_t count, struct why *why)
 {
     const struct programs left = {.at = programs, .count = count};
     if (count > 0 && !programs_kill(&left, CLEAR_TIMEOUT_MS)) {
         return err_why(
             why, ERR_BUSY,
             "processes left by an earlier run of this node do not end although they were "
-            "killed; look for them with: grep -l " PROGRAM_TAG_VARIABLE "= /proc/*/environ");
+            "killed; look for them with: grep -l " PROGRAM_TAG_VARIABLE "= /proc/*/environ, and "
+            "ps -eo pid,pgid,stat,wchan,args");
     }
     return ERR_OK;
 }
@@ -272,11 +257,13 @@ enum err children_clear(const char *data_dir, const struct log *log, struct why 
         if (record->process_group <= 1) {
             continue;
         }
-        programs[count++] = (struct program){.tag = record->tag};
-        enum err e = is_ours(record) ? kill_left(record->process_group, log, why) : ERR_OK;
-        if (e != ERR_OK) {
-            return e;
+        struct program program = {.tag = record->tag};
+        if (is_ours(record) && kill(-record->process_group, SIGKILL) == 0) {
+            log_warn(log, "killing what an earlier process left running",
+                     log_i64("process_group", record->process_group));
+            program.group = record->process_group;
         }
+        programs[count++] = program;
     }
-    return kill_strayed(programs, count, why);
+    return kill_left(programs, count, why);
 }

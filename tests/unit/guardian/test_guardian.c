@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -454,6 +455,24 @@ static void a_new_guardian_clears_what_the_old_one_left(void **state)
     assert_true(is_dead(scene->grandchild));
 }
 
+/* As in a container whose first process reaps nobody: no node could be started there again. */
+static void zombies_that_nobody_reaps_hold_up_no_new_guardian(void **state)
+{
+    (void)state;
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    pid_t guardian = run(lives_with_a_family);
+    EVENTUALLY(scene->family_recorded);
+    kill(guardian, SIGKILL);
+    assert_int_equal(waitpid(guardian, NULL, 0), guardian);
+    EVENTUALLY(is_dead(scene->node));
+    EVENTUALLY(is_cleared());
+    assert_true(is_dead(scene->grandchild));
+    assert_int_equal(kill(-scene->child, 0), 0); /* the zombies are there */
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
+    while (waitpid(-1, NULL, WNOHANG) > 0) {
+    }
+}
+
 /* A container may be given thousands of variables. Only the first 16 KiB were looked at, and ours
  * comes last: what a dead node's scripts had left was taken for a stranger's, and lived on. */
 static void what_is_ours_is_known_in_a_large_environment(void **state)
@@ -623,6 +642,7 @@ int main(void)
         TEST(a_deadline_holds_for_what_has_left_its_group),
         TEST(a_node_does_not_outlive_its_guardian),
         TEST(a_new_guardian_clears_what_the_old_one_left),
+        TEST(zombies_that_nobody_reaps_hold_up_no_new_guardian),
         TEST(what_is_ours_is_known_in_a_large_environment),
         TEST(another_guardian_leaves_the_children_of_a_living_node_alone),
         TEST(on_a_full_disk_a_node_finds_room_for_its_table_where_the_last_one_was),
