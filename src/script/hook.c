@@ -191,8 +191,9 @@ static void replay(struct hook *hook)
 {
     const struct script_host *host = hook->app->host;
     int slot = event_state_slot(hook->event);
-    if (slot >= 0 && host->state_events[slot] != NULL) {
-        queue_push(hook, host->state_events[slot]);
+    struct told *last = slot >= 0 ? host->state_events[slot] : NULL;
+    if (last != NULL && strcmp(last->event->name, hook->event) == 0) {
+        queue_push(hook, last);
     }
     for (uint32_t i = 0; i < host->node_states_count; i++) {
         if (strcmp(host->node_states[i]->event->name, hook->event) == 0) {

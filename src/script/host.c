@@ -106,7 +106,7 @@ void script_host_free(struct script_host *host)
         TAILQ_REMOVE(&host->apps, app, link);
         app_free(app);
     }
-    for (int i = 0; i < SCRIPT_STATE_EVENTS; i++) {
+    for (int i = 0; i < SCRIPT_STATES; i++) {
         if (host->state_events[i] != NULL) {
             told_release(host->state_events[i]);
         }

@@ -116,9 +116,9 @@ struct script_host {
     struct served_list served;       /* requests under way */
     struct served_items held_served; /* until their app has changed hands */
     struct feed feed;
-    uint64_t event_seq;                             /* of the last event told */
-    struct told *state_events[SCRIPT_STATE_EVENTS]; /* the last of each, for replay */
-    struct told *node_states[SCRIPT_PEERS_MAX];     /* likewise, of each node */
+    uint64_t event_seq;                         /* of the last event told */
+    struct told *state_events[SCRIPT_STATES];   /* the last of each, for replay */
+    struct told *node_states[SCRIPT_PEERS_MAX]; /* likewise, of each node */
     uint32_t node_states_count;
     uint64_t task_ids;
 

@@ -13,13 +13,17 @@
 
 int event_state_slot(const char *name)
 {
-    static const char *const names[SCRIPT_STATE_EVENTS] = {
-        "leader_elected", "leader_lost", "term_change",
-        "role_change",    "node_online", "node_offline",
+    static const struct {
+        const char *name;
+        int slot;
+    } states[] = {
+        {"leader_elected", 0}, {"leader_lost", 0}, {"term_change", 1},
+        {"role_change", 2},    {"node_online", 3}, {"node_offline", 3},
     };
-    for (int i = 0; i < SCRIPT_STATE_EVENTS; i++) {
-        if (strcmp(names[i], name) == 0) {
-            return i;
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
+        if (strcmp(states[i].name, name) == 0) {
+            ASSERT(states[i].slot < SCRIPT_STATES);
+            return states[i].slot;
         }
     }
     return -1;
@@ -27,7 +31,8 @@ int event_state_slot(const char *name)
 
 bool event_same_state(const struct script_event *a, const struct script_event *b)
 {
-    return strcmp(a->name, b->name) == 0 && strcmp(a->subject, b->subject) == 0;
+    return event_state_slot(a->name) == event_state_slot(b->name) &&
+           strcmp(a->subject, b->subject) == 0;
 }
 
 void commit_item_free(struct commit_item *item)
@@ -204,7 +209,7 @@ void script_request_free(struct script_request *request)
     }
 }
 
-/* Remove the waiting state event of this name and subject: the new one takes its room, at the end.
+/* Remove the waiting state event that this one makes void: the new one takes its room, at the end.
  */
 static bool make_room(struct inbox *box, const struct script_event *event)
 {

@@ -10,10 +10,10 @@
 #include "script/reload.h"
 #include "script/script.h"
 
-/* The events of which only the last one matters, and which can be replayed: the [S] of the guide.
- */
-enum { SCRIPT_STATE_EVENTS = 6 };
-/* Its place among them, or -1. */
+/* The events of which only the last one matters, and which can be replayed: the * of the guide.
+ * Opposites are states of one thing, and make each other void. */
+enum { SCRIPT_STATES = 4 };
+/* Which thing it is a state of, or -1. */
 int event_state_slot(const char *name);
 /* Does the later one of the two make the earlier one void? */
 bool event_same_state(const struct script_event *a, const struct script_event *b);

@@ -92,6 +92,33 @@ static void a_state_event_is_replayed(void **state)
     fixture_close(&f);
 }
 
+/* The opposite of what was true before is not told as well. */
+static void of_opposite_states_the_present_one_is_replayed(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    load(&f, "local mk = require 'moonkeeper'");
+    const char *const names[] = {"leader_elected", "leader_lost", "leader_elected"};
+    for (size_t i = 0; i < 3; i++) {
+        post(&f, names[i], "n", i);
+        settle(&f);
+        char app[16];
+        snprintf(app, sizeof app, "app%d", (int)i);
+        forget(&f);
+        load_named(&f, app,
+                   MK "for _, name in ipairs{'leader_elected', 'leader_lost'} do\n"
+                      "  mk.on(name, function(ev) log('now ' .. name .. ' ' .. ev.n) end,\n"
+                      "    {replay = true})\n"
+                      "end");
+        settle(&f);
+        assert_int_equal(said(&f, "now leader_elected 0"), i == 0);
+        assert_int_equal(said(&f, "now leader_lost 1"), i == 1);
+        assert_int_equal(said(&f, "now leader_elected 2"), i == 2);
+    }
+    fixture_close(&f);
+}
+
 static void calls_of_one_hook_are_serial_and_in_order(void **state)
 {
     (void)state;
@@ -541,6 +568,7 @@ int main(void)
         cmocka_unit_test(the_same_name_replaces),
         cmocka_unit_test(a_once_hook_is_called_once),
         cmocka_unit_test(a_state_event_is_replayed),
+        cmocka_unit_test(of_opposite_states_the_present_one_is_replayed),
         cmocka_unit_test(calls_of_one_hook_are_serial_and_in_order),
         cmocka_unit_test(a_hook_that_throws_leaves_the_others_alone),
         cmocka_unit_test(an_error_hook_that_throws_does_not_loop),
