@@ -34,11 +34,11 @@ function names.suggest(hint, known)
   return (#known == 1 and "there is " or "there are ") .. table.concat(known, ", ")
 end
 
--- The options of a call, each with its type, or true for any: others raise, and point at whoever is `level`
--- levels up, as error() counts. A misspelt option would be ignored, and nobody would know.
-function names.check_options(o, known, level)
-  if o == nil then return end
-  if type(o) ~= "table" then error("options are a table, not a " .. type(o), level + 1) end
+-- What is wrong with the options of a call, or nil; known: each with its type, or true for any. A misspelt
+-- option would be ignored, and nobody would know.
+function names.wrong_option(o, known)
+  if o == nil then return nil end
+  if type(o) ~= "table" then return "options are a table, not a " .. type(o) end
   for name, value in pairs(o) do
     local expected = known[name]
     if not expected then
@@ -46,11 +46,17 @@ function names.check_options(o, known, level)
       for other in pairs(known) do all[#all + 1] = other end
       table.sort(all)
       local hint = names.suggest(names.nearest(tostring(name), all), all)
-      error(("there is no option '%s'; %s"):format(tostring(name), hint), level + 1)
+      return ("there is no option '%s'; %s"):format(tostring(name), hint)
     elseif expected ~= true and type(value) ~= expected then
-      error(("%s is a %s, not a %s"):format(name, expected, type(value)), level + 1)
+      return ("%s is a %s, not a %s"):format(name, expected, type(value))
     end
   end
+end
+
+-- The same raises, and points at whoever is `level` levels up, as error() counts.
+function names.check_options(o, known, level)
+  local wrong = names.wrong_option(o, known)
+  if wrong then error(wrong, level + 1) end
 end
 
 -- There is no t[name]; t is called `where`. Raises, and names what was meant.

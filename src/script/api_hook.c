@@ -129,23 +129,42 @@ static const char *const events[] = {
     NULL,
 };
 
+/* Pushes what is wrong with an event's name, nil if nothing is. */
+static void push_wrong_event(lua_State *L, const char *event)
+{
+    bool known = strchr(event, '.') != NULL;
+    for (size_t i = 0; !known && events[i] != NULL; i++) {
+        known = strcmp(events[i], event) == 0;
+    }
+    if (known) {
+        lua_pushnil(L);
+        return;
+    }
+    const char *meant = nearest_name(event, events, count_names(events));
+    lua_pushfstring(L,
+                    meant != NULL
+                        ? "there is no event '%s'; did you mean '%s'?"
+                        : "there is no event '%s' (an event of your own needs a '.' in its name)",
+                    event, meant);
+}
+
+/* wrong_event(name) -> what is wrong with it, or nil */
+static int core_wrong_event(lua_State *L)
+{
+    push_wrong_event(L, luaL_checkstring(L, 1));
+    return 1;
+}
+
 static const char *check_event(lua_State *L, int index)
 {
     size_t size;
     const char *event = luaL_checklstring(L, index, &size);
     luaL_argcheck(L, size < sizeof((struct hook *)0)->event, index, "the event's name is too long");
-    bool known = strchr(event, '.') != NULL;
-    for (size_t i = 0; !known && events[i] != NULL; i++) {
-        known = strcmp(events[i], event) == 0;
+    push_wrong_event(L, event);
+    if (!lua_isnil(L, -1)) {
+        luaL_error(L, "%s", lua_tostring(L, -1));
     }
-    if (!known) {
-        const char *meant = nearest_name(event, events, count_names(events));
-        luaL_error(L,
-                   meant != NULL
-                       ? "there is no event '%s'; did you mean '%s'?"
-                       : "there is no event '%s' (an event of your own needs a '.' in its name)",
-                   event, meant);
-    }
+    lua_pop(L, 1);
     return event;
 }
 
@@ -342,6 +361,7 @@ void api_hook_add(lua_State *L)
         {"while_leader", core_while_leader},
         {"hooks", core_hooks},
         {"emit", core_emit},
+        {"wrong_event", core_wrong_event},
         {NULL, NULL},
     };
     luaL_setfuncs(L, functions, 0);

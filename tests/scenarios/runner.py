@@ -155,6 +155,43 @@ class Failures(Runner):
         self.failed("t.cluster { n = 3 }:node(4)",
                     "test.lua:3: there is no node 4; they are numbered 1 to 3")
 
+    def test_what_a_verb_would_ignore_is_told_at_its_line_with_what_was_meant(self):
+        mistakes = [
+            ('c:delay(1, 2, 10, 20, { typ = "vote" })', "'typ'; did you mean 'type'?"),
+            ('c:delay(1, 2, 10, 20, { type = "vot" })', "message 'vot'; did you mean 'vote'?"),
+            ("c:delay(1, 2)", "min_ms is a time in ms, from 0 on, not nil"),
+            ("c:drop(1, 2)", "p is a probability, 0 to 1, not nil"),
+            ("c:drop(1, 2, 1, { cuont = 1 })", "there is no option 'cuont'"),
+            ("c:cut(1, 1)", "from n1 to n1 there is no link"),
+            ("c:leader { amog = { 1 } }", "'amog'; did you mean 'among'?"),
+            ("c:wait_leader(100, { amnog = { 1 } })", "'amnog'; there is among"),
+            ("c:wait_leader(100, { among = { 4 } })", "there is no node 4"),
+            ('c:propose("kv", "get", {}, { timeot_ms = 1 })', "did you mean 'timeout_ms'?"),
+            ('c:node(1):query("kv", "get", {}, { raed = 1 })', "there is no option 'raed'"),
+            ('c:submit("x", { nod = 1 })', "did you mean 'node'?"),
+            ("c:add(1, { votr = false })", "did you mean 'voter'?"),
+            ("c:crash(1, { hst = true })", "did you mean 'host'?"),
+            ('c:events { name = "leader_electd" }', "did you mean 'leader_elected'?"),
+            ("c:events { name = 'leader_elected', node = 4 }", "there is no node 4"),
+            ("c:run_for(-5)", "ms is a time in ms, from 0 on, not -5"),
+            ("c:partition({1}, 2)", "a group is a list of nodes, as {1, 2}, not 2"),
+            ("c:partition({1, 2})", "a group is a list of nodes"),
+            ('t.cluster { mode = "reel" }', "'reel'; did you mean 'real'?"),
+            ('t.cluster { mode = "real" }', "mode is 'real', and the test runs in 'sim'"),
+        ]
+        text = HEAD + "local c\n" + "".join(
+            f't.it("it", function() c = t.cluster {{}}\n  {call}\nend)\n' for call, _ in mistakes)
+        output = self.run_text(text, code=1).stdout
+        self.assertIn(f"0 passed, {len(mistakes)} failed", output)
+        for number, (call, words) in enumerate(mistakes):
+            told = re.search(rf"test\.lua:{4 + 3 * number}: (.*)", output)
+            self.assertIsNotNone(told, call + "\n" + output)
+            self.assertIn(words, told.group(1), call)
+
+    def test_an_event_of_a_script_may_have_any_name_with_a_dot(self):
+        self.run_text(HEAD + 't.it("it", function() t.eq(t.cluster {}:events { name = "a.b" }, {}) '
+                      "end)\n")
+
     def test_a_loop_without_end_fails_its_test_alone(self):
         text = HEAD + 't.it("spins", function() while true do end end)\n' + FINE
         output = self.run_text(text, code=1).stdout

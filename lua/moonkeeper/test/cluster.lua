@@ -1,6 +1,7 @@
 -- t.cluster: a cluster, simulated or of real processes, and its nodes. Thin: what is done is done by
 -- the driver (src/scenario), which is asked with core.request.
 local core = require "moonkeeper.core"
+local check = require "moonkeeper.test.check"
 local expect = require "moonkeeper.test.expect"
 
 local LEADER_TIMEOUT_MS = 5000
@@ -10,11 +11,7 @@ local HTTP_TIMEOUT_MS = 10000
 local Cluster, Node = { __name = "cluster" }, { __name = "node" }
 Cluster.__index, Node.__index = Cluster, Node
 
--- A mistake in the test itself, told with its line there.
-local function misuse(message)
-  local where = expect.place()
-  error(where and where .. ": " .. message or message, 0)
-end
+local misuse = expect.misuse
 
 -- Misuse raises; what may be expected to fail returns nil and the error.
 local function ask(...)
@@ -39,6 +36,7 @@ end
 -- Cluster -----------------------------------------------------------------------------------------
 
 function Cluster.new(options, mode)
+  if type(options) == "table" then check.mode(options.mode, mode) end
   local opened, err = core.request("cluster_open", options or {})
   if not opened then misuse(err.message) end
   local c = setmetatable({
@@ -73,7 +71,9 @@ function Cluster:restart(id) return ask("cluster_start", self.number, self:node(
 
 function Cluster:stop(id) must("cluster_stop", self.number, self:node(id).id) end
 
-function Cluster:crash(id, how) must("cluster_crash", self.number, self:node(id).id, how or {}) end
+function Cluster:crash(id, how)
+  must("cluster_crash", self.number, self:node(id).id, check.options("crash", how) or {})
+end
 
 function Cluster:pause(id) must("cluster_pause", self.number, self:node(id).id, true) end
 
@@ -85,7 +85,7 @@ function Cluster:wipe(id) must("cluster_wipe", self.number, self:node(id).id) en
 -- same files again), which it also has at later starts. Returns { app, generation, outcome, error } for each
 -- application: what became of it; or nil and an error.
 function Cluster:reload(id, opts)
-  local answer, err = ask("cluster_reload", self.number, self:node(id).id, opts)
+  local answer, err = ask("cluster_reload", self.number, self:node(id).id, check.options("reload", opts))
   return answer and answer.apps, err
 end
 
@@ -124,8 +124,16 @@ local function update_link(c, from, to)
   must("cluster_cut", c.number, from, to, is_cut(c, from, to))
 end
 
+-- The two ends of a link.
+local function check_link(c, from, to)
+  if c:node(from) == c:node(to) then
+    misuse(("from n%d to n%d there is no link: they are the same node"):format(from, to))
+  end
+end
+
 local function set_cut(c, from, to, cut)
-  c.cuts[c:node(from).id .. ">" .. c:node(to).id] = cut or nil
+  check_link(c, from, to)
+  c.cuts[from .. ">" .. to] = cut or nil
   update_link(c, from, to)
 end
 
@@ -151,10 +159,24 @@ function Cluster:connect(id) set_isolated(self, id, nil) end
 
 function Cluster:is_isolated(id) return self.isolated[self:node(id).id] or false end
 
+-- One group alone would cut nothing.
+local function check_groups(c, ...)
+  local groups = { ... }
+  for i = 1, math.max(2, select("#", ...)) do
+    if type(groups[i]) ~= "table" then
+      misuse(("partition(group, group, ...): a group is a list of nodes, as {1, 2}, not %s"):format(
+        tostring(groups[i])))
+    end
+    for _, id in ipairs(groups[i]) do c:node(id) end
+  end
+  return groups
+end
+
 -- The nodes of one group hear each other, and nobody else of another group. Who is in two hears both.
 function Cluster:partition(...)
   local together, all = {}, {}
-  for _, group in ipairs { ... } do
+  local groups = check_groups(self, ...)
+  for _, group in ipairs(groups) do
     for _, from in ipairs(group) do
       all[#all + 1] = from
       for _, to in ipairs(group) do together[from .. ">" .. to] = true end
@@ -175,26 +197,33 @@ end
 
 -- nil for from or to: all.
 local function each_link(c, from, to, fn)
+  if from and to then check_link(c, from, to) end
+  if from then c:node(from) end
+  if to then c:node(to) end
   for f = from or 1, from or c.hosts do
     for t = to or 1, to or c.hosts do
-      if f ~= t then fn(c:node(f).id, c:node(t).id) end
+      if f ~= t then fn(f, t) end
     end
   end
 end
 
 -- opts: type (of message), probability (per frame; others take the time they took before)
 function Cluster:delay(from, to, min_ms, max_ms, opts)
+  opts = check.options("delay", opts) or {}
+  check.ms("delay(from, to, min_ms, max_ms, opts)", "min_ms", min_ms)
+  check.ms("delay(from, to, min_ms, max_ms, opts)", "max_ms", max_ms or min_ms)
   each_link(self, from, to, function(f, t)
     must("cluster_delay", self.number, f, t, { min_ms = min_ms, max_ms = max_ms or min_ms,
-      type = opts and opts.type, probability = opts and opts.probability })
+      type = opts.type, probability = opts.probability })
   end)
 end
 
 -- opts: type, count (so many, then no more)
 function Cluster:drop(from, to, p, opts)
+  opts = check.options("drop", opts) or {}
+  check.probability("drop(from, to, p, opts)", "p", p)
   each_link(self, from, to, function(f, t)
-    must("cluster_drop", self.number, f, t, { p = p, type = opts and opts.type,
-      count = opts and opts.count })
+    must("cluster_drop", self.number, f, t, { p = p, type = opts.type, count = opts.count })
   end)
 end
 
@@ -210,13 +239,15 @@ function Cluster:set_wall(id, wall_ms)
 end
 
 function Cluster:disk(id, kind, opts)
-  must("cluster_disk", self.number, self:node(id).id, kind, opts or {})
+  must("cluster_disk", self.number, self:node(id).id, kind, check.options("disk", opts) or {})
 end
 
 -- What mk.exec runs under this name, from now on (simulation). opts: run_ms (a number or { least, most }; for
 -- ever), code, stdout, stderr, stop_ms (it exits so long after it was asked to stop), ignores_stop, node
 -- (only there; before what all have)
-function Cluster:program(name, opts) ask("cluster_program", self.number, name, opts or {}) end
+function Cluster:program(name, opts)
+  ask("cluster_program", self.number, name, check.options("program", opts) or {})
+end
 
 -- The runs of programs, of one name or all, in the order of their beginnings (simulation).
 function Cluster:programs(name)
@@ -232,7 +263,7 @@ end
 -- number or { least, most }), fails (probability; in what way is drawn), down, refuses (a list of nodes)
 function Cluster:http_server(url, opts)
   local given = {}
-  for name, value in pairs(opts or {}) do given[name] = value end
+  for name, value in pairs(check.options("http_server", opts) or {}) do given[name] = value end
   if type(given.status) == "table" then given.status = core.array(given.status) end
   given.refuses = given.refuses and core.array(given.refuses)
   ask("cluster_http_server", self.number, url, given)
@@ -262,10 +293,11 @@ end
 
 function Cluster:now_ms() return core.now_ms() end -- luacheck: ignore self
 
-function Cluster:run_for(ms) core.sleep(ms) end -- luacheck: ignore self
+function Cluster:run_for(ms) core.sleep(check.ms("run_for(ms)", "ms", ms)) end -- luacheck: ignore self
 
 -- Until pred returns something: that. pred may ask whatever a test may.
 function Cluster:run_until(pred, timeout_ms, message)
+  check.ms("run_until(pred, timeout_ms, message)", "timeout_ms", timeout_ms)
   local began_ms = core.now_ms()
   local end_ms = began_ms + timeout_ms
   repeat
@@ -276,9 +308,16 @@ function Cluster:run_until(pred, timeout_ms, message)
   expect.raise(("not within %d ms"):format(timeout_ms), message)
 end
 
+-- opts.among, or nil.
+local function check_among(c, verb, opts)
+  local among = opts and check.options(verb, opts).among
+  for _, id in ipairs(among or {}) do c:node(id) end
+  return among
+end
+
 -- The node that leads in the highest term, if any does. opts.among: only these ids are asked.
 function Cluster:leader(opts)
-  local found = ask("cluster_leader", self.number, opts and opts.among, false)
+  local found = ask("cluster_leader", self.number, check_among(self, "leader", opts), false)
   return found and self.members[found] or nil
 end
 
@@ -294,11 +333,12 @@ end
 
 -- Until some node leads, and a no-op of its own is committed.
 function Cluster:wait_leader(timeout_ms, opts)
-  timeout_ms = timeout_ms or LEADER_TIMEOUT_MS
+  timeout_ms = check.ms("wait_leader(timeout_ms, opts)", "timeout_ms", timeout_ms or LEADER_TIMEOUT_MS)
+  local among = check_among(self, "wait_leader", opts)
   local began_ms = core.now_ms()
   local end_ms = began_ms + timeout_ms
   repeat
-    local found = ask("cluster_leader", self.number, opts and opts.among, true)
+    local found = ask("cluster_leader", self.number, among, true)
     if found then return self.members[found] end
     pause(self, began_ms)
   until core.now_ms() > end_ms
@@ -322,12 +362,14 @@ local function nobody(timeout_ms)
 end
 
 function Cluster:propose(sm, cmd, args, opts)
+  check.options("propose", opts)
   local node = spokesman(self)
   if not node then return nobody(opts and opts.timeout_ms or PROPOSE_TIMEOUT_MS) end
   return node:propose(sm, cmd, args, opts)
 end
 
 function Cluster:query(sm, name, args, opts)
+  check.options("query", opts)
   local node = spokesman(self)
   if not node then return nobody(opts and opts.timeout_ms or PROPOSE_TIMEOUT_MS) end
   return node:query(sm, name, args, opts)
@@ -336,12 +378,13 @@ end
 -- Into the log of the leader, or of opts.node if that leads: its index and term, at once, whether or
 -- not it will be committed.
 function Cluster:submit(bytes, opts)
+  check.options("submit", opts)
   if opts and opts.node then return self:node(opts.node):submit(bytes) end
   local began_ms = core.now_ms()
   local end_ms = began_ms + (opts and opts.timeout_ms or PROPOSE_TIMEOUT_MS)
   local index, err
   repeat
-    local leader = self:leader(opts)
+    local leader = self:leader()
     if leader then
       index, err = leader:submit(bytes)
       if index then return index, err end
@@ -379,6 +422,7 @@ end
 -- Starts the spare if it does not run, adds it as a learner, and has it vote once it has caught up.
 -- opts: timeout_ms (of each of the two changes), voter (false: it stays a learner)
 function Cluster:add(id, opts)
+  check.options("add", opts)
   local node = self:node(id)
   if not node:alive() then
     local started, err = self:start(id)
@@ -393,11 +437,12 @@ function Cluster:add(id, opts)
 end
 
 function Cluster:remove(id, opts)
-  return change_members(self, "members_remove", opts, tostring(self:node(id)))
+  return change_members(self, "members_remove", check.options("remove", opts), tostring(self:node(id)))
 end
 
 -- Leadership goes to this node, or to whoever is best prepared.
 function Cluster:transfer(id, opts)
+  check.options("transfer", opts)
   local leader = self:leader()
   if not leader then return nil, core.error("not_leader", "there is no leader") end
   return ask("node_call", self.number, leader.id, "transfer",
@@ -408,12 +453,17 @@ end
 
 -- In order of time. filter: name, node, since_ms
 function Cluster:events(filter)
-  return must("cluster_events", self.number, filter or {})
+  filter = check.options("events", filter) or {}
+  check.event("events", filter.name)
+  if filter.node then self:node(filter.node) end
+  return must("cluster_events", self.number, filter)
 end
 
 -- Requests sent, and their bytes. filter: node, type ("append", "vote", "snapshot", "timeout_now")
 function Cluster:rpcs(filter)
-  local sum = must("cluster_rpcs", self.number, filter or {})
+  filter = check.options("rpcs", filter) or {}
+  if filter.node then self:node(filter.node) end
+  local sum = must("cluster_rpcs", self.number, filter)
   return sum.count, sum.bytes
 end
 
@@ -498,6 +548,7 @@ function Node:status() return ask("node_call", self.cluster.number, self.id, "st
 -- Ask the node over HTTP: { status, headers, body }, whatever the status is. In simulation there are the
 -- routes of its scripts alone. opts: headers, timeout_ms (10000)
 function Node:http(method, path, body, opts)
+  check.options("http", opts)
   local fields = core.array {}
   for name, value in pairs(opts and opts.headers or {}) do
     fields[#fields + 1] = name
@@ -513,7 +564,7 @@ local function call(node, method, name, command, args, opts)
   if type(name) ~= "string" or type(command) ~= "string" then
     misuse(("%s(machine, name, args, opts): machine and name are text"):format(method))
   end
-  opts = opts or {}
+  opts = check.options(method, opts) or {}
   local given = { timeout_ms = PROPOSE_TIMEOUT_MS }
   for key, value in pairs(opts) do given[key] = value end
   return ask("node_call", node.cluster.number, node.id, method,

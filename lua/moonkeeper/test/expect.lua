@@ -21,6 +21,12 @@ function expect.place()
   end
 end
 
+-- A mistake in the test itself, told with its line there.
+function expect.misuse(message)
+  local where = expect.place()
+  error(where and where .. ": " .. message or message, 0)
+end
+
 function expect.failure(message)
   return setmetatable({ code = "assertion", message = message, where = expect.place() }, Failure)
 end
