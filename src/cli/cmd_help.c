@@ -20,17 +20,18 @@ static void print_overview(void)
 
 int cmd_help(struct cli *cli, int argc, char **argv)
 {
-    if (argc > 1 && argv[1][0] != '-') {
+    char *word = cli_word_first(argc, argv) != NULL ? argv[1] : NULL;
+    if (word != NULL) {
         for (size_t i = 0; i < cli_verbs_count; i++) {
-            if (strcmp(cli_verbs[i].name, argv[1]) == 0 && cli_verbs[i].run != cmd_help) {
+            if (strcmp(cli_verbs[i].name, word) == 0 && cli_verbs[i].run != cmd_help) {
                 char help[] = "--help";
-                char *args[] = {argv[1], help, NULL};
+                char *args[] = {word, help, NULL};
                 cli->verb = cli_verbs[i].name;
                 return cli_verbs[i].run(cli, 2, args);
             }
         }
-        if (strcmp(argv[1], "help") != 0) {
-            return cli_unknown_verb(cli, argv[1]);
+        if (strcmp(word, "help") != 0) {
+            return cli_unknown_verb(cli, word);
         }
     }
     print_overview();

@@ -199,6 +199,7 @@ class Words(unittest.TestCase):
 
     def test_help_on_what_is_no_verb_suggests_the_nearest(self):
         self.refused(USAGE, "help", "stauts", says=["did you mean status?"])
+        self.refused(USAGE, "-o", "json", "help", "stauts", says=["did you mean status?"])
 
     def test_dev_names_a_script_that_cannot_be_read_before_it_starts_anything(self):
         done = self.refused(ERROR, "dev", "no/such.lua", says=["no/such.lua", "No such file"])
@@ -275,6 +276,8 @@ class Words(unittest.TestCase):
                 self.assertEqual(done.returncode, OK)
                 self.assertIn(f"Usage: moonkeeper {verb}", done.stdout)
                 self.assertEqual(moonkeeper("help", verb).stdout, done.stdout)
+        for words in (("-e", "127.0.0.1:1", "help", "kv"), ("help", "-o", "json", "kv")):
+            self.assertEqual(moonkeeper(*words).stdout, moonkeeper("kv", "--help").stdout)
 
     def test_help_fits_a_terminal_and_names_all_that_a_verb_can_be_told_to_do(self):
         pages = {"help": moonkeeper("help").stdout}
