@@ -41,7 +41,12 @@ function raft.read_index(ms) return core.request("read_index", check_ms(ms)) end
 
 function raft.transfer_leadership(id, ms) return core.request("transfer", id, check_ms(ms)) end
 
-function raft.step_down() return core.request("step_down") end
+-- True, or nil and why not.
+function raft.step_down()
+  local _, err = core.request("step_down")
+  if err then return nil, err end
+  return true
+end
 
 function raft.snapshot(ms) return core.request("snapshot", check_ms(ms)) end
 

@@ -31,6 +31,18 @@ t.describe("scripts in a cluster", function()
     t.err("rejected", leader:eval("error('no')"))
   end)
 
+  t.it("a script that has another node lead is told who does, or that it cannot", function(mode)
+    local c <close> = t.cluster { mode = mode }
+    c:start()
+    local first = c:wait_leader()
+    local heir = first.id % 3 + 1
+    t.eq(first:eval("return mk.raft.transfer_leadership(...)", "n" .. heir), "n" .. heir)
+    local second = c:wait_leader()
+    local other = c:node(second.id % 3 + 1)
+    t.eq(other:eval "local _, err = mk.raft.step_down() return err.code", "not_leader")
+    t.eq(second:eval "return mk.raft.step_down()", true)
+  end)
+
   t.it("a write that shows a fencing token is told and watched as any other", function(mode)
     local c <close> = t.cluster { mode = mode, n = 1 }
     c:start()

@@ -296,8 +296,11 @@ function mk.raft.query(sm, name, args, opts) end
 ---@async
 ---@param id string? the best one
 ---@param ms number?
+---@return string? id of the new leader, mk.Error? err
 function mk.raft.transfer_leadership(id, ms) end
+-- Lead no more; who leads next is not said. Only the leader can: `not_leader`.
 ---@async
+---@return true?, mk.Error? err
 function mk.raft.step_down() end
 -- Have this node save a snapshot of all that it has applied, unless one is in place that holds it.
 ---@async
