@@ -312,7 +312,7 @@ function Cluster:submit(bytes, opts) end
 ---@return integer, string?
 function Cluster:committed(index) end
 
----Starts the spare, adds it as a learner, and has it vote once it has caught up. Simulation only.
+---Starts the spare, adds it as a learner, and has it vote once it has caught up.
 ---@async
 ---@param id integer
 ---@param opts { timeout_ms: number?, voter: boolean? }? 5000 for each change; voter = false: it stays a learner
