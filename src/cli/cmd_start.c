@@ -250,7 +250,10 @@ int cmd_start(struct cli *cli, int argc, char **argv)
     const struct usage usage = {
         .synopsis = "start -c FILE [flags]",
         .about = "Run a node and its guardian in the foreground until SIGTERM, which hands\n"
-                 "leadership over first. conf/node.lua is an annotated sample.",
+                 "leadership over first. conf/node.lua is an annotated sample.\n\n"
+                 "Exit codes: 0 a planned stop; 1 an error: a script does not load, the other\n"
+                 "members refuse this node; 2 a mistake in usage or configuration; 8 the disk\n"
+                 "failed: look at it before the node is started again.",
         .flags = flags,
         .flags_count = sizeof flags / sizeof flags[0],
     };
