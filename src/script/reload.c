@@ -19,7 +19,7 @@
 
 /* How long each phase may take before the next one begins (save: before it has failed). A main
  * chunk that goes on longer is one that never ends, and has run well so far. */
-enum { CALLS_US = 2000000, SAVE_US = 2000000, MAIN_US = 5000000, END_US = 5000000 };
+enum { CALLS_US = 2000000, SAVE_US = 2000000, MAIN_US = 5000000 };
 /* What belongs to no task but the app, such as programs that its main chunk has started. */
 enum { STOP_US = 10000000 };
 
@@ -296,7 +296,7 @@ static void end_calls(struct app *app)
 
 static void begin_end(struct handover *h)
 {
-    enter(h, PHASE_END, END_US);
+    leave(h, PHASE_END);
     if (h->old == NULL) {
         return;
     }
@@ -306,6 +306,7 @@ static void begin_end(struct handover *h)
             lead_stop(hook, taken_over);
         }
     }
+    end_calls(h->old); /* they had their time, and until now they might have gone on for good */
     end_tasks(h->old, false);
     app_protect(h->old, start_ending, h);
     h->old->phase = APP_ENDING;
@@ -499,9 +500,6 @@ static void end_step(struct handover *h)
     } else if (!h->keepers_cancelled && !works(h->old)) {
         h->keepers_cancelled = true;
         end_tasks(h->old, true);
-    } else if (h->limit_over) {
-        h->limit_over = false;
-        end_calls(h->old);
     }
 }
 

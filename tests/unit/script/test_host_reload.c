@@ -539,6 +539,58 @@ static void no_request_is_lost_while_hands_change(void **state)
     fixture_close(&f);
 }
 
+#define SLOW                                                        \
+    MK "mk.on('leader_ready', function()\n"                         \
+       "  task.defer(function() task.sleep(400) log('left') end)\n" \
+       "  task.sleep(3000) log('finished')\n"                       \
+       "end)\n"                                                     \
+       "mk.http.route('GET', '/slow', function() task.sleep(100000) end)\n"
+
+static void calls_that_do_not_end_hold_a_reload_up_for_two_seconds(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct answers a = {0};
+    struct buffer got = {0};
+    fixture_open(&f);
+    load(&f, SLOW);
+    post(&f, "leader_ready", "index", 1);
+    get(&f, "/slow", &got);
+    settle(&f);
+    reload_with(&f, &a, "local mk = require 'moonkeeper' mk.log.info('anew')");
+    run_for(&f, 1990);
+    assert_silent(&f, "anew");
+    run_for(&f, 10);
+    assert_said(&f, "anew");
+    assert_int_equal(a.count, 0);
+    run_for(&f, 400); /* to clean up */
+    assert_answer(&a, "app reloaded 2;");
+    assert_said(&f, "left");
+    assert_silent(&f, "finished");
+    assert_true(got.size > 0);
+    buffer_close(&got);
+    answers_close(&a);
+    fixture_close(&f);
+}
+
+static void calls_of_a_generation_that_goes_on_are_left_alone(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct answers a = {0};
+    fixture_open(&f);
+    load(&f, SLOW);
+    post(&f, "leader_ready", "index", 1);
+    settle(&f);
+    reload_with(&f, &a, "error('no')");
+    run_for(&f, 2000);
+    assert_answer(&a, "app failed 1;");
+    run_for(&f, 1400);
+    assert_said(&f, "finished");
+    answers_close(&a);
+    fixture_close(&f);
+}
+
 static void a_second_reload_is_refused_while_one_is_under_way(void **state)
 {
     (void)state;
@@ -620,6 +672,8 @@ int main(void)
         cmocka_unit_test(what_cannot_be_saved_or_takes_too_long_fails_the_reload),
         cmocka_unit_test(apps_come_and_go_with_the_list),
         cmocka_unit_test(no_request_is_lost_while_hands_change),
+        cmocka_unit_test(calls_that_do_not_end_hold_a_reload_up_for_two_seconds),
+        cmocka_unit_test(calls_of_a_generation_that_goes_on_are_left_alone),
         cmocka_unit_test(a_second_reload_is_refused_while_one_is_under_way),
         cmocka_unit_test(a_shutdown_gives_it_up_and_the_old_one_is_told),
         cmocka_unit_test(a_host_can_end_at_any_time),
