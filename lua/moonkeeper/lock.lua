@@ -99,8 +99,8 @@ function lock.acquire(name, opts)
 end
 
 -- Run fn(lock) while holding it: what fn returns; nil and an error when there was no lock to have, or it was
--- lost, in which case fn has been cancelled. However fn ends, the lock is given back when the processes that
--- it ran have ended.
+-- lost, in which case fn has been cancelled. However fn ends, the lock is given back when the tasks that it
+-- spawned have ended, and the processes that it and they ran.
 function lock.with(name, opts, fn)
   if fn == nil then opts, fn = {}, opts end
   check(name, opts or {}, 2)
@@ -113,7 +113,11 @@ function lock.with(name, opts, fn)
     attempt.passed_on = true
     held.lease:adopt()
     held_under[core.current()] = held.lease
-    task.defer(function() held:__close() end)
+    task.defer(function()
+      core.cancel_children("the lock is given back")
+      core.join_children() -- what they have started ends with them
+      held:__close()
+    end)
     local results = table.pack(pcall(fn, held))
     ended = true
     if not results[1] then error(results[2], 0) end

@@ -372,8 +372,28 @@ void task_end_by(struct task *task, uint64_t at_us, const char *reason)
     deadline_set(&task->app->host->deadlines, d, at_us);
 }
 
+/* A deferred function waits for its children, so that it is they who are late: it sees them gone,
+ * and tidies up after them. Not where nothing may run after the lease. */
+static bool kill_children_instead(struct task *task)
+{
+    if (!task->shielded || !task->awaits_children || task->late || task->lead != NULL) {
+        return false;
+    }
+    task->late = true;
+    struct task *child;
+    TAILQ_FOREACH (child, &task->children, sibling) {
+        task_kill(child, task->end_reason);
+    }
+    struct script_host *host = task->app->host;
+    deadline_set(&host->deadlines, &task->end_by, host_now_us(host) + PROCESS_GONE_US);
+    return true;
+}
+
 void task_kill_late(struct task *task)
 {
+    if (kill_children_instead(task)) {
+        return;
+    }
     char reason[2 * TASK_WHERE_MAX];
     bool why = task->cancel_reason[0] != 0;
     snprintf(reason, sizeof reason, "%s%s%s", task->end_reason, why ? ": " : "",

@@ -86,6 +86,7 @@ struct task {
     bool raising;    /* killed where it could not yield: every instruction raises */
     char kill_reason[TASK_WHERE_MAX];
     struct deadline end_by;
+    bool late; /* it has passed: the last deferred function sees its killed children gone */
     const char *end_reason;
 
     /* Processor time, see preempt.h. */
@@ -147,7 +148,7 @@ uint64_t task_unwind_end(const struct task *task);
 void task_kill(struct task *task, const char *reason);
 /* task_kill at this time at the latest. The reason is a constant. */
 void task_end_by(struct task *task, uint64_t at_us, const char *reason);
-/* That time has come. */
+/* That time has come. What only waits for its children to end is given time to see them killed. */
 void task_kill_late(struct task *task);
 
 /* The nearest task above and including task that is a scope; NULL: the app. */

@@ -101,6 +101,28 @@ t.describe("locks", function()
     t.le(c:now_ms() - job.ended_ms, 100, "and no later")
   end, { seeds = 5, modes = { "sim" } })
 
+  t.it("what ran under it includes what its tasks have started", function(mode)
+    local c <close> = t.cluster { mode = mode }
+    c:program("job", { ignores_stop = true })
+    c:start()
+    local leader = c:wait_leader()
+    local function check(stop_ms, fn)
+      t.eq(leader:eval(([[
+        local function job() mk.exec.run({ "job" }, { stop_ms = %d }) end
+        local function timed_out() return select(2, mk.task.with_timeout(500, job)).code end
+        local result = assert(mk.lock.with("job", {}, %s))
+        return mk.lock.with("job", {}, function() return result end)
+      ]]):format(stop_ms, fn)), "timeout")
+      local runs = c:programs "job"
+      local ended_ms = t.ok(runs[#runs].ended_ms, "the job has ended by the time another has the lock")
+      t.le(c:now_ms() - ended_ms, 100, "and no later")
+    end
+    check(2000, "timed_out")
+    check(5000, "timed_out") -- for as long as it may take at most
+    check(2000, "function() mk.task.spawn(job) mk.task.sleep(500) return 'timeout' end")
+    check(2000, "function() return mk.task.spawn(timed_out):join() end")
+  end, { seeds = 5, modes = { "sim" } })
+
   t.it("it is kept for as long as that takes, even when its holder was given up", function(mode)
     local c <close> = t.cluster { mode = mode }
     c:program("job", { stop_ms = 4000 })

@@ -3,13 +3,14 @@ local t = require "moonkeeper.test"
 
 local tasks = {}
 
--- Programs are there: works, fails, slow, hangs.
+-- Programs are there: works, fails, slow, hangs, stubborn.
 function tasks.cluster(mode, config, o)
   config, o = config or {}, o or {}
   config.kinds = {
     sum = { handler = "tasks_handlers.sum" },
     repeated = { handler = "tasks_handlers.repeated" },
     greet = { argv = { "greets" } },
+    stubborn = { handler = "tasks_handlers.stubborn", exclusive = true, timeout_ms = 500, retries = 1 },
     flaky = { argv = { "fails" }, retries = 2 },
   }
   config.handlers_dir = "tests/scenarios/scripts"
@@ -22,6 +23,7 @@ function tasks.cluster(mode, config, o)
   c:program("fails", { run_ms = 10, code = 3, stderr = "oh\n" })
   c:program("slow", { run_ms = 3000, stop_ms = 100 })
   c:program("hangs", { stop_ms = 100 })
+  c:program("stubborn", { ignores_stop = true })
   return c
 end
 

@@ -1,4 +1,6 @@
 -- Handlers of tasks, for script_tasks.lua.
+local mk = require "moonkeeper"
+
 local handlers = {}
 
 function handlers.sum(numbers)
@@ -10,5 +12,7 @@ end
 
 -- The first 60,000 characters of a text, once more.
 function handlers.repeated(text) return text:sub(1, 60000) end
+
+function handlers.stubborn() return mk.exec.run { "stubborn" } end
 
 return handlers
