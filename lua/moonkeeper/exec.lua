@@ -179,7 +179,7 @@ local function start(argv, o, output)
     input = o.stdin and true or false,
     stdout = output.stdout ~= "drop",
     stderr = output.stderr ~= "drop",
-    until_ms = lease and lease.until_ms,
+    until_ms = lease and lease:bound_ms(),
   })
   if not handle then return nil, pid end
   local p = setmetatable({

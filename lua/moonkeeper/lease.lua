@@ -34,6 +34,13 @@ end
 -- Wait until it is not valid any more: true, or false when ms are over first.
 function Lease:wait_end(ms) return self.ended:wait(ms) end
 
+-- When it, or one of those that it was taken under, is not known to be valid any more.
+function Lease:bound_ms()
+  return self.outer and math.min(self.until_ms, self.outer:bound_ms()) or self.until_ms
+end
+
+local function hold(process) core.process_hold(process.handle, process.lease:bound_ms()) end
+
 -- An attempt to keep it may take a third of its time; one that failed is soon made again.
 local function keep_once(self)
   local asked_ms = core.now_ms()
@@ -43,7 +50,7 @@ local function keep_once(self)
     self:finish()
   elseif kept then
     self.until_ms = asked_ms + sure_ms(self.ttl_ms)
-    for _, process in ipairs(self.processes) do core.process_hold(process.handle, self.until_ms) end
+    for _, process in ipairs(self.processes) do hold(process) end
   end
   return kept and self.ttl_ms // 3 or math.max(10, self.ttl_ms // 30)
 end
@@ -59,19 +66,28 @@ local function keep(self)
   end
 end
 
--- A process that has been started under it is killed when it is not known to be valid any more; by the node's
--- guardian, so that it does not matter what has become of the node.
-function Lease:extend(process)
+local function remember(self, process)
   local running = { process }
   for _, other in ipairs(self.processes) do
     if not other.ended.is_set then running[#running + 1] = other end
   end
   self.processes = running
-  core.process_hold(process.handle, self.until_ms)
 end
 
--- From now on it is kept as long as the present task runs.
-function Lease:adopt() self.owner = core.current() end
+-- A process that has been started under it is killed when it, or one of those that it was taken under, is not
+-- known to be valid any more; by the node's guardian, so that it does not matter what has become of the node.
+function Lease:extend(process)
+  process.lease = self
+  local at = self
+  while at do
+    remember(at, process)
+    at = at.outer
+  end
+  hold(process)
+end
+
+-- From now on it is kept as long as the present task runs, and counts for nothing without the lease outer.
+function Lease:adopt(outer) self.owner, self.outer = core.current(), outer end
 
 -- End it now: its keys go.
 function Lease:revoke()

@@ -111,7 +111,7 @@ function lock.with(name, opts, fn)
   local lost, ended = false, false -- whichever comes first
   local work = core.spawn(function()
     attempt.passed_on = true
-    held.lease:adopt()
+    held.lease:adopt(core.nearest(held_under))
     held_under[core.current()] = held.lease
     task.defer(function()
       core.cancel_children("the lock is given back")

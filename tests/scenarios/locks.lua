@@ -166,6 +166,31 @@ t.describe("locks", function()
     end
   end, { seeds = 3, modes = { "sim" }, timeout_ms = 200000 })
 
+  t.it("programs under locks in each other end before another has any of them", function(mode)
+    local c <close> = t.cluster { mode = mode }
+    c:program("job", { ignores_stop = true })
+    c:start()
+    c:wait_leader()
+    for round, ttls_ms in ipairs { { 2000, 60000 }, { 60000, 2000 }, { 2000, 60000 } } do
+      local first = round % 3 + 1
+      mk.task.spawn(function()
+        c:node(first):eval(([[
+          mk.lock.with("outer%d", { ttl_ms = %d }, function()
+            mk.lock.with("inner%d", { ttl_ms = %d }, function() mk.exec.run { "job" } end)
+          end)
+        ]]):format(round, ttls_ms[1], round, ttls_ms[2]))
+      end)
+      c:run_until(function() return c:programs("job")[round] end, 10000, "the job runs")
+      c:run_for(5000)
+      t.eq(c:programs("job")[round].ended_ms, nil, "they are kept")
+      c:pause(first)
+      c:run_for(2000)
+      t.eq(c:programs("job")[round].signal, "KILL", "the shorter one has run out")
+      c:resume(first)
+      c:wait_leader(10000)
+    end
+  end, { seeds = 3, modes = { "sim" } })
+
   t.it("a lock survives a time without a leader that is shorter than its own", function(mode)
     local c <close> = t.cluster { mode = mode }
     c:start()
