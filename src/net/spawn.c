@@ -120,7 +120,7 @@ static char **environment_with(const char *const *added, char *tag)
 
 /* ---- the new process ------------------------------------------------------------------------ */
 
-enum step { STEP_NONE, STEP_REGISTER, STEP_LEASE, STEP_DIRECTORY, STEP_PROGRAM };
+enum step { STEP_NONE, STEP_REGISTER, STEP_LEASE, STEP_HOLD, STEP_DIRECTORY, STEP_PROGRAM };
 
 /* Shared with the new process until it has become its program (vfork). What that writes is
  * volatile: a compiler sees that no code which could read it follows in there. */
@@ -165,12 +165,11 @@ static void become(struct birth *b)
         _exit(EXIT_FAILURE);
     }
     setpgid(0, 0);
+    uint64_t deadline_us = process_deadline_us(b->spec->lease_until_us, b->spec->hold_until_us);
     if (b->registry->add != NULL) {
         uint32_t slot = 0;
         const struct guardian_entry entry = {
-            .process_group = getpid(),
-            .tag = b->tag,
-            .deadline_us = process_deadline_us(b->spec->lease_until_us, b->spec->hold_until_us)};
+            .process_group = getpid(), .tag = b->tag, .deadline_us = deadline_us};
         b->err = b->registry->add(b->registry->ctx, &entry, &slot);
         if (b->err != ERR_OK) {
             fail_at(b, STEP_REGISTER);
@@ -178,10 +177,14 @@ static void become(struct birth *b)
         b->slot = slot;
         b->has_slot = true;
     }
-    /* Entered, it is killed when the lease ends. It may have ended before. */
+    /* Entered, it is killed when what it is bound to ends. That may have ended before. */
     struct clock_port clock = loop_clock();
-    if (clock_now_us(&clock) >= b->spec->lease_until_us) {
+    uint64_t now_us = clock_now_us(&clock);
+    if (now_us >= b->spec->lease_until_us) {
         fail_at(b, STEP_LEASE);
+    }
+    if (now_us >= deadline_us) {
+        fail_at(b, STEP_HOLD);
     }
     for (int i = 0; i < ENDS_PIPES; i++) {
         dup2(b->theirs[i], i);
@@ -219,6 +222,10 @@ static enum err stillborn(const struct birth *b, struct why *why)
     }
     if (b->failed == STEP_LEASE) {
         return err_why(why, ERR_NOT_LEADER, "cannot run %s: the lease is over", program);
+    }
+    if (b->failed == STEP_HOLD) {
+        return err_why(why, ERR_FENCED, "cannot run %s: the lock that it is to run under is lost",
+                       program);
     }
     if (b->failed == STEP_DIRECTORY) {
         return err_why(why, b->number == ENOENT ? ERR_NOT_FOUND : ERR_IO,

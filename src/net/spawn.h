@@ -17,7 +17,7 @@ struct spawned {
 
 /* Called by the thread whose end is to end the process. Blocks until the program was loaded.
  * Errors: NOT_FOUND (no such program or directory), IO, BUSY (no room in the registry),
- * NOT_LEADER (its lease is over). */
+ * NOT_LEADER (its lease is over), FENCED (what it is held under is over). */
 enum err spawn(const struct process_spec *spec, const struct processes_registry *registry,
                struct spawned *out, struct why *why);
 

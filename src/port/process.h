@@ -52,7 +52,7 @@ static inline uint64_t process_deadline_us(uint64_t lease_until_us, uint64_t hol
 struct process_port {
     void *ctx;
     /* Answer: the process id. Errors: NOT_FOUND (no such program or directory), IO, BUSY (too many
-     * processes), NOT_LEADER (its lease is over). spec is borrowed. */
+     * processes), NOT_LEADER (its lease is over), FENCED (hold_until_us is). spec is borrowed. */
     void (*start)(void *ctx, uint64_t call, uint64_t process, const struct process_spec *spec);
     /* Answer: bytes (bin), or nil at the end of the stream. One such call per stream at a time: a
      * later one takes the place of an earlier one, which is answered with CANCELLED. */

@@ -244,7 +244,9 @@ static void on_birth(void *ctx, uint64_t key)
     struct sim_process *p = exec->process;
     if (is_overdue(c)) {
         c->state = CHILD_ENDED;
-        answer_error(exec, c->start_call, ERR_NOT_LEADER, "the lease is over");
+        bool leased = world_now_us(p->world) < c->lease_until_us;
+        answer_error(exec, c->start_call, leased ? ERR_FENCED : ERR_NOT_LEADER,
+                     leased ? "the lock that it is to run under is lost" : "the lease is over");
         return;
     }
     uint64_t now_us = world_now_us(p->world);

@@ -16,7 +16,7 @@
 #include "base/bytes.h"
 #include "wire/reader.h"
 
-enum { START = 1, READ, RELEASE, UNKNOWN, CALLS };
+enum { START = 1, READ, RELEASE, UNKNOWN, LEASE_OVER, LOCK_LOST, CALLS };
 enum { PROGRAM = 7, STRAYS = 20, ANSWER_S = 30 };
 
 /* Each stray has a session of its own, and tells its number. */
@@ -139,10 +139,29 @@ static void a_release_is_answered_when_all_that_a_bound_program_has_started_is_g
     }
 }
 
+static void what_is_bound_to_something_that_is_over_is_not_started(void **state)
+{
+    (void)state;
+    struct processes *all;
+    const struct processes_options options = {.answer = on_answer};
+    assert_int_equal(processes_open(&options, &all, NULL), ERR_OK);
+    const struct process_port *port = processes_port(all);
+    const char *const argv[] = {"sleep", "100", NULL}, *const env[] = {NULL};
+    struct process_spec spec = {.argv = argv, .env = env, .token = 41, .lease_until_us = 1};
+    port->start(port->ctx, LEASE_OVER, PROGRAM, &spec);
+    assert_int_equal(await(LEASE_OVER), ERR_NOT_LEADER);
+    spec.lease_until_us = UINT64_MAX;
+    spec.hold_until_us = 1;
+    port->start(port->ctx, LOCK_LOST, PROGRAM + 1, &spec);
+    assert_int_equal(await(LOCK_LOST), ERR_FENCED);
+    processes_close(all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_release_is_answered_when_all_that_a_bound_program_has_started_is_gone),
+        cmocka_unit_test(what_is_bound_to_something_that_is_over_is_not_started),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
