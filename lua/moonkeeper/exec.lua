@@ -10,6 +10,7 @@ local exec = {}
 local STOP_MS = 5000
 local OUTPUT_MAX = 1 << 20
 local LINE_MAX = 8192
+local BUSY_MS = 50
 
 -- Options -----------------------------------------------------------------------------------------
 
@@ -79,6 +80,16 @@ end
 -- No more will be written.
 function Process:close_stdin() core.process_close_input(self.handle) end
 
+-- What looks after a process gives up for no other reason than its end: while too many requests are
+-- unanswered it asks again.
+local function patiently(call, ...)
+  while true do
+    local value, err = call(...)
+    if not err or err.code ~= "busy" then return value, err end
+    core.sleep(BUSY_MS)
+  end
+end
+
 -- The next piece of a stream; nil at its end.
 local function read(p, stream, ms)
   local data, err = core.process_read(p.handle, stream, p.offset[stream], ms)
@@ -112,7 +123,7 @@ end
 local function log_lines(p, stream)
   local unread = ""
   repeat
-    local data = read(p, stream)
+    local data = patiently(read, p, stream)
     unread = unread .. (data or "")
     local from = 1
     while from <= #unread do
@@ -129,7 +140,7 @@ end
 
 -- Wait for its end, whoever else does or does not.
 local function keep(p, owner)
-  local ended = core.process_wait(p.handle)
+  local ended = patiently(core.process_wait, p.handle)
   if ended then
     p.status = ended >= 0 and { code = ended } or { signal = core.signal_name(-ended) }
   end
@@ -211,12 +222,12 @@ end
 -- Collect a stream, up to max bytes; what is beyond is read and dropped.
 local function collect(p, stream, max, into, done)
   local pieces, size = {}, 0
-  local data = read(p, stream)
+  local data = patiently(read, p, stream)
   while data do
     if size < max then pieces[#pieces + 1] = data:sub(1, max - size) end
     size = size + #data
     into.truncated = into.truncated or size > max
-    data = read(p, stream)
+    data = patiently(read, p, stream)
   end
   into[stream] = table.concat(pieces)
   done:set()
@@ -224,7 +235,7 @@ end
 
 -- Give it its input, then wait for its end. Writing fails when it ends before it has read all.
 local function feed(p, input)
-  core.process_write(p.handle, input)
+  patiently(core.process_write, p.handle, input)
   core.process_close_input(p.handle)
 end
 

@@ -1,5 +1,6 @@
 /* Between the host and its node: requests and answers, the feed of commits, status. */
 #include "commit_feeder.h"
+#include "fake_processes.h"
 #include "host_fixture.h"
 
 #include "wire/entry.h"
@@ -122,6 +123,45 @@ static void misuse_raises_and_too_much_is_refused(void **state)
     assert_said(&f, "a key is a string");
     assert_said(&f, "big too_large");
     assert_said(&f, "third busy");
+    fixture_close(&f);
+}
+
+static void one_line(void *ctx, uint64_t call, uint64_t process, struct process_read what)
+{
+    if (what.offset > 0) {
+        fake_read(ctx, call, process, what);
+        return;
+    }
+    struct buffer line = {0};
+    write_bin(&line, bytes_of("its line\n", 9));
+    script_host_reply(((struct fixture *)ctx)->host, call, ERR_OK, NULL,
+                      slice_copy(buffer_bytes(&line)));
+    buffer_close(&line);
+}
+
+static void a_program_is_looked_after_though_too_many_requests_are_unanswered(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f);
+    struct process_port port = fake_processes(&f);
+    port.read = one_line;
+    struct script_options options = fixture_options(&f);
+    options.limits.requests_max = 1;
+    options.processes = &port;
+    f.host = script_host_new(&options);
+    load(&f, MK "local p = mk.exec.spawn({'program'}, {stderr = 'drop'})\n"
+                "task.spawn(function() log('ended with ' .. p:wait().code) end)\n"
+                "mk.raft.barrier()");
+    run_for(&f, 1000);
+    assert_silent(&f, "its line");
+    assert_silent(&f, "ended with");
+    struct script_request *request = next_request(&f);
+    reply_u64(&f, request->id, 1);
+    script_request_free(request);
+    run_for(&f, 1000);
+    assert_said(&f, "its line");
+    assert_said(&f, "ended with 0");
     fixture_close(&f);
 }
 
@@ -606,6 +646,7 @@ int main(void)
         cmocka_unit_test(a_cancelled_request_forgets_its_answer),
         cmocka_unit_test(the_other_requests_have_their_methods),
         cmocka_unit_test(misuse_raises_and_too_much_is_refused),
+        cmocka_unit_test(a_program_is_looked_after_though_too_many_requests_are_unanswered),
         cmocka_unit_test(a_mistake_is_named_at_the_line_of_the_script),
         cmocka_unit_test(status_shows_the_latest_view),
         cmocka_unit_test(wait_leader_waits_for_the_election),
