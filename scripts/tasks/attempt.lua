@@ -52,7 +52,9 @@ local function run(settings, id, value)
   mk.task.checkpoint() -- raises if it was cancelled
   if not good then outcome, well = { error = tostring(outcome) }, false end
   local changes = well and { state = "done" } or after_failure(settings, value)
-  for _, name in ipairs { "code", "signal", "result", "output" } do changes[name] = mk.null end -- of attempts before
+  for _, name in ipairs { "code", "signal", "result", "output" } do
+    changes[name] = mk.null -- of attempts before
+  end
   changes.ended_ms = changes.state ~= "queued" and mk.time.wall_ms() or mk.null
   for name, detail in pairs(outcome) do changes[name] = detail end
   return changes
