@@ -105,6 +105,9 @@ static enum err acquire(struct hold *h, struct why *why)
         if (!steady_sleep(h->steady, min_u64(now_us + LOOK_US, l->wait_until_us))) {
             return err_why(why, ERR_CANCELLED, "it was given up");
         }
+        if (steady_now_us() >= l->wait_until_us) {
+            continue; /* the last answer stands */
+        }
         e = ask(l, false, min_u64(l->wait_until_us, steady_now_us() + h->cli->timeout_ms * 1000),
                 &leads, why);
     }

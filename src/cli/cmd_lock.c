@@ -21,6 +21,7 @@ enum {
     KEY_MAX_BYTES = NAME_MAX_BYTES + 32,
     INDEX_DIGITS = 16,
     LIST_MAX = 1000,
+    ANSWER_GRACE_US = 200000, /* a node has so much less than we wait: its answer has to travel */
     ANSWER_US = 1000000, /* a cluster has so long to answer, however short is waited for the lock */
     NEWS_US = 1000000,   /* a node is asked for news so long at once */
     /* Of news, a waiter follows the first at once, and then so many: it may be about other things.
@@ -91,7 +92,8 @@ static enum err ask(struct lock *l, struct question *q, uint64_t deadline_us, st
     uint64_t now_us = steady_now_us();
     uint64_t left_us = deadline_us > now_us ? deadline_us - now_us : 0;
     struct buffer params = {0};
-    write_question(&params, q, min_u64(left_us, STEADY_ATTEMPT_US));
+    uint64_t attempt_us = min_u64(left_us, STEADY_ATTEMPT_US);
+    write_question(&params, q, attempt_us - min_u64(attempt_us / 4, ANSWER_GRACE_US));
     enum err e = steady_call(l->hold.steady, q->method, buffer_bytes(&params), deadline_us, out,
                              asked_us, why);
     buffer_close(&params);

@@ -105,8 +105,9 @@ struct attempt {
     bool may_find_nothing; /* TIMEOUT is an answer */
 };
 
+/* *answered: what went wrong is what a node has told. */
 static enum err attempt(struct steady *s, const struct attempt *a, struct buffer *out,
-                        struct why *why)
+                        bool *answered, struct why *why)
 {
     enum err e = s->client != NULL ? ERR_OK : connect_to(s, a->deadline_us, why);
     struct rpc_outcome outcome = {0};
@@ -114,10 +115,10 @@ static enum err attempt(struct steady *s, const struct attempt *a, struct buffer
         e = rpc_client_call(s->client, a->method, a->params,
                             time_for(a->deadline_us, STEADY_ATTEMPT_US), &outcome, why);
     }
-    bool answered = outcome.error.message.size > 0;
+    *answered = outcome.error.message.size > 0;
     if (e == ERR_OK) {
         buffer_add_bytes(out, outcome.result);
-    } else if (!answered || (steady_passes(e) && !(a->may_find_nothing && e == ERR_TIMEOUT))) {
+    } else if (!*answered || (steady_passes(e) && !(a->may_find_nothing && e == ERR_TIMEOUT))) {
         drop(s); /* this was no answer of the cluster, or another node may have a better one */
     }
     return e;
@@ -130,7 +131,8 @@ enum err steady_wait(struct steady *s, const char *method, struct bytes params, 
                               .params = params,
                               .deadline_us = steady_now_us() + wait_us,
                               .may_find_nothing = true};
-    return attempt(s, &a, out, why);
+    bool answered;
+    return attempt(s, &a, out, &answered, why);
 }
 
 bool steady_passes(enum err e)
@@ -143,19 +145,29 @@ enum err steady_call(struct steady *s, const char *method, struct bytes params,
                      uint64_t deadline_us, struct buffer *out, uint64_t *asked_us, struct why *why)
 {
     const struct attempt a = {.method = method, .params = params, .deadline_us = deadline_us};
-    enum err e;
+    enum err e, told = ERR_OK; /* by a node, why it could not be done yet */
+    struct why told_why = {""};
     do {
         uint64_t now_us = steady_now_us();
+        bool answered = false;
         if (asked_us != NULL) {
             *asked_us = now_us;
         }
-        e = attempt(s, &a, out, why);
+        e = attempt(s, &a, out, &answered, why);
         if (!steady_passes(e)) {
             return e;
+        }
+        if (answered) {
+            told = e;
+            told_why = *why;
         }
         if (!steady_sleep(s, now_us + time_for(deadline_us, PAUSE_US))) {
             return err_why(why, ERR_CANCELLED, "it was given up");
         }
     } while (steady_now_us() < deadline_us);
+    if (e == ERR_TIMEOUT && told != ERR_OK) { /* the last had little time */
+        *why = told_why;
+        return told;
+    }
     return e;
 }

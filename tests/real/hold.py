@@ -187,6 +187,15 @@ class LockTest(HoldTest):
         process = self.begin("lock", "job", "--wait", "300ms", "--timeout", "1h", "--", "true", endpoints=dead)
         self.assertEqual(process.wait(60), UNREACHABLE)
 
+    def test_without_a_leader_there_is_no_lock(self):
+        for node in self.cluster.nodes[1:]:
+            node.kill(guardian=True)
+        wait_until(lambda: (self.cluster.nodes[0].status() or {}).get("role") not in (None, "leader"), 10, "no leader")
+        for flags in (("--wait", "0"), ("--wait", "700ms"), ("--timeout", "900ms")):
+            process = self.begin("lock", "job", *flags, "--", "true",
+                                 endpoints=f"127.0.0.1:{self.cluster.nodes[0].client}")
+            self.assertEqual(process.wait(30), NO_LEADER, f"{flags}: {process.stderr.read()}")
+
     def test_it_is_handed_on_to_who_waits(self):
         """Beside other work of the cluster, too: prints how long it takes."""
         took = []
@@ -389,10 +398,11 @@ class LeadTest(HoldTest):
                               env=environment(), text=True, capture_output=True, timeout=30)
         self.assertEqual(done.returncode, 4, done.stderr)
         self.assertRegex(done.stdout, f"^{self.leader.name} [0-9]+ [0-9]+$")
-        done = subprocess.run([BINARY, "-e", self.of(self.others()[0]), "lead", "--wait", "0", "--", "true"],
-                              env=environment(), text=True, capture_output=True, timeout=30)
-        self.assertEqual(done.returncode, NO_LEADER)
-        self.assertIn(f"{self.leader.name} does", done.stderr)
+        for wait in "0", "300ms":
+            done = subprocess.run([BINARY, "-e", self.of(self.others()[0]), "lead", "--wait", wait, "--", "true"],
+                                  env=environment(), text=True, capture_output=True, timeout=30)
+            self.assertEqual(done.returncode, NO_LEADER, done.stderr)
+            self.assertIn(f"{self.leader.name} does", done.stderr)
 
     def begin_on_all(self, *patience):
         """A worker wherever the leader is: {name: process}."""
