@@ -161,7 +161,7 @@ static void get_leader(struct daemon_http *h, struct http_call *call,
                        const struct http_request *request)
 {
     (void)request;
-    bool leads = raft_role(node_raft(h->node)) == RAFT_LEADER;
+    bool leads = node_leads(h->node);
     reply_text(call, leads ? 200 : 503, leads ? "leader\n" : "not the leader\n");
 }
 

@@ -373,6 +373,7 @@ static void view_peers(struct node *n, struct script_view *view, const struct ra
                 peer->rtt_us = status->peers[j].round_trip_us;
             }
         }
+        peer->match = m->id == n->id ? status->durable_index : peer->match;
         view->quorum += m->voter;
     }
     view->quorum = view->quorum / 2 + 1;

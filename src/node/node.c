@@ -516,6 +516,11 @@ const char *node_name(const struct node *n)
     return n->name;
 }
 
+bool node_leads(const struct node *n)
+{
+    return node_is_leader(n) && (!n->options.raft.lease || raft_has_lease(n->raft, node_now(n)));
+}
+
 const struct raft *node_raft(const struct node *n)
 {
     return n->raft;

@@ -216,6 +216,8 @@ const struct node_counters *node_counters(const struct node *n);
 uint64_t node_pending(const struct node *n);
 
 raft_id node_id(const struct node *n);
+/* It leads, and nobody else can by now: with leases on, it has one. */
+bool node_leads(const struct node *n);
 const char *node_name(const struct node *n);
 const struct raft *node_raft(const struct node *n);
 const struct state *node_state(const struct node *n);

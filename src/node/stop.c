@@ -225,8 +225,7 @@ void stop_advance(struct node *n)
         reads_give_up_on_news(n);
     }
     bool drained = n->proposals.count == 0 && n->reads.count == 0;
-    if ((s->stage == STOP_DRAIN && (drained || is_cut_off(n))) ||
-        node_now(n) >= s->deadline_us) {
+    if ((s->stage == STOP_DRAIN && (drained || is_cut_off(n))) || node_now(n) >= s->deadline_us) {
         finish(n);
     }
 }

@@ -288,7 +288,7 @@ struct script_peer {
     bool voter;
     bool online;    /* this node's own link to it is up */
     bool in_touch;  /* with the leader, as that told all nodes (node_online) */
-    uint64_t match; /* on the leader */
+    uint64_t match; /* on the leader; of this node itself: what is durable here */
     uint64_t rtt_us;
 };
 

@@ -236,7 +236,7 @@ function mk.time.wall_ms() end
 ---@field addr string?
 ---@field voter boolean
 ---@field online boolean
----@field match integer? on the leader
+---@field match integer? on the leader: what of its log this member has for sure
 ---@field rtt_us integer? on the leader
 
 ---@class mk.Status
@@ -249,7 +249,7 @@ function mk.time.wall_ms() end
 ---@field last_applied integer
 ---@field last_index integer
 ---@field quorum integer
----@field peers mk.Peer[]
+---@field peers mk.Peer[] the members, this node too
 
 ---@class mk.ProposeOptions
 ---@field timeout_ms number?

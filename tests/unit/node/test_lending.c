@@ -152,9 +152,32 @@ static void a_hand_over_that_fails_leaves_the_holders_at_work(void **ctx)
     rig_end(c);
 }
 
+/* What load balancers are told (/leader): another may lead before this one has stepped down. */
+static void a_leader_whose_lease_has_lapsed_is_none(void **ctx)
+{
+    (void)ctx;
+    struct cluster *c = rig_start(3);
+    uint32_t leader = cluster_leader(c);
+    const struct node *n = sim_process_node(cluster_host(c, leader));
+    assert_true(node_leads(n));
+    sim_process_pause(cluster_host(c, (leader + 1) % 3));
+    sim_process_pause(cluster_host(c, (leader + 2) % 3));
+    unsigned lapsed = 0;
+    while (raft_role(node_raft(n)) == RAFT_LEADER) {
+        assert_true(world_step(cluster_world(c), UINT64_MAX));
+        lapsed += raft_role(node_raft(n)) == RAFT_LEADER && !node_leads(n);
+    }
+    assert_true(lapsed > 0);
+    assert_false(node_leads(n));
+    sim_process_resume(cluster_host(c, (leader + 1) % 3));
+    sim_process_resume(cluster_host(c, (leader + 2) % 3));
+    rig_end(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_leader_whose_lease_has_lapsed_is_none),
         cmocka_unit_test(only_the_leader_lends),
         cmocka_unit_test(more_holders_than_there_is_room_for_are_refused),
         cmocka_unit_test(a_death_is_not_certified_before_what_was_lent_is_over),
