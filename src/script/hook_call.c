@@ -232,7 +232,7 @@ static bool may_begin(const struct hook *hook)
 
 void hook_next(struct hook *hook)
 {
-    if (hook->call != NULL) {
+    if (hook->call != NULL || hook->lead.tasks > 0) {
         return;
     }
     if (hook->removed) {

@@ -75,6 +75,7 @@ void lead_count(struct task *task, struct hook *hook)
 {
     task->lead = hook;
     if (hook != NULL) {
+        hook->lead.tasks++;
         struct script_host *host = task->app->host;
         host->leadership.tasks++;
         atomic_store(&host->leader_work, true);
@@ -88,6 +89,10 @@ void lead_uncount(struct task *task)
         return;
     }
     ASSERT(host->leadership.tasks > 0);
+    ASSERT(task->lead->lead.tasks > 0);
+    if (--task->lead->lead.tasks == 0) {
+        hook_wake(task->lead);
+    }
     task->lead = NULL;
     if (--host->leadership.tasks == 0) {
         atomic_store(&host->leader_work, false);

@@ -43,6 +43,7 @@ struct lead {
     uint64_t term;
     uint64_t retry_us;
     struct deadline start; /* settling, or waiting to try again */
+    uint32_t tasks;        /* that work for it: those of a run may outlive its function */
 };
 
 enum { LEAD_RETRY_US = 1000000, LEAD_RETRY_MAX_US = 60000000 };

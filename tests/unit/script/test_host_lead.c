@@ -313,6 +313,51 @@ static void no_run_begins_before_the_programs_of_the_last_one_are_gone(void **st
     fixture_close(&f);
 }
 
+/* What outlives its function works for this run, with its token. */
+#define SLOW_CHILD                                                         \
+    "mk.task.spawn(function()\n"                                           \
+    "  task.defer(function() task.sleep(3000) log('child is over') end)\n" \
+    "  task.sleep(1e6)\n"                                                  \
+    "end)\n"                                                               \
+    "task.sleep(1)\n"
+
+static void no_run_begins_before_all_that_the_last_one_started_is_over(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    load(&f, MK "mk.while_leader('w', function() log('begins')\n" SLOW_CHILD "error('oh') end)");
+    lead(&f, 3, 17, 0);
+    run_for(&f, 100);
+    assert_said(&f, "begins");
+    forget(&f);
+    run_for(&f, 2800);
+    assert_silent(&f, "begins");
+    run_for(&f, 200);
+    assert_said(&f, "child is over");
+    assert_said(&f, "begins");
+    fixture_close(&f);
+}
+
+static void a_removed_one_is_there_until_its_last_task_is_over(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    load(&f,
+         MK "local hook = mk.while_leader('w', function()\n" SLOW_CHILD "end, {grace_ms = 5000})\n"
+            "task.spawn(function() task.sleep(100) hook:remove() hook = nil\n"
+            "  for i = 1, 10 do task.sleep(10) collectgarbage() end end)");
+    lead(&f, 3, 17, 0);
+    run_for(&f, 500);
+    assert_true(script_host_has_leader_work(f.host));
+    follow(&f, 4, "n2"); /* looks at all that works for a leadership */
+    run_for(&f, 4000);
+    assert_said(&f, "child is over");
+    assert_false(script_host_has_leader_work(f.host));
+    fixture_close(&f);
+}
+
 /* The device that holds it may never let it go. */
 static void a_program_that_is_held_does_not_hold_up_its_task_for_ever(void **state)
 {
@@ -505,6 +550,8 @@ int main(void)
         cmocka_unit_test(a_planned_hand_over_waits_for_the_grace),
         cmocka_unit_test(a_hand_over_waits_for_programs_that_are_killed),
         cmocka_unit_test(no_run_begins_before_the_programs_of_the_last_one_are_gone),
+        cmocka_unit_test(no_run_begins_before_all_that_the_last_one_started_is_over),
+        cmocka_unit_test(a_removed_one_is_there_until_its_last_task_is_over),
         cmocka_unit_test(a_program_that_is_held_does_not_hold_up_its_task_for_ever),
         cmocka_unit_test(a_host_that_ends_does_not_wait_for_programs),
         cmocka_unit_test(a_hand_over_without_work_is_idle_at_once),
