@@ -360,6 +360,8 @@ function mk.kv.set(key, value, opts) end
 ---@param opts mk.KvSetOptions?
 ---@return {deleted: boolean, index: integer}? deleted, mk.Error? err
 function mk.kv.delete(key, opts) end
+-- In the order of keys. Linearizable up to 1,000 keys; of more, each 1,000 are, and what is written meanwhile
+-- may be seen in some of them alone. A watch tells all changes in their order.
 ---@async
 ---@param prefix string
 ---@param opts mk.QueryOptions?
