@@ -118,6 +118,22 @@ static void add_value(struct buffer *line, const struct log_field *field, bool j
     }
 }
 
+/* Scripts name fields, too: whatever they are called, a line stays one that a parser takes. */
+static void add_key(struct buffer *line, const char *key, bool json)
+{
+    if (json) {
+        buffer_add_u8(line, ',');
+        add_escaped(line, key);
+        buffer_add_u8(line, ':');
+        return;
+    }
+    buffer_add_u8(line, ' ');
+    for (; *key != 0; key++) {
+        buffer_add_u8(line, is_bare((const char[]){*key, 0}) ? (uint8_t)*key : '_');
+    }
+    buffer_add_u8(line, '=');
+}
+
 static void format_json(struct buffer *line, const struct log *log, enum log_level level,
                         const char *message)
 {
@@ -171,7 +187,7 @@ void log_write(const struct log *log, enum log_level level, const char *message,
         format_console(&line, log, level, message);
     }
     for (size_t i = 0; i < fields_count; i++) {
-        buffer_add_format(&line, json ? ",\"%s\":" : " %s=", fields[i].key);
+        add_key(&line, fields[i].key, json);
         add_value(&line, &fields[i], json);
     }
     buffer_add_format(&line, json ? "}\n" : "\n");

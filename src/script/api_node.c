@@ -273,20 +273,37 @@ static size_t first_keys(lua_State *L, int index, const char **keys)
     return count;
 }
 
+/* A line has each name once: a script's field that is called as one of the node's gets an
+ * underscore at its end, and so does one that has such underscores already. Stack: [-0, +1]. */
+static const char *push_field_name(lua_State *L, const char *key)
+{
+    static const char *const ours[] = {"ts", "level", "msg", "node", "app"};
+    size_t size = strlen(key);
+    while (size > 0 && key[size - 1] == '_') {
+        size--;
+    }
+    bool taken = false;
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
+        taken = taken || (strlen(ours[i]) == size && memcmp(ours[i], key, size) == 0);
+    }
+    return lua_pushfstring(L, "%s%s", key, taken ? "_" : "");
+}
+
 /* The fields of the table at index, in order of keys. Their strings stay on the stack. */
 static size_t push_fields(lua_State *L, int index, struct log_field *fields)
 {
     const char *keys[LOG_FIELDS_MAX];
-    luaL_checkstack(L, LOG_FIELDS_MAX * 3 + 8, NULL);
+    luaL_checkstack(L, LOG_FIELDS_MAX * 4 + 8, NULL);
     size_t count = first_keys(L, index, keys);
     int first = lua_gettop(L) + 1;
     for (size_t i = 0; i < count; i++) {
         lua_pushstring(L, keys[i]); /* a __tostring below may change the table */
     }
     for (size_t i = 0; i < count; i++) {
+        const char *name = push_field_name(L, lua_tostring(L, first + (int)i));
         lua_pushvalue(L, first + (int)i);
         lua_rawget(L, index);
-        fields[i] = field_of(L, lua_tostring(L, first + (int)i), lua_gettop(L));
+        fields[i] = field_of(L, name, lua_gettop(L));
     }
     return count;
 }

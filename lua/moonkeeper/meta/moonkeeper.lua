@@ -590,9 +590,10 @@ function mk.lock.with(name, opts, fn) end
 
 -- The rest ----------------------------------------------------------------------------------------
 
+-- Lines in the node's log, under the application's name.
 mk.log = {}
 ---@param message any
----@param fields table<string, any>? at most 16
+---@param fields table<string, any>? at most 16; ts, level, msg, node and app are the node's: they become node_, app_, ...
 function mk.log.debug(message, fields) end
 ---@param message any
 ---@param fields table<string, any>?

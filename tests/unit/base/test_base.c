@@ -181,19 +181,19 @@ static void log_lines_are_whole_and_escaped(void **context)
                       .sink = &out,
                       .node = "n1"};
     log_info(&log, "a \"quoted\"\nline", log_text("key", "a\\b"), log_u64("n", 7),
-             log_bool("yes", true));
+             log_bool("yes", true), log_u64("a\":1,\"b", 2));
     log_debug(&log, "below the level");
     assert_string_equal(buffer_text(&out),
                         "{\"ts\":\"2023-11-14T22:13:20.123Z\",\"level\":\"info\",\"msg\":\"a "
                         "\\\"quoted\\\"\\nline\",\"node\":\"n1\",\"key\":\"a\\\\b\",\"n\":7,"
-                        "\"yes\":true}\n");
+                        "\"yes\":true,\"a\\\":1,\\\"b\":2}\n");
     buffer_clear(&out);
     log.format = LOG_LOGFMT;
     log_warn(&log, "hello", log_text("bare", "word"), log_text("spaced", "two words"),
-             log_text("none", ""), log_i64("i", -1));
+             log_text("none", ""), log_i64("i", -1), log_u64("a b=c", 2));
     assert_string_equal(buffer_text(&out),
                         "ts=2023-11-14T22:13:20.123Z level=warn msg=\"hello\" node=n1 bare=word "
-                        "spaced=\"two words\" none=\"\" i=-1\n");
+                        "spaced=\"two words\" none=\"\" i=-1 a_b_c=2\n");
     buffer_close(&out);
     log_info(NULL, "a silent log");
 }

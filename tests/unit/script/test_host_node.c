@@ -197,6 +197,27 @@ static void a_mistake_is_named_at_the_line_of_the_script(void **state)
     fixture_close(&f);
 }
 
+static void a_line_of_a_script_has_each_name_once(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    f.log.format = LOG_JSON;
+    f.log.node = "n1";
+    load(&f, MK "log('hello', {ts = 0, level = 'y', msg = 'z', node = 'n7', app = 'b', at = 'n3',\n"
+                "  level_ = 'x', nodes = 3, ['a\":1,\"level'] = 2})");
+    assert_said(&f, "\"level\":\"info\",\"msg\":\"hello\",\"node\":\"n1\","
+                    "\"a\\\":1,\\\"level\":2,\"app_\":\"b\",\"at\":\"n3\",\"level_\":\"y\","
+                    "\"level__\":\"x\",\"msg_\":\"z\",\"node_\":\"n7\",\"nodes\":3,\"ts_\":0,"
+                    "\"app\":\"app\"}\n");
+    forget(&f);
+    f.log.format = LOG_LOGFMT;
+    load_named(&f, "b", MK "log('hello', {level = 'y', app = 'c'})");
+    settle(&f);
+    assert_said(&f, "msg=\"hello\" node=n1 app_=c level_=y app=b\n");
+    fixture_close(&f);
+}
+
 static void status_shows_the_latest_view(void **state)
 {
     (void)state;
@@ -648,6 +669,7 @@ int main(void)
         cmocka_unit_test(misuse_raises_and_too_much_is_refused),
         cmocka_unit_test(a_program_is_looked_after_though_too_many_requests_are_unanswered),
         cmocka_unit_test(a_mistake_is_named_at_the_line_of_the_script),
+        cmocka_unit_test(a_line_of_a_script_has_each_name_once),
         cmocka_unit_test(status_shows_the_latest_view),
         cmocka_unit_test(wait_leader_waits_for_the_election),
         cmocka_unit_test(the_configuration_is_read_and_declared),
