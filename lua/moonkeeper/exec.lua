@@ -14,9 +14,9 @@ local BUSY_MS = 50
 
 -- Options -----------------------------------------------------------------------------------------
 
-local known = { env = "table", cwd = "string", stdin = true, stdout = "string", stderr = "string",
+local outputs = { "capture", "log", "drop" }
+local known = { env = "table", cwd = "string", stdin = true, stdout = outputs, stderr = outputs,
   stop_signal = "string", stop_ms = "number", timeout_ms = "number", max_output = "number" }
-local outputs = { capture = true, log = true, drop = true }
 
 local function check(argv, o, level)
   if type(argv) ~= "table" then
@@ -24,11 +24,6 @@ local function check(argv, o, level)
       :format(type(argv)), level + 1)
   end
   names.check_options(o, known, level + 1)
-  for _, stream in ipairs { "stdout", "stderr" } do
-    if o[stream] and not outputs[o[stream]] then
-      error(("%s is 'capture', 'log' or 'drop', not '%s'"):format(stream, o[stream]), level + 1)
-    end
-  end
   if o.stop_signal then core.check_signal(o.stop_signal) end
 end
 
@@ -216,6 +211,9 @@ function exec.spawn(argv, o)
   check(argv, o, 2)
   if o.timeout_ms or o.max_output then error("timeout_ms and max_output are for mk.exec.run", 2) end
   if o.stderr == "capture" then error("stderr of a spawned process cannot be read: 'log' or 'drop'", 2) end
+  if o.stdin ~= nil and type(o.stdin) ~= "boolean" then
+    error("stdin of mk.exec.spawn is true or false; process:write gives it text, and so does mk.exec.run", 2)
+  end
   return start(argv, o, { stdout = o.stdout or "log", stderr = o.stderr or "log" })
 end
 

@@ -1,11 +1,11 @@
 -- mk.kv: keys and values in the replicated machine "kv" (lua/moonkeeper/machines/kv.sm.lua).
 local core = require "moonkeeper.core"
 local names = require "moonkeeper.names"
+local options = require "moonkeeper.options"
 local raft = require "moonkeeper.raft"
 
 local kv = { watch = require "moonkeeper.watch" }
 
-local reading = { timeout_ms = "number", read = "string", index = "number" }
 local changing = { timeout_ms = "number", forward = "boolean", fence = true, id = "string",
   if_version = "number", lease = true }
 
@@ -32,7 +32,7 @@ end
 -- The value, and its version; nil when there is no such key.
 function kv.get(key, opts)
   check_key(key)
-  names.check_options(opts, reading, 2)
+  names.check_options(opts, options.reading, 2)
   local found, err = raft.query("kv", "get", { key = key }, opts)
   if type(found) ~= "table" then return nil, err end
   return found.value, found.version
@@ -61,6 +61,7 @@ end
 -- From now on, whoever shows an older token under this name is refused.
 function kv.fence(name, token, opts)
   if type(name) ~= "string" then error("fence(name, token): a name is a string", 2) end
+  names.check_options(opts, options.proposing, 2)
   local done, err = raft.propose("kv", "fence", { name = name, token = token }, opts)
   if not done then return nil, err end
   return true
@@ -70,6 +71,7 @@ end
 -- results, in the same order.
 function kv.txn(ops, opts)
   if type(ops) ~= "table" then error("txn(ops): a list of operations", 2) end
+  names.check_options(opts, options.proposing, 2)
   local done, err = raft.propose("kv", "txn", { ops = ops }, opts)
   if not done then return nil, err end
   return done.results
@@ -79,7 +81,7 @@ end
 -- linearizable by itself.
 function kv.list(prefix, opts)
   if type(prefix) ~= "string" then error("a prefix is a string, got " .. type(prefix), 2) end
-  names.check_options(opts, reading, 2)
+  names.check_options(opts, options.reading, 2)
   local items, after = core.array {}, nil
   repeat
     local page, err = raft.query("kv", "list", { prefix = prefix, after = after, limit = 1000 }, opts)

@@ -5,6 +5,8 @@
 -- counts from before it asked, and stops nine tenths of the way: clocks that differ in rate by less than
 -- a tenth cannot make it believe longer than the cluster does.
 local core = require "moonkeeper.core"
+local names = require "moonkeeper.names"
+local options = require "moonkeeper.options"
 local raft = require "moonkeeper.raft"
 local task = require "moonkeeper.task"
 
@@ -109,6 +111,7 @@ end
 -- A lease of ttl_ms, kept by the task that asks for it, as long as it runs.
 function lease.grant(ttl_ms, opts)
   if math.type(ttl_ms) ~= "integer" then error("grant(ttl_ms): a time in ms, an integer", 2) end
+  names.check_options(opts, options.proposing, 2)
   local asked_ms = core.now_ms()
   local granted, err = raft.propose("kv", "lease_grant", { ttl_ms = ttl_ms }, opts)
   if not granted then return nil, err end
@@ -126,6 +129,7 @@ end
 
 -- What the cluster says of a lease: {id, ttl_ms, remaining_ms, keys}, or nil.
 function lease.get(id, opts)
+  names.check_options(opts, options.reading, 2)
   local found, err = raft.query("kv", "lease", { id = id }, opts)
   if type(found) ~= "table" then return nil, err end
   return found

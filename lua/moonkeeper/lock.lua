@@ -33,6 +33,9 @@ local known = { ttl_ms = "number", timeout_ms = "number" }
 local function check(name, opts, level)
   if type(name) ~= "string" or name == "" then error("a lock's name is a string", level + 1) end
   names.check_options(opts, known, level + 1)
+  if opts.ttl_ms and math.type(opts.ttl_ms) ~= "integer" then
+    error("ttl_ms is a time in ms, an integer", level + 1)
+  end
 end
 
 -- The keys of those that ask for this lock; of a lock "a/b" those of "a" look alike up to their length.

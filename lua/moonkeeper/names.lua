@@ -18,11 +18,11 @@ local function distance(a, b)
   return row[#b]
 end
 
--- The one of a list that is meant, or nil.
+-- The one of a list that is meant, or nil. "timeout" is "timeout_ms": a unit is easily left out.
 function names.nearest(name, known)
   local best, best_distance
   for _, candidate in ipairs(known) do
-    local d = distance(name, candidate)
+    local d = candidate:sub(1, #name + 1) == name .. "_" and 1 or distance(name, candidate)
     if not best_distance or d < best_distance then best, best_distance = candidate, d end
   end
   if best and best_distance <= math.max(1, #name // 3) then return best end
@@ -34,13 +34,22 @@ function names.suggest(hint, known)
   return (#known == 1 and "there is " or "there are ") .. table.concat(known, ", ")
 end
 
--- What is wrong with the options of a call, or nil; known: each with its type, or true for any. A misspelt
--- option would be ignored, and nobody would know.
+local function is_one_of(word, words)
+  for _, other in ipairs(words) do
+    if word == other then return true end
+  end
+  return false
+end
+
+-- What is wrong with the options of a call, or nil; known: each with its type, a list of the words that it may
+-- be, or true for any. A misspelt option would be ignored, and nobody would know.
 function names.wrong_option(o, known)
   if o == nil then return nil end
   if type(o) ~= "table" then return "options are a table, not a " .. type(o) end
   for name, value in pairs(o) do
     local expected = known[name]
+    local words = type(expected) == "table" and expected
+    if words then expected = "string" end
     if not expected then
       local all = {}
       for other in pairs(known) do all[#all + 1] = other end
@@ -49,6 +58,9 @@ function names.wrong_option(o, known)
       return ("there is no option '%s'; %s"):format(tostring(name), hint)
     elseif expected ~= true and type(value) ~= expected then
       return ("%s is a %s, not a %s"):format(name, expected, type(value))
+    elseif words and not is_one_of(value, words) then
+      local hint = names.suggest(names.nearest(value, words), words)
+      return ("there is no %s = '%s'; %s"):format(name, value, hint)
     end
   end
 end

@@ -1,15 +1,13 @@
 -- mk.raft: the node's part in the cluster.
 local core = require "moonkeeper.core"
 local names = require "moonkeeper.names"
+local options = require "moonkeeper.options"
 local task = require "moonkeeper.task"
 
 local raft = {
   status = core.status,
   is_leader = core.is_leader,
 }
-
-local proposing = { timeout_ms = "number", forward = "boolean", fence = "number", id = "string" }
-local asking = { timeout_ms = "number", read = "string", index = "number" }
 
 local function check_ms(ms)
   if ms ~= nil and (type(ms) ~= "number" or ms < 0) then
@@ -23,7 +21,7 @@ function raft.propose(sm, cmd, args, opts)
   if type(sm) ~= "string" or type(cmd) ~= "string" then
     error("propose(sm, cmd, args, opts): sm and cmd are names", 2)
   end
-  names.check_options(opts, proposing, 2)
+  names.check_options(opts, options.proposing, 2)
   return core.request("propose", sm, cmd, args, opts or {})
 end
 
@@ -31,7 +29,7 @@ function raft.query(sm, name, args, opts)
   if type(sm) ~= "string" or type(name) ~= "string" then
     error("query(sm, name, args, opts): sm and name are names", 2)
   end
-  names.check_options(opts, asking, 2)
+  names.check_options(opts, options.reading, 2)
   return core.request("query", sm, name, args, opts or {})
 end
 

@@ -62,7 +62,10 @@ static enum err push_zone(lua_State *L, const char *name, struct why *why)
 /* schedule(spec, zone) -> Schedule | nil, err */
 static int core_schedule(lua_State *L)
 {
-    const char *spec = luaL_checkstring(L, 1);
+    if (lua_type(L, 1) != LUA_TSTRING) {
+        return report_misuse(L, "a cron expression is a string, such as \"30 2 * * *\"");
+    }
+    const char *spec = lua_tostring(L, 1);
     const char *name = luaL_checkstring(L, 2);
     struct schedule *schedule = lua_newuserdatauv(L, sizeof *schedule, SCHEDULE_UV_COUNT);
     luaL_setmetatable(L, SCHEDULE_TYPE);
@@ -86,10 +89,15 @@ static int core_schedule(lua_State *L)
 static int schedule_next(lua_State *L)
 {
     const struct schedule *schedule = luaL_checkudata(L, 1, SCHEDULE_TYPE);
-    lua_Integer after_ms =
-        luaL_opt(L, luaL_checkinteger, 2, clock_wall_ms(thread_app(L)->host->options.clock));
-    luaL_argcheck(L, after_ms >= CRON_TIME_MIN_MS && after_ms <= CRON_TIME_MAX_MS, 2,
-                  "a time in ms since 1970, in the years 0 to 9999");
+    lua_Integer after_ms = clock_wall_ms(thread_app(L)->host->options.clock);
+    int is_integer = 1;
+    if (!lua_isnoneornil(L, 2)) {
+        after_ms = lua_tointegerx(L, 2, &is_integer);
+    }
+    if (!is_integer || after_ms < CRON_TIME_MIN_MS || after_ms > CRON_TIME_MAX_MS) {
+        return report_misuse(L,
+                             "next(after_ms): an integer, ms since 1970, in the years 0 to 9999");
+    }
     int64_t next_ms;
     if (!cron_next(&schedule->cron, schedule->zone, after_ms, &next_ms)) {
         return report_fail(L, ERR_NOT_FOUND, "it is not due before the year 10000");

@@ -56,8 +56,16 @@ static void strings_add(lua_State *L, struct strings *s)
     lua_rawseti(L, s->anchor, s->count);
 }
 
+/* Else the script that asks is told, at its line. Stack: [-0, +0]. */
+static void demand(lua_State *L, bool is_so, const char *message)
+{
+    if (!is_so) {
+        report_misuse(L, message);
+    }
+}
+
 /* Without zero bytes, at which C would take it to end. Stack: [-0, +0]. */
-static void check_text(lua_State *L, int index, int argument, const char *what)
+static void check_text(lua_State *L, int index, const char *what)
 {
     if (lua_type(L, index) == LUA_TNUMBER) {
         lua_tostring(L, index);
@@ -65,7 +73,7 @@ static void check_text(lua_State *L, int index, int argument, const char *what)
     size_t size;
     const char *text = lua_tolstring(L, index, &size);
     if (text == NULL || strlen(text) != size) {
-        luaL_argerror(L, argument, lua_pushfstring(L, "%s: a string without zero bytes", what));
+        report_misuse(L, lua_pushfstring(L, "%s: a string without zero bytes", what));
     }
 }
 
@@ -74,12 +82,12 @@ static struct strings push_argv(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_Integer count = luaL_len(L, 1);
-    luaL_argcheck(L, count >= 1, 1, "argv is empty: { \"program\", \"argument\", ... }");
-    luaL_argcheck(L, count <= ARGUMENTS_MAX, 1, "too many arguments");
+    demand(L, count >= 1, "argv is empty: { \"program\", \"argument\", ... }");
+    demand(L, count <= ARGUMENTS_MAX, "argv: too many arguments");
     struct strings s = strings_new(L, count);
     for (lua_Integer i = 1; i <= count; i++) {
         lua_geti(L, 1, i);
-        check_text(L, -1, 1, "argv");
+        check_text(L, -1, "argv");
         strings_add(L, &s);
     }
     return s;
@@ -126,24 +134,24 @@ static struct strings push_env(lua_State *L, int index)
     bool given = !lua_isnil(L, index);
     lua_Integer count = 0;
     if (given) {
-        luaL_argcheck(L, lua_istable(L, index), 2, "env: a table { NAME = value }");
+        demand(L, lua_istable(L, index), "env: a table { NAME = value }");
         for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
             count++;
         }
     }
-    luaL_argcheck(L, count <= ARGUMENTS_MAX, 2, "env: too many variables");
+    demand(L, count <= ARGUMENTS_MAX, "env: too many variables");
     struct strings s = strings_new(L, count + OWN_VARIABLES);
     add_own_variables(L, &s);
     if (!given) {
         return s;
     }
     for (lua_pushnil(L); lua_next(L, index) != 0 && s.count < s.capacity;) {
-        luaL_argcheck(L, lua_type(L, -2) == LUA_TSTRING, 2, "env: names are strings");
-        check_text(L, -2, 2, "env: a name");
-        check_text(L, -1, 2, "env: a value");
+        demand(L, lua_type(L, -2) == LUA_TSTRING, "env: names are strings");
+        check_text(L, -2, "env: a name");
+        check_text(L, -1, "env: a value");
         const char *name = lua_tostring(L, -2);
-        luaL_argcheck(L, name[0] != 0 && strchr(name, '=') == NULL, 2,
-                      "env: a name is not empty and has no '='");
+        demand(L, name[0] != 0 && strchr(name, '=') == NULL,
+               "env: a name is not empty and has no '='");
         lua_pushfstring(L, "%s=%s", name, lua_tostring(L, -1));
         strings_add(L, &s);
         lua_pop(L, 1);
@@ -233,7 +241,7 @@ static int core_process_start(lua_State *L)
     lua_getfield(L, 2, "env");
     lua_getfield(L, 2, "cwd");
     if (!lua_isnil(L, 5)) {
-        check_text(L, 5, 2, "cwd");
+        check_text(L, 5, "cwd");
     }
     struct strings argv = push_argv(L);
     struct strings env = push_env(L, 4);
@@ -289,8 +297,9 @@ static int core_process_write(lua_State *L)
 {
     uint64_t id = check_process(L);
     size_t size;
-    const char *data = luaL_checklstring(L, 2, &size);
-    luaL_argcheck(L, size <= DATA_BYTES_MAX, 2, "more than 8 MiB at once");
+    const char *data = lua_tolstring(L, 2, &size);
+    demand(L, data != NULL, "write(data): data is a string");
+    demand(L, size <= DATA_BYTES_MAX, "write(data): more than 8 MiB at once");
     task_that_waits(L);
     uint64_t call = request_begin(L);
     if (call == 0) {
@@ -345,14 +354,18 @@ enum { SIGNALS = sizeof signals / sizeof signals[0] };
 
 static int check_signal(lua_State *L, int index)
 {
-    const char *name = luaL_checkstring(L, index);
+    if (lua_type(L, index) != LUA_TSTRING) {
+        return report_misuse(L, "a signal is a name, such as \"TERM\"");
+    }
+    const char *name = lua_tostring(L, index);
     for (size_t i = 0; i < SIGNALS; i++) {
         if (strcmp(name, signals[i].name) == 0) {
             return signals[i].number;
         }
     }
-    return luaL_error(L, "there is no signal '%s'; signals are TERM, INT, HUP, USR1, KILL, ...",
-                      name);
+    return report_misuse(
+        L, lua_pushfstring(
+               L, "there is no signal '%s'; signals are TERM, INT, HUP, USR1, KILL, ...", name));
 }
 
 /* process_signal(process, "TERM") */

@@ -14,8 +14,14 @@ uint64_t api_until_us(lua_State *L, int index)
     if (lua_isnoneornil(L, index)) {
         return UINT64_MAX;
     }
-    lua_Number ms = luaL_checknumber(L, index);
-    luaL_argcheck(L, ms >= 0, index, "a time in ms cannot be negative");
+    int is_number;
+    lua_Number ms = lua_tonumberx(L, index, &is_number);
+    if (!is_number) {
+        report_misuse(
+            L, lua_pushfstring(L, "a time in ms is a number, not a %s", luaL_typename(L, index)));
+    } else if (!(ms >= 0)) {
+        report_misuse(L, "a time in ms cannot be negative");
+    }
     uint64_t now_us = host_now_us(thread_app(L)->host);
     return ms < 1e15 ? now_us + (uint64_t)(ms * 1000) : UINT64_MAX - 1;
 }

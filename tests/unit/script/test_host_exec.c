@@ -67,11 +67,28 @@ static void what_cannot_be_run_is_an_error(void **state)
            "say(select(2, pcall(run, {})))\n"
            "say(select(2, pcall(run, { 'true' }, { sdtout = 'drop' })))\n"
            "say(select(2, pcall(spawn, { 'true' }, { stop_signal = 'SIGTERM' })))\n"
-           "say(select(2, pcall(run, { 'a\\0b' })))",
+           "say(select(2, pcall(run, { 'a\\0b' })))\n"
+           "local function try(...) say(select(2, pcall(...))) end\n"
+           "try(function() run({}) end)\n"
+           "try(function() run({ 'true', 'a\\0b' }) end)\n"
+           "try(function() run({ 'true' }, { env = { ['a='] = 'b' } }) end)\n"
+           "try(function() run({ 'true' }, { stop_signal = 'FOO' }) end)\n"
+           "try(function() spawn({ 'true' }, { stdout = 'capure' }) end)\n"
+           "try(function() spawn({ 'cat' }, { stdin = 'abc' }) end)\n"
+           "local p = assert(spawn({ 'true' }))\n"
+           "try(function() p:kill('BAR') end)\n"
+           "try(function() p:write({}) end)\n"
+           "p:wait()",
            "not_found: cannot run no-such-program: No such file or directory (it is not in PATH)",
            "io: cannot run /etc/passwd: Permission denied",
            "not_found: cannot run true: cannot enter /no/such/place", "argv is empty",
-           "there is no option 'sdtout'", "there is no signal 'SIGTERM'", "without zero bytes");
+           "there is no option 'sdtout'", "there is no signal 'SIGTERM'", "without zero bytes",
+           "t.lua:12: argv is empty", "t.lua:13: argv: a string without zero bytes",
+           "t.lua:14: env: a name is not empty and has no '='",
+           "t.lua:15: there is no signal 'FOO'",
+           "t.lua:16: there is no stdout = 'capure'; did you mean 'capture'?",
+           "t.lua:17: stdin of mk.exec.spawn is true or false; process:write gives it text",
+           "t.lua:19: there is no signal 'BAR'", "t.lua:20: write(data): data is a string");
 }
 
 static void after_its_timeout_a_program_is_asked_to_stop_then_killed(void **state)

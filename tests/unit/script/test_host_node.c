@@ -181,6 +181,16 @@ static void a_mistake_is_named_at_the_line_of_the_script(void **state)
                 "try(function() mk.kv.put('a', 1) end)\n"
                 "try(function() mk.timer.every('5s', print) end)\n"
                 "try(function() mk.lock.with('a', {}) end)\n"
+                "try(function() mk.kv.get('a', {read = 'locl'}) end)\n"
+                "try(function() mk.raft.query('kv', 'get', {}, {read = 'bogus'}) end)\n"
+                "try(function() mk.kv.txn({}, {timeout = 5}) end)\n"
+                "try(function() mk.kv.fence('a', 1, {timeout = 5}) end)\n"
+                "try(function() mk.lease.grant(1000, {timeout = 5}) end)\n"
+                "try(function() mk.lease.get(7, {red = 'local'}) end)\n"
+                "try(function() mk.lock.acquire('a', {ttl_ms = 0.5}) end)\n"
+                "try(function() mk.cron.next('@daily', 1.5) end)\n"
+                "try(function() mk.cron.parse(7) end)\n"
+                "try(function() task.event():wait('5s') end)\n"
                 "log('saved ' .. tostring(mk.saved))");
     assert_said(&f, "t.lua:3: a function is not data");
     assert_said(&f, "t.lua:4: there is no option 'fenc'; did you mean 'fence'?");
@@ -193,6 +203,16 @@ static void a_mistake_is_named_at_the_line_of_the_script(void **state)
                     "set, txn, watch");
     assert_said(&f, "t.lua:11: every(ms, fn): ms is a number above 0, not 5s");
     assert_said(&f, "t.lua:12: with(name, opts, fn): fn is a function, not a table");
+    assert_said(&f, "t.lua:13: there is no read = 'locl'; did you mean 'local'?");
+    assert_said(&f, "t.lua:14: there is no read = 'bogus'; there are linearizable, lease, local");
+    assert_said(&f, "t.lua:15: there is no option 'timeout'; did you mean 'timeout_ms'?");
+    assert_said(&f, "t.lua:16: there is no option 'timeout'; did you mean 'timeout_ms'?");
+    assert_said(&f, "t.lua:17: there is no option 'timeout'; did you mean 'timeout_ms'?");
+    assert_said(&f, "t.lua:18: there is no option 'red'; did you mean 'read'?");
+    assert_said(&f, "t.lua:19: ttl_ms is a time in ms, an integer");
+    assert_said(&f, "t.lua:20: next(after_ms): an integer, ms since 1970");
+    assert_said(&f, "t.lua:21: a cron expression is a string");
+    assert_said(&f, "t.lua:22: a time in ms is a number, not a string");
     assert_said(&f, "saved nil");
     fixture_close(&f);
 }
