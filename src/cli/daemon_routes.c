@@ -58,7 +58,7 @@ static void set_headers(struct http_call *call, const struct http_answer *answer
             buffer_clear(type);
             buffer_add_bytes(type, buffer_bytes(&value));
         } else if (r.err == ERR_OK && !is_ours(name)) {
-            http_set_header(call, name, buffer_text(&value));
+            http_add_header(call, name, buffer_text(&value));
         }
         buffer_close(&value);
     }

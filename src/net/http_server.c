@@ -232,6 +232,13 @@ void http_set_header(struct http_call *call, const char *name, const char *value
     }
 }
 
+void http_add_header(struct http_call *call, const char *name, const char *value)
+{
+    if (call->request != NULL) {
+        evhttp_add_header(evhttp_request_get_output_headers(call->request), name, value);
+    }
+}
+
 static void set_length(struct http_call *call, size_t size)
 {
     char length[32];

@@ -79,8 +79,9 @@ const char *http_remote(const struct http_call *call, char out[ADDRESS_TEXT_MAX]
 /* Is there still anybody to answer? Who has closed one half of a connection counts as gone. */
 bool http_is_open(const struct http_call *call);
 
-/* Before the answer. */
+/* Before the answer: the one value of a header, or one more of it. */
 void http_set_header(struct http_call *call, const char *name, const char *value);
+void http_add_header(struct http_call *call, const char *name, const char *value);
 /* Ends the call. The body of an answer to HEAD is not sent. */
 void http_reply(struct http_call *call, int status, const char *content_type, struct bytes body);
 /* Close the connection without an answer. Ends the call. For tests of those who ask. */

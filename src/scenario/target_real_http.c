@@ -41,7 +41,7 @@ static void set_headers(struct http_call *call, const struct http_answer *answer
         if (r.err == ERR_OK && strcasecmp(name, "content-type") == 0) {
             text_copy(type, NAME_MAX_BYTES, value);
         } else if (r.err == ERR_OK) {
-            http_set_header(call, name, value);
+            http_add_header(call, name, value);
         }
     }
 }

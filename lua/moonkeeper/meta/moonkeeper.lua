@@ -515,7 +515,7 @@ function Route:remove() end
 -- again replaces the function; paths of the node itself, or of another application, raise.
 ---@param method "GET"|"HEAD"|"POST"|"PUT"|"DELETE"|"OPTIONS"|"PATCH"|"*"
 ---@param path string
----@param fn async fun(request: mk.HttpRequest): {status: integer?, headers: table<string, string>?, body: string?}
+---@param fn async fun(request: mk.HttpRequest): {status: integer?, headers: table<string, string|number|(string|number)[]>?, body: string?}
 ---@param o {timeout_ms: number?, other_pages: boolean?}? timeout_ms: 30000; then whoever asks gets 504. other_pages:
 ---are requests let in that a browser makes for other web pages? GET and HEAD unless false, others if true
 ---@return mk.Route

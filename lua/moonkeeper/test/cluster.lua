@@ -272,7 +272,10 @@ end
 -- A list of names and values as a table; names in lower case.
 local function fields_of(list)
   local headers = {}
-  for i = 1, #list, 2 do headers[list[i]:lower()] = list[i + 1] end
+  for i = 1, #list, 2 do
+    local name = list[i]:lower()
+    headers[name] = headers[name] and headers[name] .. ", " .. list[i + 1] or list[i + 1]
+  end
   return headers
 end
 

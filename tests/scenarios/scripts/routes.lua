@@ -8,7 +8,8 @@ end)
 mk.http.route("GET", "/hello/world", function() return { body = "the world itself" } end)
 
 mk.http.route("POST", "/echo/*rest", function(req)
-  return { status = 201, headers = { ["content-type"] = "application/json", ["x-method"] = req.method },
+  return { status = 201, headers = { ["content-type"] = "application/json", ["x-method"] = req.method,
+    ["set-cookie"] = { "a=1", "b=2" } },
     body = mk.json.encode { path = req.path, rest = req.params.rest, agent = req.headers["x-agent"] } }
 end)
 
