@@ -48,7 +48,10 @@ local function wait_turn(held, prefix, until_ms)
   while held:valid() do
     local left = until_ms and math.max(0, until_ms - core.now_ms()) or nil
     local ev, err = changes:next(left and math.min(left, held:remaining_ms()) or held:remaining_ms())
-    if not ev and left and core.now_ms() >= until_ms then return nil, err end
+    if not ev and left and core.now_ms() >= until_ms then
+      if not synced then return nil, err end -- who holds it could not be seen
+      return nil, core.error("timeout", "the lock " .. held.name .. " was not free in time")
+    end
     if ev and ev.type == "gap" then
       before, count, synced = {}, 0, false
     elseif ev and ev.type == "synced" then

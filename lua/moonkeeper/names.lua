@@ -41,8 +41,8 @@ local function is_one_of(word, words)
   return false
 end
 
--- What is wrong with the options of a call, or nil; known: each with its type, a list of the words that it may
--- be, or true for any. A misspelt option would be ignored, and nobody would know.
+-- What is wrong with the options of a call, or nil; known: each with its type, a list of the words that it
+-- may be, or true for any. A misspelt option would be ignored, and nobody would know.
 function names.wrong_option(o, known)
   if o == nil then return nil end
   if type(o) ~= "table" then return "options are a table, not a " .. type(o) end

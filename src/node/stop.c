@@ -79,7 +79,7 @@ void transfer_begin(struct node *n, raft_id target, uint64_t timeout_us, node_re
         t->waiting_for_work = true;
         t->scripts_idle = n->scripts == NULL;
         if (n->scripts != NULL) { /* it says when it is idle */
-            script_host_end_leader_work(n->scripts, "transfer");
+            script_host_end_leader_work(n->scripts);
         }
         return;
     }

@@ -222,7 +222,7 @@ static void take_inbox(struct script_host *host)
     }
     take_lists(host, &batch);
     if (batch.flags & INBOX_END_LEADER_WORK) {
-        lead_end_work(host, batch.end_reason);
+        lead_end_work(host, NULL);
     }
     if (batch.flags & INBOX_RESUME_LEADER_WORK) {
         lead_resume_work(host);

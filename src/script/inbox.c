@@ -115,7 +115,6 @@ void inbox_take(struct inbox *box, struct inbox_batch *out)
     if (out->flags & INBOX_VIEW) {
         out->view = box->view;
     }
-    memcpy(out->end_reason, box->end_reason, sizeof out->end_reason);
     out->shutdown_deadline_us = box->shutdown_deadline_us;
     out->events_dropped = box->events_dropped;
     STAILQ_INIT(&out->replies);
@@ -408,10 +407,9 @@ static void raise_flag(struct script_host *host, unsigned flag, unsigned clear)
     leave(box);
 }
 
-void script_host_end_leader_work(struct script_host *host, const char *reason)
+void script_host_end_leader_work(struct script_host *host)
 {
     pthread_mutex_lock(&host->inbox.lock);
-    snprintf(host->inbox.end_reason, sizeof host->inbox.end_reason, "%s", reason);
     raise_flag(host, INBOX_END_LEADER_WORK, INBOX_RESUME_LEADER_WORK);
 }
 

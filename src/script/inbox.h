@@ -72,7 +72,6 @@ struct inbox {
 
     unsigned flags; /* enum inbox_flag: what is new */
     struct script_view view;
-    char end_reason[64];
     uint64_t shutdown_deadline_us;
 
     struct reply_items replies;
@@ -104,7 +103,6 @@ void inbox_close(struct inbox *box);
 struct inbox_batch {
     unsigned flags;
     struct script_view view;
-    char end_reason[64];
     uint64_t shutdown_deadline_us;
     struct reply_items replies;
     struct event_items events;

@@ -344,7 +344,7 @@ void lead_end_work(struct script_host *host, const char *reason)
     l->ended_token = host->view.token;
     l->idle_wanted = true;
     if (l->active) {
-        lose(host, reason[0] != 0 ? reason : handed_over, true);
+        lose(host, reason != NULL ? reason : handed_over, true);
     }
     tell_idle(host);
 }

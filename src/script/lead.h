@@ -51,7 +51,7 @@ enum { LEAD_RETRY_US = 1000000, LEAD_RETRY_MAX_US = 60000000 };
 void lead_init(struct script_host *host);
 /* Look at the view: begin, end. */
 void lead_update(struct script_host *host);
-/* Planned hand-over, and taken back. */
+/* Planned hand-over, and taken back. reason: what the work is told; NULL: of the hand-over. */
 void lead_end_work(struct script_host *host, const char *reason);
 void lead_resume_work(struct script_host *host);
 /* A while_leader was registered or enabled: begin if this node leads. */

@@ -320,7 +320,7 @@ void script_host_set_view(struct script_host *host, const struct script_view *vi
  * "leader_idle" follows when the last of it has ended (at once if there is none). No new work
  * starts until the view shows another term or script_host_resume_leader_work() (the hand-over was
  * given up). [any thread] */
-void script_host_end_leader_work(struct script_host *host, const char *reason);
+void script_host_end_leader_work(struct script_host *host);
 void script_host_resume_leader_work(struct script_host *host);
 /* [any thread] */
 bool script_host_has_leader_work(const struct script_host *host);

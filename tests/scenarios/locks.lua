@@ -72,15 +72,17 @@ t.describe("locks", function()
     local c <close> = t.cluster { mode = mode }
     c:start()
     local leader = c:wait_leader()
-    local gave_up, others_ms = table.unpack(t.ok(leader:eval [[
+    local gave_up, late, others_ms = table.unpack(t.ok(leader:eval [[
       local held = assert(mk.lock.acquire("job", { ttl_ms = 60000 }))
       local _, err = mk.task.with_timeout(500, function() mk.lock.acquire("job", { ttl_ms = 60000 }) end)
+      local _, late = mk.lock.acquire("job", { timeout_ms = 500 })
       held:release()
       local since_ms = mk.time.now_ms()
       local mine = mk.lock.acquire("job", { timeout_ms = 30000 })
-      return { err.code, mine and mk.time.now_ms() - since_ms or -1 }
+      return { err.code, tostring(late), mine and mk.time.now_ms() - since_ms or -1 }
     ]]))
     t.eq(gave_up, "timeout")
+    t.eq(late, "timeout: the lock job was not free in time")
     t.ge(others_ms, 0, "the lock is given to another")
     t.le(others_ms, 1000)
   end, { seeds = 5, modes = { "sim" } })

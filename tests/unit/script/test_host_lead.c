@@ -211,14 +211,15 @@ static void a_planned_hand_over_waits_for_the_grace(void **state)
     fixture_open(&f);
     load(&f, MK "mk.while_leader('w', function(lead)\n"
                 "  task.defer(function() task.sleep(800) log('cleaned up') end)\n"
-                "  while true do task.sleep(1000) end\n"
+                "  log(select(2, pcall(task.sleep, 60000)))\n"
                 "end, {grace_ms = 1000})");
     lead(&f, 3, 17, 0);
     settle(&f);
-    script_host_end_leader_work(f.host, "transfer");
+    script_host_end_leader_work(f.host);
     run_for(&f, 790);
     assert_true(script_host_has_leader_work(f.host));
     assert_int_equal(f.requests_count, 0);
+    assert_said(&f, "not_leader: leadership is being handed over");
     run_for(&f, 20);
     assert_said(&f, "cleaned up");
     struct script_request *request = next_request(&f);
@@ -276,7 +277,7 @@ static void a_hand_over_waits_for_programs_that_are_killed(void **state)
     open_with_stubborn(&f, &port, STUBBORN);
     lead(&f, 3, 17, 0);
     run_for(&f, 10);
-    script_host_end_leader_work(f.host, "transfer");
+    script_host_end_leader_work(f.host);
     run_for(&f, 90);
     assert_int_equal(release_call, 0);
     run_for(&f, 1000);
@@ -367,7 +368,7 @@ static void a_program_that_is_held_does_not_hold_up_its_task_for_ever(void **sta
     open_with_stubborn(&f, &port, STUBBORN);
     lead(&f, 3, 17, 0);
     run_for(&f, 10);
-    script_host_end_leader_work(f.host, "transfer");
+    script_host_end_leader_work(f.host);
     run_for(&f, 29000);
     assert_true(script_host_has_leader_work(f.host));
     run_for(&f, 2000);
@@ -385,7 +386,7 @@ static void a_host_that_ends_does_not_wait_for_programs(void **state)
     open_with_stubborn(&f, &port, STUBBORN);
     lead(&f, 3, 17, 0);
     run_for(&f, 10);
-    script_host_end_leader_work(f.host, "transfer");
+    script_host_end_leader_work(f.host);
     run_for(&f, 200);
     assert_int_not_equal(release_call, 0);
     fixture_close(&f);
@@ -399,7 +400,7 @@ static void a_hand_over_without_work_is_idle_at_once(void **state)
     load(&f, MK);
     lead(&f, 3, 17, 0);
     settle(&f);
-    script_host_end_leader_work(f.host, "transfer");
+    script_host_end_leader_work(f.host);
     settle(&f);
     struct script_request *request = next_request(&f);
     assert_string_equal(request->method, "leader_idle");
