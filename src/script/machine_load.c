@@ -80,10 +80,9 @@ static const struct part {
     int type;
     bool required;
 } parts[] = {
-    {"name", LUA_TSTRING, true},        {"version", LUA_TNUMBER, true},
-    {"init", LUA_TFUNCTION, false},     {"apply", LUA_TTABLE, true},
-    {"query", LUA_TTABLE, false},       {"migrate", LUA_TFUNCTION, false},
-    {"snapshot", LUA_TFUNCTION, false}, {"restore", LUA_TFUNCTION, false},
+    {"name", LUA_TSTRING, true},    {"version", LUA_TNUMBER, true},
+    {"init", LUA_TFUNCTION, false}, {"apply", LUA_TTABLE, true},
+    {"query", LUA_TTABLE, false},   {"migrate", LUA_TFUNCTION, false},
     {"wake", LUA_TFUNCTION, false},
 };
 enum { PARTS_COUNT = sizeof parts / sizeof *parts };
@@ -96,6 +95,20 @@ static const struct part *part_named(const char *name)
         }
     }
     return NULL;
+}
+
+/* Why there is no part that is called as the key at the top. */
+static enum err refuse_part(lua_State *L, struct loading *l)
+{
+    const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1);
+    if (strcmp(name, "snapshot") == 0 || strcmp(name, "restore") == 0) {
+        return err_why(l->why, ERR_INVALID,
+                       "a machine has no %s: all of st is saved and restored without its help",
+                       name);
+    }
+    return err_why(l->why, ERR_INVALID,
+                   "a machine has name, version, init, apply, query, migrate and wake, but no %s",
+                   name);
 }
 
 static enum err check_parts(lua_State *L, struct loading *l)
@@ -112,10 +125,7 @@ static enum err check_parts(lua_State *L, struct loading *l)
     while (lua_next(L, -2)) {
         lua_pop(L, 1);
         if (lua_type(L, -1) != LUA_TSTRING || part_named(lua_tostring(L, -1)) == NULL) {
-            return err_why(
-                l->why, ERR_INVALID,
-                "a machine has name, version, init, apply, query, migrate and wake, but no %s",
-                lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1));
+            return refuse_part(L, l);
         }
     }
     return ERR_OK;
