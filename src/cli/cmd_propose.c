@@ -44,7 +44,10 @@ int cmd_propose(struct cli *cli, int argc, char **argv)
     bool no_forward = false;
     const struct flag flags[] = {
         {"fence", 0, "TOKEN", "refuse it if a newer fencing token exists", &fence, NULL},
-        {"id", 0, "KEY", "a key of yours: the same one takes effect once", &id, NULL},
+        {"id", 0, "KEY",
+         "a key of yours: the same one takes effect once within an hour, "
+         "and among the newest 100,000 keys",
+         &id, NULL},
         {"no-forward", 0, NULL, "fail if the node that is asked does not lead", NULL, &no_forward},
     };
     const struct usage usage = {

@@ -255,7 +255,7 @@ function mk.time.wall_ms() end
 ---@field timeout_ms number?
 ---@field forward boolean? a follower forwards it; true
 ---@field fence integer? refused unless this token is the newest
----@field id string? deduplicates proposals of yours
+---@field id string? a key of yours: the same one takes effect once within an hour, and among the newest 100,000
 
 ---@class mk.QueryOptions
 ---@field read "linearizable"|"lease"|"local"|nil linearizable
