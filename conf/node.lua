@@ -64,9 +64,11 @@ return {
 
   -- Scripts. Each runs in a Lua state of its own; mk.config reads its `config`. script: a file, or
   -- "bundled:NAME" for one that comes with moonkeeper (scripts/README.md). name: that of the script.
+  -- lua_path: where `require` looks for Lua modules after the script's own folder, as in package.path.
   apps = {
     -- { script = "bundled:demo" },
-    -- { name = "mine", script = "my.lua", config = { greeting = "hello" } },
+    -- { name = "mine", script = "my.lua", config = { greeting = "hello" },
+    --   lua_path = "/usr/share/lua/5.4/?.lua;/usr/share/lua/5.4/?/init.lua" },
   },
 
   -- A snapshot is taken when the log has grown by so many entries or bytes since the last one (0: not

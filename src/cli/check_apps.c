@@ -56,7 +56,10 @@ int check_apps(const struct cli *cli, const char *path, const struct config *con
     for (uint32_t i = 0; i < config->apps_count; i++) {
         const struct config_app *app = &config->apps[i];
         const struct script_check check = {
-            .app = {.name = app->name, .path = app->script, .config = buffer_bytes(&app->config)},
+            .app = {.name = app->name,
+                    .path = app->script,
+                    .config = buffer_bytes(&app->config),
+                    .lua_path_more = app->lua_path},
             .node = {.id = config->id,
                      .addr = config_self(config)->peer,
                      .version = MK_VERSION,

@@ -84,6 +84,7 @@ static struct script_app app_of(const struct config_app *app)
         .name = app->name,
         .path = app->script,
         .config = buffer_bytes(&app->config),
+        .lua_path_more = app->lua_path,
     };
 }
 

@@ -31,6 +31,7 @@ void config_close(struct config *c)
     for (uint32_t i = 0; i < c->apps_count; i++) {
         free(c->apps[i].name);
         free(c->apps[i].script);
+        free(c->apps[i].lua_path);
         buffer_close(&c->apps[i].config);
         buffer_close(&c->apps[i].allow);
     }
@@ -228,6 +229,24 @@ static enum err check_script(const struct config *c, uint32_t i, struct why *why
     return ERR_OK;
 }
 
+/* Lua takes a template without a "?" for a file, whatever is required. */
+static enum err check_lua_path(const struct config *c, uint32_t i, struct why *why)
+{
+    const char *template = c->apps[i].lua_path;
+    while (template != NULL) {
+        size_t size = strcspn(template, ";");
+        if (memchr(template, '?', size) == NULL) {
+            return err_why(
+                why, ERR_INVALID,
+                "%s: apps[%u].lua_path: there is no \"?\" in \"%.*s\"; it is a list like "
+                "\"/usr/share/lua/5.4/?.lua;/usr/share/lua/5.4/?/init.lua\"",
+                c->path, i + 1, (int)(size < 200 ? size : 200), template);
+        }
+        template = template[size] == ';' ? template + size + 1 : NULL;
+    }
+    return ERR_OK;
+}
+
 static void name_app(struct config_app *app)
 {
     char name[SCRIPT_NAME_MAX];
@@ -243,6 +262,7 @@ static enum err check_apps(const struct config *c, struct why *why)
         char what[32];
         snprintf(what, sizeof what, "apps[%u].name", i + 1);
         enum err bad = check_script(c, i, why);
+        bad = bad != ERR_OK ? bad : check_lua_path(c, i, why);
         if (bad != ERR_OK) {
             return bad;
         }

@@ -41,6 +41,7 @@ struct config_member {
 struct config_app {
     char *name;           /* unless stated: that of the script, from config_check on */
     char *script;         /* path, or "bundled:NAME" */
+    char *lua_path;       /* where require also looks, as package.path; NULL: nowhere */
     struct buffer config; /* MessagePack map: the app's mk.config */
     struct buffer allow;  /* MessagePack map: what it may do beyond the sandbox */
 };

@@ -102,6 +102,7 @@ static const struct field member_fields[] = {
 static const struct field app_fields[] = {
     TEXT(struct config_app, "name", name, false),
     TEXT(struct config_app, "script", script, true),
+    TEXT(struct config_app, "lua_path", lua_path, false),
     CUSTOM("config", false, read_app_config),
     CUSTOM("allow", false, read_app_allow),
 };

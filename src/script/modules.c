@@ -143,6 +143,11 @@ void modules_open(lua_State *L, const struct script_app *app)
     } else {
         push_default_path(L, app->path);
     }
+    if (app->lua_path_more != NULL) {
+        const char *path = lua_tostring(L, -1);
+        lua_pushfstring(L, "%s%s%s", path, *path != 0 ? ";" : "", app->lua_path_more);
+        lua_remove(L, -2);
+    }
     lua_setfield(L, -2, "path");
     lua_pushstring(L, c_modules ? app->lua_cpath : "");
     lua_setfield(L, -2, "cpath");

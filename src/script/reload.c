@@ -70,6 +70,7 @@ struct reload *reload_new(const struct script_reload *spec)
             .source = copy(app->source),
             .config = slice_bytes(r->configs[i]),
             .lua_path = copy(app->lua_path),
+            .lua_path_more = copy(app->lua_path_more),
             .lua_cpath = copy(app->lua_cpath),
         };
     }
@@ -83,6 +84,7 @@ static void reload_free(struct reload *r)
         free((char *)r->apps[i].path);
         free((char *)r->apps[i].source);
         free((char *)r->apps[i].lua_path);
+        free((char *)r->apps[i].lua_path_more);
         free((char *)r->apps[i].lua_cpath);
         slice_close(&r->configs[i]);
     }

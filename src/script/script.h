@@ -140,7 +140,8 @@ struct script_app {
     struct bytes config;  /* MessagePack map: mk.config; empty for none */
     const char *lua_path; /* package.path for require beside the shipped modules; NULL: the script's
                              folder ("DIR/?.lua;DIR/?/init.lua") */
-    const char *lua_cpath; /* package.cpath; NULL: no C modules. Ignored in simulation */
+    const char *lua_path_more; /* appended to that; NULL: nothing */
+    const char *lua_cpath;     /* package.cpath; NULL: no C modules. Ignored in simulation */
 };
 
 /* Compile a script in a state of its own; its main chunk runs as a task from the next

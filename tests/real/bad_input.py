@@ -122,6 +122,16 @@ class Start(unittest.TestCase):
     def test_check_reads_the_scripts_too(self):
         self.refused(ERROR, "broken.lua:1:", config=self.script("x = = 1"), flags=["--check"])
 
+    def test_check_finds_the_modules_that_a_lua_path_names(self):
+        config = self.script('require "part"')
+        self.refused(ERROR, "module 'part' not found", config=config, flags=["--check"])
+        os.mkdir(os.path.join(self.folder, "tree"))
+        with open(os.path.join(self.folder, "tree", "part.lua"), "w") as f:
+            f.write("return 1")
+        config = self.config(apps=f'{{ {{ script = "{self.folder}/broken.lua", lua_path = "{self.folder}/tree/?.lua" }} }}')
+        done = moonkeeper("start", "-c", config, "--check")
+        self.assertEqual((done.returncode, done.stderr), (OK, ""))
+
     def test_check_asks_the_scripts_about_their_settings(self):
         jobs = '{ jobs = { { name = "a", scedule = "@daily", argv = {} } } }'
         config = self.config(apps='{ { script = "bundled:cron", config = %s } }' % jobs)

@@ -49,7 +49,8 @@ class Reload(unittest.TestCase):
         self.addCleanup(self.cluster.__exit__, None, None, None)
         self.script = os.path.join(self.cluster.folder, "app.lua")
         self.write(text)
-        self.cluster.set_apps(f'{{ name = "app", script = "{self.script}" }}')
+        tree = os.path.join(self.cluster.folder, "tree")
+        self.cluster.set_apps(f'{{ name = "app", script = "{self.script}", lua_path = "{tree}/?.lua" }}')
         self.cluster.__enter__()
         return self.cluster.wait_leader()
 
@@ -57,10 +58,10 @@ class Reload(unittest.TestCase):
         with open(self.script, "w") as f:
             f.write(text)
 
-    def write_part(self, text):
-        """The module app.part of the script."""
-        os.makedirs(os.path.join(self.cluster.folder, "app"), exist_ok=True)
-        with open(os.path.join(self.cluster.folder, "app", "part.lua"), "w") as f:
+    def write_part(self, text, folder="app"):
+        """The module app.part of the script; in another folder than "app" the module part of that."""
+        os.makedirs(os.path.join(self.cluster.folder, folder), exist_ok=True)
+        with open(os.path.join(self.cluster.folder, folder, "part.lua"), "w") as f:
             f.write(text)
 
     def log(self, node):
@@ -93,6 +94,17 @@ class Reload(unittest.TestCase):
         os.kill(pid, signal.SIGHUP)
         self.wait_log(node, "generation=3 saved=\"from two\"")
         self.assertEqual(node.node_pid(), pid)
+
+    def test_modules_are_found_on_the_lua_path_of_the_configuration(self):
+        node = self.start('local _, why = pcall(require, "part") require("moonkeeper").log.info(why)\n')
+        # The script's own folder comes first.
+        self.wait_log(node, "no file '" + self.cluster.folder + "/part/init.lua'")
+        self.assertIn(f"no file '{self.cluster.folder}/tree/part.lua'", self.log(node))
+        self.write_part('return "a tree of modules"', "tree")
+        self.write('require("moonkeeper").log.info("found: " .. require "part")\n')
+        for generation in (2, 3):
+            self.assertIn("reloaded", self.cli(node, "reload").stdout)
+            wait_until(lambda: self.log(node).count("found: a tree of modules") == generation - 1, 10, "the module")
 
     def test_reload_says_what_became_of_each_application(self):
         node = self.start(SCRIPT.replace("GEN", "one"))

@@ -131,7 +131,8 @@ static void an_unknown_key_names_the_nearest_one_and_its_place(void **state)
     refused("return {cluster='c', id='a', members={{id='a', pear='x'}}}",
             "node.lua: unknown key members[1].pear; did you mean \"peer\"?");
     refused("return {" MINIMUM ", apps={{name='w', script='w.lua', banana=1}}}",
-            "node.lua: unknown key apps[1].banana; known here are: name, script, config, allow");
+            "node.lua: unknown key apps[1].banana; known here are: name, script, "
+            "lua_path, config, allow");
     refused("return {" MINIMUM ", zz=1, yy=2, xx=3, ww=4, clint='x'}",
             "node.lua: unknown key clint; did you mean \"client\"?");
 }
@@ -262,6 +263,26 @@ static void an_application_without_a_name_is_called_after_its_script(void **stat
                  "apps[1] and apps[2] are both named \"a\"");
 }
 
+static void a_lua_path_is_a_list_of_templates(void **state)
+{
+    (void)state;
+    struct config c;
+    struct why why = {""};
+    assert_int_equal(load("return {" MINIMUM
+                          ", apps={{script='a.lua', lua_path='/l/?.lua;m/?/init.lua'}}}",
+                          &c, &why),
+                     ERR_OK);
+    assert_string_equal(c.apps[0].lua_path, "/l/?.lua;m/?/init.lua");
+    config_close(&c);
+    refused_with("return {" MINIMUM ", apps={{script='a.lua', lua_path='?.lua;/usr/share/lua'}}}",
+                 "apps[1].lua_path: there is no \"?\" in \"/usr/share/lua\"; it is a list like ");
+    refused_with("return {" MINIMUM ", apps={{script='a.lua', lua_path='?.lua;;'}}}",
+                 "apps[1].lua_path: there is no \"?\" in \"\"");
+    refused_with("return {" MINIMUM ", apps={{script='a.lua', lua_path=''}}}", "apps[1].lua_path");
+    refused_with("return {" MINIMUM ", apps={{script='a.lua', lua_path={'?.lua'}}}}",
+                 "apps[1].lua_path");
+}
+
 static void a_bundled_script_that_is_not_there_names_the_nearest(void **state)
 {
     (void)state;
@@ -332,6 +353,7 @@ int main(void)
         cmocka_unit_test(a_file_without_end_is_stopped),
         cmocka_unit_test(a_flag_or_the_environment_overrides_the_file),
         cmocka_unit_test(an_application_without_a_name_is_called_after_its_script),
+        cmocka_unit_test(a_lua_path_is_a_list_of_templates),
         cmocka_unit_test(a_bundled_script_that_is_not_there_names_the_nearest),
         cmocka_unit_test(an_overlay_replaces_what_it_states_and_adds_applications),
         cmocka_unit_test(a_missing_file_is_named),
