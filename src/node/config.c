@@ -33,7 +33,6 @@ void config_close(struct config *c)
         free(c->apps[i].script);
         free(c->apps[i].lua_path);
         buffer_close(&c->apps[i].config);
-        buffer_close(&c->apps[i].allow);
     }
     free(c->apps);
     free(c->path);

@@ -43,7 +43,6 @@ struct config_app {
     char *script;         /* path, or "bundled:NAME" */
     char *lua_path;       /* where require also looks, as package.path; NULL: nowhere */
     struct buffer config; /* MessagePack map: the app's mk.config */
-    struct buffer allow;  /* MessagePack map: what it may do beyond the sandbox */
 };
 
 struct config_limits {

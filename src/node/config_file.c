@@ -50,7 +50,6 @@ static enum err read_limits(const struct reading *r, void *object, const char *p
 static enum err read_snapshot(const struct reading *r, void *object, const char *path);
 static enum err read_http(const struct reading *r, void *object, const char *path);
 static enum err read_app_config(const struct reading *r, void *object, const char *path);
-static enum err read_app_allow(const struct reading *r, void *object, const char *path);
 
 #define TEXT(type, key, member, need)                             \
     {                                                             \
@@ -104,7 +103,6 @@ static const struct field app_fields[] = {
     TEXT(struct config_app, "script", script, true),
     TEXT(struct config_app, "lua_path", lua_path, false),
     CUSTOM("config", false, read_app_config),
-    CUSTOM("allow", false, read_app_allow),
 };
 
 static const struct field log_fields[] = {
@@ -419,8 +417,9 @@ static enum err read_snapshot(const struct reading *r, void *object, const char 
 
 /* ---- an app's own config: any value, as MessagePack ----------------------------------------- */
 
-static enum err read_app_table(const struct reading *r, struct buffer *out, const char *path)
+static enum err read_app_config(const struct reading *r, void *object, const char *path)
 {
+    struct buffer *out = &((struct config_app *)object)->config;
     if (lua_type(r->L, -1) != LUA_TTABLE) {
         return wrong_type(r, path, "a table");
     }
@@ -428,16 +427,6 @@ static enum err read_app_table(const struct reading *r, struct buffer *out, cons
     buffer_clear(out);
     enum err e = value_encode(r->L, -1, FILE_MAX_BYTES, out, &why);
     return e == ERR_OK ? e : err_why(r->why, ERR_INVALID, "%s: %s: %s", r->file, path, why.text);
-}
-
-static enum err read_app_config(const struct reading *r, void *object, const char *path)
-{
-    return read_app_table(r, &((struct config_app *)object)->config, path);
-}
-
-static enum err read_app_allow(const struct reading *r, void *object, const char *path)
-{
-    return read_app_table(r, &((struct config_app *)object)->allow, path);
 }
 
 /* ---- the sandbox ---------------------------------------------------------------------------- */

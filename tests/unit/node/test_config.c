@@ -80,8 +80,7 @@ static void every_key_of_the_contract_is_read(void **state)
                       "  insecure=true, core_dumps=true, log={level='debug', format='json'},\n"
                       "  limits={proposal_bytes=4096, pending=100, clients=7},\n"
                       "  snapshot={entries=10, bytes=0, keep_entries=0, hold_bytes=5},\n"
-                      "  apps={{name='w', script='w.lua', config={argv={'a','b'}, n=1},\n"
-                      "         allow={exec=true}}}}",
+                      "  apps={{name='w', script='w.lua', config={argv={'a','b'}, n=1}}}}",
                       &c, &why);
     assert_string_equal(why.text, "");
     assert_int_equal(e, ERR_OK);
@@ -132,7 +131,7 @@ static void an_unknown_key_names_the_nearest_one_and_its_place(void **state)
             "node.lua: unknown key members[1].pear; did you mean \"peer\"?");
     refused("return {" MINIMUM ", apps={{name='w', script='w.lua', banana=1}}}",
             "node.lua: unknown key apps[1].banana; known here are: name, script, "
-            "lua_path, config, allow");
+            "lua_path, config");
     refused("return {" MINIMUM ", zz=1, yy=2, xx=3, ww=4, clint='x'}",
             "node.lua: unknown key clint; did you mean \"client\"?");
 }
