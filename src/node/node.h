@@ -183,7 +183,7 @@ void node_call(struct node *n, struct bytes method, struct bytes params, node_re
 
 /* ---- ending ---- */
 
-/* Planned stop: hands leadership over, answers what is pending, runs shutdown hooks; then calls
+/* Planned stop: hands leadership over, runs shutdown hooks, answers what is pending; then calls
  * done(ctx). deadline_us: by then in any case. */
 void node_shutdown(struct node *n, uint64_t deadline_us, void (*done)(void *ctx), void *ctx);
 /* Tests: time out now. */

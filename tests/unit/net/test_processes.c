@@ -139,9 +139,22 @@ static void a_release_is_answered_when_all_that_a_bound_program_has_started_is_g
     }
 }
 
+/* Under ThreadSanitizer a vfork() is a fork(): what the new process says of its failure is not
+ * seen. */
+#if defined(__SANITIZE_THREAD__)
+#define FORKS_FULLY 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define FORKS_FULLY 1
+#endif
+#endif
+
 static void what_is_bound_to_something_that_is_over_is_not_started(void **state)
 {
     (void)state;
+#ifdef FORKS_FULLY
+    skip();
+#endif
     struct processes *all;
     const struct processes_options options = {.answer = on_answer};
     assert_int_equal(processes_open(&options, &all, NULL), ERR_OK);
