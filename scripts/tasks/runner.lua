@@ -78,7 +78,7 @@ function Runner:attend(id)
     -- It is over when all that it has begun has ended, and its lock is given back.
     pcall(mk.task.scope, function()
       at_work.job = mk.task.spawn(function()
-        if value.cancel then return end
+        if value.cancel or at_work.cancelled or self.stopping then return end
         if value.state == "assigned" then
           return self:run(id, value.attempt, kinds.option(self.settings, value, "exclusive"))
         end
@@ -101,8 +101,9 @@ function Runner:look_after(id)
   if not at_work and self:present_work(id) then
     self.running[id] = {}
     mk.task.spawn(self.attend, self, id)
-  elseif at_work and at_work.job and (value.cancel or not is_mine(value, at_work.number)) then
-    at_work.job:cancel("the task was cancelled, or moved to another node")
+  elseif at_work and at_work.number and (value.cancel or not is_mine(value, at_work.number)) then
+    at_work.cancelled = true
+    if at_work.job then at_work.job:cancel("the task was cancelled, or moved to another node") end
   end
 end
 
@@ -113,8 +114,8 @@ function Runner:close() self.stopping = true end
 function Runner:give_all_back()
   mk.task.map(tables.sorted_keys(self.running), 16, function(id)
     local at_work = self.running[id]
-    if not at_work.job then return end
-    at_work.job:cancel("the node stops")
+    if not at_work.number then return end
+    if at_work.job then at_work.job:cancel("the node stops") end
     at_work.over:wait()
     self:give_back(id, at_work.number)
   end)

@@ -1,5 +1,6 @@
 #include "net/program_tag.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -151,11 +152,12 @@ static void kill_member(struct sweep *sweep, pid_t pid)
 {
     int fd = pidfd_open(pid, 0);
     if (fd < 0) {
+        sweep->found += errno != ESRCH; /* it lives, and cannot be reached */
         return;
     }
-    bool dies = !has_ended(fd) && membership_of(pid, sweep->programs) == MEMBER_YES &&
-                pidfd_send_signal(fd, SIGKILL, NULL, 0) == 0;
-    sweep->found += dies;
+    bool lives = !has_ended(fd) && membership_of(pid, sweep->programs) == MEMBER_YES;
+    bool dies = lives && pidfd_send_signal(fd, SIGKILL, NULL, 0) == 0;
+    sweep->found += dies || (lives && errno != ESRCH);
     if (dies && sweep->dying_count < DYING_MAX) {
         sweep->dying[sweep->dying_count++] = fd;
     } else {

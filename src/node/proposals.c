@@ -34,13 +34,19 @@ void proposals_init(struct node *n)
     n->proposals.patience_us = patience_us(n);
 }
 
-void proposals_close(struct node *n)
+void proposals_give_up(struct node *n)
 {
     struct proposals *p = &n->proposals;
     struct pending *x;
     while ((x = TAILQ_FIRST(&p->sent)) != NULL || (x = TAILQ_FIRST(&p->queued)) != NULL) {
         pending_answer_error(n, x, x->sends > 0 ? ERR_OUTCOME_UNKNOWN : ERR_SHUTDOWN);
     }
+}
+
+void proposals_close(struct node *n)
+{
+    struct proposals *p = &n->proposals;
+    proposals_give_up(n);
     struct forwarded *f;
     while ((f = STAILQ_FIRST(&p->forwarded)) != NULL) {
         STAILQ_REMOVE_HEAD(&p->forwarded, link);

@@ -93,6 +93,8 @@ struct proposal {
 };
 void proposals_init(struct node *n);
 void proposals_close(struct node *n);
+/* Answer all that wait, as a node that ends. */
+void proposals_give_up(struct node *n);
 void proposals_add(struct node *n, const struct proposal *p);
 /* Entries of others, given to this leader; body is an encoded entry. from: who forwarded it, or
  * this node itself, which is not told what becomes of it. */

@@ -119,7 +119,7 @@ static void answer(struct node *n, struct pending_read *x, const struct node_rep
     free(x);
 }
 
-void reads_close(struct node *n)
+void reads_give_up(struct node *n)
 {
     struct reads *r = &n->reads;
     struct read_queue *queues[] = {&r->fresh, &r->asked, &r->indexed, &r->held, &r->ready};
@@ -130,6 +130,11 @@ void reads_close(struct node *n)
         }
     }
     ASSERT(r->count == 0); /* an answer may have moved what was held: to ready, the last one */
+}
+
+void reads_close(struct node *n)
+{
+    reads_give_up(n);
 }
 
 static struct read_batch *batch_for(struct reads *r, const struct read_request *q)

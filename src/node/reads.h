@@ -49,6 +49,8 @@ struct read_request {
 };
 void reads_init(struct node *n);
 void reads_close(struct node *n);
+/* Answer all that wait, as a node that ends. */
+void reads_give_up(struct node *n);
 void reads_add(struct node *n, const struct read_request *r);
 void reads_round(struct node *n);
 void reads_answered(struct node *n, const struct raft_read_result *result);

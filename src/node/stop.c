@@ -221,6 +221,10 @@ void stop_advance(struct node *n)
         store_cancel(n->store); /* a snapshot can be saved another time */
         node_takes_again(n);    /* nobody is waited for who does not take answers */
     }
+    if (s->stage == STOP_HOOKS && is_cut_off(n)) { /* what the hooks wait for does not come */
+        proposals_give_up(n);
+        reads_give_up(n);
+    }
     if (s->stage == STOP_DRAIN) {
         reads_give_up_on_news(n);
     }

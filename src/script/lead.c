@@ -306,7 +306,7 @@ void lead_update(struct script_host *host)
     if (!l->active && l->tasks > 0 && !leased) {
         cancel_all(host, lapsed, false); /* during a planned hand-over */
     }
-    if (!l->active && may_work) {
+    if (!l->active && may_work && !host->shutting_down) {
         gain(host);
     }
     watch_lease(host);

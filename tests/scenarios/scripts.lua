@@ -1,5 +1,6 @@
 -- Users' scripts inside a cluster, on its time.
 local t = require "moonkeeper.test"
+local task = require "moonkeeper.task"
 
 local function value(c, key)
   local found, err = c:query("kv", "get", { key = key })
@@ -21,6 +22,40 @@ t.describe("scripts in a cluster", function()
     c:run_for(24 * 3600 * 1000 + 1000)
     t.eq(value(c, "hours"), 24)
   end, { seeds = 1, modes = { "sim" }, timeout_ms = 2 * 24 * 3600 * 1000 })
+
+  -- Stop a node; the function tells how long that took, once it is over.
+  local function stop(c, id)
+    local began_ms, took_ms = c:now_ms(), nil
+    task.spawn(function()
+      c:stop(id)
+      took_ms = c:now_ms() - began_ms
+    end)
+    return function() return took_ms end
+  end
+
+  t.it("who is elected while its shutdown hooks run begins no work, and stops as they end", function(mode)
+    local c <close> = t.cluster { mode = mode, scripts = { "tests/scenarios/scripts/leaver.lua" } }
+    c:start()
+    local follower = c:wait_leader().id % 3 + 1
+    c:run_until(function() return #c:events { name = "leaver.works" } == 1 end, 5000, "the leader works")
+    local stopped = stop(c, follower)
+    c:run_for(500)
+    t.ok(c:transfer(follower))
+    c:run_until(stopped, 10000, "it has stopped")
+    t.le(stopped(), 2000)
+    t.eq(#c:events { name = "leaver.works", node = follower }, 0)
+  end, { seeds = 3, modes = { "sim" } })
+
+  t.it("what a shutdown hook writes is not waited for when all others have gone", function(mode)
+    local c <close> = t.cluster { mode = mode, scripts = { "tests/scenarios/scripts/leaver.lua" } }
+    c:start()
+    c:wait_leader()
+    c:run_for(500)
+    local stopped = {}
+    for id = 1, 3 do stopped[id] = stop(c, id) end
+    c:run_until(function() return stopped[1]() and stopped[2]() and stopped[3]() end, 10000, "all stop")
+    for id = 1, 3 do t.le(stopped[id](), 2500, "n" .. id) end
+  end, { seeds = 3, modes = { "sim" } })
 
   t.it("Lua runs on a node, with mk", function(mode)
     local c <close> = t.cluster { mode = mode, n = 1 }
