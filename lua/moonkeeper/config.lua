@@ -172,17 +172,10 @@ local parts = { "check", "default", "fields", "format", "items", "max", "min", "
 local has_bounds = { number = true, integer = true, string = true }
 local check_schema
 
-local function has(list, wanted)
-  for _, name in ipairs(list) do
-    if name == wanted then return true end
-  end
-  return false
-end
-
 -- A misspelt part of a rule would be a rule that is not held.
 local function check_parts(path, rule)
   for _, part in ipairs(sorted_keys(rule)) do
-    if not has(parts, part) then
+    if not names.is_one_of(part, parts) then
       local hint = names.nearest(part, parts)
       error(("declare: the rule of %s has no '%s', %s"):format(path, part, names.suggest(hint, parts)), 0)
     end

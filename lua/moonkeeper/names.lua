@@ -34,7 +34,7 @@ function names.suggest(hint, known)
   return (#known == 1 and "there is " or "there are ") .. table.concat(known, ", ")
 end
 
-local function is_one_of(word, words)
+function names.is_one_of(word, words)
   for _, other in ipairs(words) do
     if word == other then return true end
   end
@@ -58,7 +58,7 @@ function names.wrong_option(o, known)
       return ("there is no option '%s'; %s"):format(tostring(name), hint)
     elseif expected ~= true and type(value) ~= expected then
       return ("%s is a %s, not a %s"):format(name, expected, type(value))
-    elseif words and not is_one_of(value, words) then
+    elseif words and not names.is_one_of(value, words) then
       local hint = names.suggest(names.nearest(value, words), words)
       return ("there is no %s = '%s'; %s"):format(name, value, hint)
     end

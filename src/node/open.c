@@ -290,7 +290,7 @@ void node_free(struct node *n)
     change_close(n);
     wakes_close(n);
     proposals_close(n);
-    reads_close(n);
+    reads_give_up(n);
     relay_close(n);
     messages_close(n);
     snapshot_take_close(n);

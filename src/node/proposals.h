@@ -93,7 +93,7 @@ struct proposal {
 };
 void proposals_init(struct node *n);
 void proposals_close(struct node *n);
-/* Answer all that wait, as a node that ends. */
+/* Answer all that wait: the node ends. */
 void proposals_give_up(struct node *n);
 void proposals_add(struct node *n, const struct proposal *p);
 /* Entries of others, given to this leader; body is an encoded entry. from: who forwarded it, or

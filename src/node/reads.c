@@ -132,11 +132,6 @@ void reads_give_up(struct node *n)
     ASSERT(r->count == 0); /* an answer may have moved what was held: to ready, the last one */
 }
 
-void reads_close(struct node *n)
-{
-    reads_give_up(n);
-}
-
 static struct read_batch *batch_for(struct reads *r, const struct read_request *q)
 {
     bool index_only = q->kind == READ_INDEX;

@@ -48,8 +48,7 @@ struct read_request {
     struct node_caller caller;
 };
 void reads_init(struct node *n);
-void reads_close(struct node *n);
-/* Answer all that wait, as a node that ends. */
+/* Answer all that wait: the node ends. */
 void reads_give_up(struct node *n);
 void reads_add(struct node *n, const struct read_request *r);
 void reads_round(struct node *n);

@@ -4,13 +4,11 @@
 local core = require "moonkeeper.core"
 local expect = require "moonkeeper.test.expect"
 local names = require "moonkeeper.names"
+local options = require "moonkeeper.options"
 
 local check = {}
 
 local misuse = expect.misuse
-
-local asked = { timeout_ms = "number", forward = "boolean", fence = "number", id = "string", read = "string",
-  index = "number" }
 
 local OPTIONS = {
   crash = { host = "boolean", auto_restart = "boolean" },
@@ -24,8 +22,8 @@ local OPTIONS = {
   reload = { scripts = "table", config = "table" },
   leader = { among = "table" },
   wait_leader = { among = "table" },
-  propose = asked,
-  query = asked,
+  propose = options.proposing,
+  query = options.reading,
   submit = { node = "number", timeout_ms = "number" },
   add = { timeout_ms = "number", voter = "boolean" },
   remove = { timeout_ms = "number" },
@@ -40,9 +38,7 @@ local MESSAGES = { "vote", "append", "snapshot", "install_snapshot", "timeout_no
   "append_reply", "snapshot_reply", "other", "requests", "replies", "all" }
 
 local function one_of(verb, what, value, known)
-  for _, name in ipairs(known) do
-    if name == value then return end
-  end
+  if names.is_one_of(value, known) then return end
   local hint = names.suggest(names.nearest(value, known), known)
   misuse(("%s: there is no %s '%s'; %s"):format(verb, what, value, hint))
 end
