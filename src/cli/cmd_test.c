@@ -10,11 +10,13 @@
 #include "scenario/report.h"
 #include "scenario/suite.h"
 
+enum { PATIENCE_MAX = 100 };
+
 enum format { FORMAT_PEOPLE, FORMAT_TAP, FORMAT_JUNIT };
 
 struct test {
     struct cli *cli;
-    const char *seed_text, *seeds_text, *jobs_text, *format_name;
+    const char *seed_text, *seeds_text, *jobs_text, *patience_text, *format_name;
     bool list;
     bool swarm, twice, knobs; /* twice, knobs: of the swarm */
     uint64_t seed;
@@ -36,7 +38,7 @@ static bool take_number(const char *text, uint64_t max, uint64_t *out)
 
 static bool take_flags(struct test *t, int *exit_code)
 {
-    uint64_t jobs = 0;
+    uint64_t jobs = 0, patience = 0;
     *exit_code = EXIT_USAGE;
     if (t->seed_text != NULL) {
         if (!take_number(t->seed_text, INT64_MAX, &t->seed)) {
@@ -55,6 +57,17 @@ static bool take_flags(struct test *t, int *exit_code)
         return false;
     }
     t->options.jobs = (uint32_t)jobs;
+    if (t->patience_text != NULL &&
+        (!take_number(t->patience_text, PATIENCE_MAX, &patience) || patience == 0)) {
+        cli_misuse(t->cli, "--patience is \"%s\"; it must be 1 to %d", t->patience_text,
+                   PATIENCE_MAX);
+        return false;
+    }
+    if (patience > 0 && !t->options.real) {
+        cli_misuse(t->cli, "--patience goes with --real: in simulation nothing is late");
+        return false;
+    }
+    t->options.patience = (uint32_t)patience;
     if (t->format_name != NULL) {
         t->format = strcmp(t->format_name, "tap") == 0     ? FORMAT_TAP
                     : strcmp(t->format_name, "junit") == 0 ? FORMAT_JUNIT
@@ -216,6 +229,8 @@ int cmd_test(struct cli *cli, int argc, char **argv)
          NULL},
         {"jobs", 'j', "N", "processes at a time; one for each processor if not given", &t.jobs_text,
          NULL},
+        {"patience", 0, "N", "--real: wait N times as long as the tests say, on a slow machine",
+         &t.patience_text, NULL},
         {"format", 0, "FORMAT", "tap or junit, for machines", &t.format_name, NULL},
         {"swarm", 0, NULL, "random clusters instead of test files, under all kinds of faults", NULL,
          &t.swarm},
@@ -246,6 +261,7 @@ int cmd_test(struct cli *cli, int argc, char **argv)
     t.options.tmp_dir = getenv("TMPDIR");
     t.style = (struct report_style){.colour = cli->colour,
                                     .real = t.options.real,
+                                    .patience = t.options.patience,
                                     .hashes = t.options.trace != NULL,
                                     .program = cli->program};
     if (t.swarm) {

@@ -17,9 +17,10 @@ enum {
     SMALL_FRAME_BYTES = 4096,
     SMALL_RESERVE_BYTES = 256 * 1024,
     /* Frames that give way to the others: so much of them waits, and so much of what was written
-     * may be unsent in the kernel before the next of them goes there. */
+     * may be unsent in the kernel before the next of them go there: so much at a time, or one. */
     BEHIND_BYTES_MAX = 4 << 20,
     BEHIND_UNSENT_BYTES = 64 * 1024,
+    BEHIND_BATCH_BYTES = 16 * 1024,
     ROUND_TRIP_WEIGHT = 8, /* each new measurement counts for one in so many */
 };
 
@@ -206,15 +207,17 @@ static void dial(struct link_out *o)
 
 /* ---- greeting ---- */
 
-/* There is nothing else to write: one of those that give way may go, and the next when the kernel
+/* There is nothing else to write: some of those that give way may go, and the next when the kernel
  * has sent most of what it holds (BEHIND_UNSENT_BYTES). What comes meanwhile waits for no more than
- * that and one frame. */
-static void let_one_through(struct link_out *o)
+ * that, a batch and one frame. More than one of them, for a busy machine comes by here seldom. */
+static void let_some_through(struct link_out *o)
 {
     if (o->behind.count == 0 || o->state != LINK_UP) {
         return;
     }
-    frame_queue_move(&o->behind, &o->queue);
+    do {
+        frame_queue_move(&o->behind, &o->queue);
+    } while (o->behind.count > 0 && o->queue.bytes < BEHIND_BATCH_BYTES);
     event_add(o->writable, NULL);
 }
 
@@ -223,7 +226,7 @@ static void write_queue(struct link_out *o)
     switch (frame_queue_write(&o->queue, o->fd)) {
     case ERR_OK:
         o->blocked = false;
-        let_one_through(o);
+        let_some_through(o);
         break;
     case ERR_BUSY:
         o->blocked = true;

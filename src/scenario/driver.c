@@ -107,6 +107,17 @@ static bool any_failure(struct driver *d)
     return false;
 }
 
+/* What is simulated is never late. */
+static uint32_t patience_of(const struct scenario_run *run)
+{
+    return run->real && run->patience > 0 ? run->patience : 1;
+}
+
+static uint64_t timeout_ms_of(const struct scenario_run *run)
+{
+    return patience_of(run) * run->file->cases[run->number].timeout_ms;
+}
+
 /* ---- the loop -------------------------------------------------------------------------------- */
 
 static void stage_run(struct driver *d, uint64_t until_us)
@@ -123,7 +134,7 @@ static void timed_out(struct driver *d)
     }
     driver_fail(d, c != NULL ? where : NULL,
                 "it did not end within %llu ms (timeout_ms); it waits, or goes on for too long",
-                (unsigned long long)(c != NULL ? c->timeout_ms : LOAD_TIMEOUT_MS));
+                (unsigned long long)(c != NULL ? timeout_ms_of(d->run) : LOAD_TIMEOUT_MS));
 }
 
 static void play(struct driver *d)
@@ -237,7 +248,7 @@ static void write_lua_path(struct buffer *out, const char *path)
 
 static void write_setup(struct driver *d, const struct scenario_file *file, struct buffer *out)
 {
-    write_map(out, 4);
+    write_map(out, 5);
     write_text(out, "path");
     write_text(out, file->path);
     write_text(out, "text");
@@ -246,6 +257,8 @@ static void write_setup(struct driver *d, const struct scenario_file *file, stru
     write_text(out, d->stage->mode);
     write_text(out, "seed");
     write_u64(out, d->run->seed & INT64_MAX);
+    write_text(out, "patience");
+    write_u64(out, patience_of(d->run));
 }
 
 static enum err load(struct driver *d, const struct scenario_file *file, struct why *why)
@@ -335,8 +348,8 @@ void scenario_run(const struct scenario_run *run, struct scenario_result *out)
     struct why why = {""};
     enum err err = ERR_OK;
     if (run->real) {
-        const struct stage_real_options options = {.program = run->program,
-                                                   .tmp_dir = run->tmp_dir};
+        const struct stage_real_options options = {
+            .program = run->program, .tmp_dir = run->tmp_dir, .patience = patience_of(run)};
         err = stage_real_new(&options, &d.stage, &why);
     } else {
         d.stage = stage_sim_new(run->seed);
@@ -345,7 +358,7 @@ void scenario_run(const struct scenario_run *run, struct scenario_result *out)
         driver_fail(&d, NULL, "%s", why.text);
         return;
     }
-    d.deadline_us = now_us(&d) + run->file->cases[run->number].timeout_ms * 1000;
+    d.deadline_us = now_us(&d) + timeout_ms_of(run) * 1000;
     run_and_close(&d, run->file);
 }
 

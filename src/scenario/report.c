@@ -37,6 +37,9 @@ void report_rerun(const struct suite_case *c, const struct report_style *style, 
     add_quoted(out, suite_case_of(c)->name);
     if (style->real) {
         buffer_add_format(out, " --real");
+        if (style->patience > 0) {
+            buffer_add_format(out, " --patience %" PRIu32, style->patience);
+        }
     } else {
         buffer_add_format(out, " --seed %" PRIu64, c->seed);
     }

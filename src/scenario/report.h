@@ -7,6 +7,7 @@
 struct report_style {
     bool colour;
     bool real;
+    uint32_t patience;   /* 0: as long as the tests say */
     bool hashes;         /* of the traces */
     const char *program; /* "moonkeeper", in the command that runs a test again */
 };

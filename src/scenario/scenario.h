@@ -41,6 +41,7 @@ struct scenario_run {
     uint64_t seed;
     const char *program; /* real: the moonkeeper to start; NULL: this one */
     const char *tmp_dir; /* real: where clusters make their directories; NULL: the system's */
+    uint32_t patience;   /* real: waits last so many times as long before they fail; 0: as long */
     /* Told each line of what happens; NULL: nobody. */
     void (*live)(void *ctx, const char *line);
     void *live_ctx;

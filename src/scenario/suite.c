@@ -159,6 +159,7 @@ static int work(void *ctx, uint64_t job, int pipe_end)
         .seed = c->first_seed + number,
         .program = r->options->program,
         .tmp_dir = r->options->tmp_dir,
+        .patience = r->options->patience,
     };
     FILE *trace = r->options->trace != NULL ? fopen(r->options->trace, "a") : NULL;
     if (trace != NULL) {

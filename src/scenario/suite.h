@@ -14,6 +14,7 @@ struct suite_options {
     const char *program;  /* see struct scenario_run */
     const char *tmp_dir;  /* likewise */
     uint64_t limit_ms;    /* of one run, in real time; 0: the default */
+    uint32_t patience;    /* see struct scenario_run */
 };
 
 enum { SUITE_FAILED_SEEDS = 8 };

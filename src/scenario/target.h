@@ -294,6 +294,7 @@ struct stage *stage_sim_new(uint64_t seed);
 struct stage_real_options {
     const char *program; /* the moonkeeper to start; /proc/self/exe where it is NULL */
     const char *tmp_dir; /* where clusters make their directories; /tmp where it is NULL */
+    uint32_t patience;   /* as in struct scenario_run; at least 1 */
 };
 /* Errors: IO. */
 enum err stage_real_new(const struct stage_real_options *options, struct stage **out,

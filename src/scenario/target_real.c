@@ -466,6 +466,7 @@ enum err stage_real_new(const struct stage_real_options *options, struct stage *
     s->loop = loop_new();
     s->clock = loop_clock();
     s->started_us = clock_now_us(&s->clock);
+    s->patience = options->patience;
     LIST_INIT(&s->targets);
     *out = &s->stage;
     return ERR_OK;

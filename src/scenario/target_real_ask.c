@@ -8,7 +8,9 @@
 #include "wire/reader.h"
 #include "wire/writer.h"
 
-enum { PATIENCE_US = 1000000, EVENT_FIELDS_MAX = 1 << 20 };
+#define PATIENCE_US UINT64_C(1000000)
+
+enum { EVENT_FIELDS_MAX = 1 << 20 };
 
 /* ---- calls ---------------------------------------------------------------------------------- */
 
@@ -55,8 +57,8 @@ void target_real_control(struct target *target, uint32_t node, const char *metho
     struct target_real *t = target_real_of(target);
     struct host *h = &t->hosts[node - 1];
     bool waits = strcmp(method, "eval") == 0; /* for as long as its Lua does */
-    ask(t, h->state == HOST_UP ? h->control : NULL, method, params, waits ? 0 : PATIENCE_US, reply,
-        ctx);
+    ask(t, h->state == HOST_UP ? h->control : NULL, method, params,
+        waits ? 0 : t->stage->patience * PATIENCE_US, reply, ctx);
 }
 
 /* ---- events --------------------------------------------------------------------------------- */

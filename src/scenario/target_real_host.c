@@ -204,7 +204,8 @@ static void on_timer(void *ctx)
         h->control = NULL;
         answer(h, last_error(h), h->last_error[0] != 0 ? last_words(h) : "it died at its start");
     } else if (h->state == HOST_STARTING) {
-        if (h->reply != NULL && target_real_now_us(h->target) - h->starting_us > START_WITHIN_US) {
+        if (h->reply != NULL && target_real_now_us(h->target) - h->starting_us >
+                                    h->target->stage->patience * START_WITHIN_US) {
             answer(h, ERR_TIMEOUT, h->last_error[0] != 0 ? last_words(h) : "it does not come up");
         }
         look_for_control(h);

@@ -34,6 +34,7 @@ struct stage_real {
     char program[PATH_MAX];
     char directory[PATH_MAX / 2]; /* where clusters make theirs */
     uint64_t opened;
+    uint32_t patience;
     bool happened; /* the driver wants to know of something */
     LIST_HEAD(, target_real) targets;
 };

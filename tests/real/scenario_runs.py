@@ -92,6 +92,11 @@ class Runs(unittest.TestCase):
         self.assertIn("nobody had asked for that", output)
         self.assertEqual(processes(self.tmp), [])
 
+    def test_patience_multiplies_what_a_test_waits(self):
+        output = self.run_to_end("c:run_until(function() return false end, 150)", 1, "--patience", "3")
+        self.assertIn("not within 450 ms", output)
+        self.assertRegex(output, "run it again: .* --real --patience 3\n")
+
     def test_the_control_socket_is_for_its_user_alone(self):
         process = self.start("c:run_for(20000)")
         try:

@@ -71,7 +71,7 @@ t.describe("calls between scripts", function()
       local calls, counts = {}, {}
       for i = 1, 2000 do calls[i] = i end
       mk.task.map(calls, 2000, function()
-        local value, err = mk.cluster.call("n2", "slow", 200, 4000)
+        local value, err = mk.cluster.call("n2", "slow", 200, 30000)
         local what = value or err.code
         counts[what] = (counts[what] or 0) + 1
       end)

@@ -45,6 +45,7 @@ function Cluster.new(options, mode)
     hosts = opened.nodes + opened.spares,
     mode = mode,
     poll_ms = mode == "sim" and 1 or 20,
+    patience = core.config().patience, -- how many times as long a wait may take (--patience)
     members = {},
     isolated = {},
     cuts = {},
@@ -301,6 +302,7 @@ function Cluster:run_for(ms) core.sleep(check.ms("run_for(ms)", "ms", ms)) end -
 -- Until pred returns something: that. pred may ask whatever a test may.
 function Cluster:run_until(pred, timeout_ms, message)
   check.ms("run_until(pred, timeout_ms, message)", "timeout_ms", timeout_ms)
+  timeout_ms = timeout_ms * self.patience
   local began_ms = core.now_ms()
   local end_ms = began_ms + timeout_ms
   repeat
@@ -327,9 +329,9 @@ end
 local function describe(c)
   local lines = {}
   for id = 1, c.hosts do
-    local s = core.request("node_control", c.number, id, "state", {})
+    local s, err = core.request("node_control", c.number, id, "state", {})
     lines[#lines + 1] = s and ("  n%d %s in term %d, log up to %d, committed up to %d"):format(id,
-      s.role, s.term, s.last_index, s.commit_index) or ("  n%d does not run"):format(id)
+      s.role, s.term, s.last_index, s.commit_index) or ("  n%d: %s"):format(id, err.message)
   end
   return table.concat(lines, "\n")
 end
@@ -337,6 +339,7 @@ end
 -- Until some node leads, and a no-op of its own is committed.
 function Cluster:wait_leader(timeout_ms, opts)
   timeout_ms = check.ms("wait_leader(timeout_ms, opts)", "timeout_ms", timeout_ms or LEADER_TIMEOUT_MS)
+  timeout_ms = timeout_ms * self.patience
   local among = check_among(self, "wait_leader", opts)
   local began_ms = core.now_ms()
   local end_ms = began_ms + timeout_ms

@@ -690,6 +690,22 @@ static void what_gives_way_is_overtaken_and_bounded(void **state)
     run_until(loop, nodes[2].frames == taken + 1);
 }
 
+/* A machine with more to do than cores has a round every few milliseconds: a thousand small frames
+ * must not take a thousand. */
+static void small_frames_give_way_together(void **state)
+{
+    (void)state;
+    link_two();
+    struct slice frame = slice_copy(bytes_of("a call of a script, or its answer", 33));
+    for (int i = 0; i < 1000; i++) {
+        assert_true(nodes[1].transport.send_behind(nodes[1].transport.ctx, 2, frame));
+    }
+    slice_close(&frame);
+    unsigned rounds = 0;
+    run_until(loop, (rounds++, nodes[2].frames == 1000));
+    assert_in_range(rounds, 2, 100);
+}
+
 static void a_frame_on_the_wrong_side_ends_the_link(void **state)
 {
     (void)state;
@@ -918,6 +934,7 @@ int main(void)
         TEST(a_living_peer_is_measured_and_not_lost),
         TEST(what_a_slow_peer_does_not_take_is_dropped_but_small_frames_have_room),
         TEST(what_gives_way_is_overtaken_and_bounded),
+        TEST(small_frames_give_way_together),
         TEST(a_frame_on_the_wrong_side_ends_the_link),
         TEST(a_certificate_reaches_the_peers),
         TEST(a_certificate_is_kept_for_a_peer_that_comes_later),
