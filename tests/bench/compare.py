@@ -30,6 +30,10 @@ from msgpack_rpc import Client, RpcError  # noqa: E402
 VALUE = b"v" * 256
 
 
+def our_cluster(build):
+    return Cluster(os.path.join(build, "moonkeeper"), election="")
+
+
 def say(text):
     print(text, file=sys.stderr, flush=True)
 
@@ -183,7 +187,7 @@ def best_shape(shapes, load):
 
 
 def throughput(build, rounds, seconds):
-    with Cluster(os.path.join(build, "moonkeeper")) as c, Etcd() as e:
+    with our_cluster(build) as c, Etcd() as e:
         leader = c.wait_leader()
         ready_write(leader)
         endpoint = f"127.0.0.1:{leader.client}"
@@ -224,7 +228,7 @@ def first_write(clients, began):
 def our_failover(build, trials, host):
     """Median ms from SIGKILL of the leader to the next accepted write, through a follower."""
     times = []
-    with Cluster(os.path.join(build, "moonkeeper")) as c:
+    with our_cluster(build) as c:
         for _ in range(trials):
             leader = c.wait_leader()
             others = [x for x in c.nodes if x is not leader]
@@ -263,7 +267,7 @@ def etcd_failover(trials, election):
 
 
 def idle_memory(build):
-    with Cluster(os.path.join(build, "moonkeeper")) as c:
+    with our_cluster(build) as c:
         c.wait_leader()
         for x in c.nodes:
             ready_write(x)
@@ -281,7 +285,7 @@ def cold_start(build, trials):
     times = []
     for _ in range(trials):
         began = time.monotonic()
-        with Cluster(os.path.join(build, "moonkeeper")) as c:
+        with our_cluster(build) as c:
             times.append((ready_write(c.nodes[0]) - began) * 1000)
     return statistics.median(times)
 

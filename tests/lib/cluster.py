@@ -124,9 +124,10 @@ ELECTION = "election_ms = { 500, 1000 },"
 
 
 class Cluster:
-    """Those of n beyond the first members wait until they are added, and are not started here."""
+    """Those of n beyond the first members wait until they are added, and are not started here.
+    election: the timeouts, "" for those that a node has without any."""
 
-    def __init__(self, binary, n=3, folder=None, extra="", apps=None, first=None):
+    def __init__(self, binary, n=3, folder=None, extra="", apps=None, first=None, election=ELECTION):
         self.first = first or n
         self.binary = os.path.abspath(binary)
         self.folder = folder or tempfile.mkdtemp(prefix="moonkeeper-")
@@ -135,6 +136,7 @@ class Cluster:
             Node(self, f"n{i + 1}", ports[3 * i], ports[3 * i + 1], ports[3 * i + 2])
             for i in range(n)]
         self.extra = extra
+        self.election = election if n > 1 and "election_ms" not in extra else ""
         self.flags = []  # of `moonkeeper start`
         self.set_apps(apps or "")
 
@@ -144,12 +146,11 @@ class Cluster:
             f'{{ id = "{x.name}", peer = "127.0.0.1:{x.peer}", client = "127.0.0.1:{x.client}"'
             f'{", joins = true" if i >= self.first else ""} }}'
             for i, x in enumerate(self.nodes))
-        election = ELECTION if len(self.nodes) > 1 and "election_ms" not in self.extra else ""
         for x in self.nodes:
             with open(x.config, "w") as f:
                 f.write(f'return {{ cluster = "test", id = "{x.name}", members = {{ {members} }},\n'
                         f'  client = "127.0.0.1:{x.client}", http = "127.0.0.1:{x.http}",\n'
-                        f'  data_dir = "{x.data}", {election} {self.extra}\n'
+                        f'  data_dir = "{x.data}", {self.election} {self.extra}\n'
                         f'  apps = {{ {apps} }} }}\n')
 
     def __enter__(self):
