@@ -3,6 +3,7 @@
 local core = require "moonkeeper.core"
 local held_under = require "moonkeeper.held_under"
 local names = require "moonkeeper.names"
+local patiently = require "moonkeeper.patiently"
 local task = require "moonkeeper.task"
 
 local exec = {}
@@ -10,7 +11,6 @@ local exec = {}
 local STOP_MS = 5000
 local OUTPUT_MAX = 1 << 20
 local LINE_MAX = 8192
-local BUSY_MS = 50
 
 -- Options -----------------------------------------------------------------------------------------
 
@@ -24,7 +24,7 @@ local function check(argv, o, level)
       :format(type(argv)), level + 1)
   end
   names.check_options(o, known, level + 1)
-  if o.stop_signal then core.check_signal(o.stop_signal) end
+  if o.stop_signal then core.signal_number(o.stop_signal) end
 end
 
 -- Processes ---------------------------------------------------------------------------------------
@@ -74,16 +74,6 @@ end
 
 -- No more will be written.
 function Process:close_stdin() core.process_close_input(self.handle) end
-
--- What looks after a process gives up for no other reason than its end: while too many requests are
--- unanswered it asks again.
-local function patiently(call, ...)
-  while true do
-    local value, err = call(...)
-    if not err or err.code ~= "busy" then return value, err end
-    core.sleep(BUSY_MS)
-  end
-end
 
 -- The next piece of a stream; nil at its end.
 local function read(p, stream, ms)

@@ -137,6 +137,15 @@ void running_read(struct running *r, uint64_t call, struct process_read what)
     serve(r, s);
 }
 
+void running_close_output(struct running *r)
+{
+    struct stream *s = &r->streams[PROCESS_STDOUT];
+    close_stream(s);
+    s->begin += s->kept.size;
+    buffer_consume(&s->kept, s->kept.size);
+    serve(r, s); /* that was its end */
+}
+
 /* ---- what it reads -------------------------------------------------------------------------- */
 
 static void close_input(struct running *r)

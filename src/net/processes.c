@@ -16,6 +16,7 @@ enum command_kind {
     COMMAND_WRITE,
     COMMAND_WAIT,
     COMMAND_CLOSE_INPUT,
+    COMMAND_CLOSE_OUTPUT,
     COMMAND_SIGNAL,
     COMMAND_HOLD,
     COMMAND_RELEASE,
@@ -107,6 +108,11 @@ static void port_close_input(void *ctx, uint64_t process)
     command(ctx, (struct command){.kind = COMMAND_CLOSE_INPUT, .process = process});
 }
 
+static void port_close_output(void *ctx, uint64_t process)
+{
+    command(ctx, (struct command){.kind = COMMAND_CLOSE_OUTPUT, .process = process});
+}
+
 static void port_signal(void *ctx, uint64_t process, int number)
 {
     command(ctx, (struct command){.kind = COMMAND_SIGNAL, .process = process, .signal = number});
@@ -150,6 +156,9 @@ static void carry_out(struct processes *all, struct command *c)
         break;
     case COMMAND_CLOSE_INPUT:
         running_close_input(r);
+        break;
+    case COMMAND_CLOSE_OUTPUT:
+        running_close_output(r);
         break;
     case COMMAND_SIGNAL:
         running_signal(r, c->signal);
@@ -278,6 +287,7 @@ enum err processes_open(const struct processes_options *options, struct processe
                                       .write = port_write,
                                       .wait = port_wait,
                                       .close_input = port_close_input,
+                                      .close_output = port_close_output,
                                       .signal = port_signal,
                                       .hold = port_hold,
                                       .release = port_release,

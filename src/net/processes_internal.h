@@ -90,6 +90,7 @@ void running_read(struct running *r, uint64_t call, struct process_read what);
 void running_write(struct running *r, uint64_t call, struct bytes data);
 void running_wait(struct running *r, uint64_t call);
 void running_close_input(struct running *r);
+void running_close_output(struct running *r);
 void running_signal(struct running *r, int signal);
 void running_hold(struct running *r, uint64_t until_us);
 void running_release(struct running *r, uint64_t call);

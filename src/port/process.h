@@ -69,6 +69,8 @@ struct process_port {
     void (*release)(void *ctx, uint64_t call, uint64_t process);
 
     void (*close_input)(void *ctx, uint64_t process);
+    /* Its stdout is read no more: SIGPIPE for who goes on writing. */
+    void (*close_output)(void *ctx, uint64_t process);
     /* To all of its group. Nothing happens once it has ended. */
     void (*signal)(void *ctx, uint64_t process, int signal);
     /* What it was started under is held until then. */

@@ -340,6 +340,13 @@ static int core_process_close_input(lua_State *L)
     return 0;
 }
 
+/* process_close_output(process): its stdout is read no more */
+static int core_process_close_output(lua_State *L)
+{
+    port_of(L)->close_output(port_of(L)->ctx, check_process(L));
+    return 0;
+}
+
 static const struct {
     const char *name;
     int number;
@@ -385,7 +392,7 @@ static int core_process_hold(lua_State *L)
     return 0;
 }
 
-/* signal_name(number) -> "TERM"; check_signal("TERM"): raises if there is none */
+/* signal_name(number) -> "TERM"; signal_number("TERM"): raises if there is none */
 static int core_signal_name(lua_State *L)
 {
     lua_Integer number = luaL_checkinteger(L, 1);
@@ -399,10 +406,10 @@ static int core_signal_name(lua_State *L)
     return 1;
 }
 
-static int core_check_signal(lua_State *L)
+static int core_signal_number(lua_State *L)
 {
-    check_signal(L, 1);
-    return 0;
+    lua_pushinteger(L, check_signal(L, 1));
+    return 1;
 }
 
 /* Nobody can ask for it any more. What still runs is not forgotten by exec.lua. */
@@ -430,10 +437,11 @@ void api_exec_add(lua_State *L)
         {"process_write", core_process_write},
         {"process_wait", core_process_wait},
         {"process_close_input", core_process_close_input},
+        {"process_close_output", core_process_close_output},
         {"process_signal", core_process_signal},
         {"process_hold", core_process_hold},
         {"signal_name", core_signal_name},
-        {"check_signal", core_check_signal},
+        {"signal_number", core_signal_number},
         {NULL, NULL},
     };
     luaL_setfuncs(L, functions, 0);

@@ -184,8 +184,6 @@ static void open_os(lua_State *L, bool simulated)
 {
     static const char *const kept[] = {"time", "date", "clock", "getenv", "difftime", NULL};
     static const struct refusal refusals[] = {
-        {"execute", "os.execute is not available: it would hold up every other "
-                    "script; use mk.exec.run"},
         {"exit", "os.exit is not available: use mk.shutdown()"},
         {NULL, NULL},
     };
@@ -209,8 +207,6 @@ static void open_io(lua_State *L)
         {"read",
          "io.read is not available: a node has no terminal; take input from mk.config or a hook"},
         {"write", "io.write is not available: use mk.log.info()"},
-        {"popen", "io.popen is not available: it would hold up every other "
-                  "script; use mk.exec.run"},
         {"open", "io.open is not available: it would hold up every other script; use mk.fs.read "
                  "and mk.fs.write"},
         {"lines", "io.lines is not available: it would hold up every other "
@@ -285,6 +281,7 @@ void sandbox_open(lua_State *L, const struct script_app *app)
     open_io(L);
     open_debug(L);
     modules_open(L, app);
+    shell_open(L);
     if (simulated) {
         ordered_open(L);
     }

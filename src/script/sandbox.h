@@ -16,5 +16,7 @@ void guard_open(lua_State *L);
 void string_bounded_open(lua_State *L);
 /* modules.c: package and require. Stack: [-0, +0]. */
 void modules_open(lua_State *L, const struct script_app *app);
+/* shell.c: os.execute and io.popen, once there is require. Stack: [-0, +0]. */
+void shell_open(lua_State *L);
 
 #endif

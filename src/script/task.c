@@ -244,15 +244,20 @@ void task_check(lua_State *L)
     }
 }
 
+bool task_can_wait(lua_State *L)
+{
+    const struct task *task = thread_app(L)->host->current;
+    return task != NULL && task->blocked == 0 && !task->closing && lua_isyieldable(L);
+}
+
 struct task *task_that_waits(lua_State *L)
 {
-    struct task *task = thread_app(L)->host->current;
-    if (task == NULL || task->blocked > 0 || task->closing || !lua_isyieldable(L)) {
+    if (!task_can_wait(L)) {
         luaL_error(L, "cannot wait here: a C function is in between (table.sort, require, a "
                       "metamethod called from C, ...)");
     }
     task_check(L);
-    return task;
+    return thread_app(L)->host->current;
 }
 
 int task_wait(lua_State *L, uint64_t until_us, lua_KFunction k, lua_KContext ctx)

@@ -123,8 +123,9 @@ bool task_push(lua_State *L, const struct task *task);
  * Stack: [-(1 + arguments), +1 (the task)]. Raises: out of memory, too many tasks. */
 struct task *task_spawn(lua_State *L, const struct task_spec *spec, int arguments);
 
-/* The running task; raises where L cannot wait (in a sort comparator, while a chunk is loaded by
- * require, ...) or the task was cancelled. Stack: [-0, +0]. */
+/* Can L wait? Not in a sort comparator, while a chunk is loaded by require, ... Stack: [-0, +0]. */
+bool task_can_wait(lua_State *L);
+/* The running task; raises where L cannot wait or the task was cancelled. Stack: [-0, +0]. */
 struct task *task_that_waits(lua_State *L);
 /* Wait until task_wake() or until_us (UINT64_MAX: no limit). Only as `return task_wait(...)`. */
 int task_wait(lua_State *L, uint64_t until_us, lua_KFunction k, lua_KContext ctx);

@@ -368,6 +368,12 @@ static void port_close_input(void *ctx, uint64_t id)
     (void)ctx, (void)id;
 }
 
+/* What it writes it has written as it began. */
+static void port_close_output(void *ctx, uint64_t id)
+{
+    (void)ctx, (void)id;
+}
+
 static void port_signal(void *ctx, uint64_t id, int number)
 {
     struct child *c = find(ctx, id);
@@ -462,6 +468,7 @@ struct sim_exec *sim_exec_new(struct sim_process *p, uint64_t seed)
                                        .write = port_write,
                                        .wait = port_wait,
                                        .close_input = port_close_input,
+                                       .close_output = port_close_output,
                                        .signal = port_signal,
                                        .hold = port_hold,
                                        .release = port_release,

@@ -58,6 +58,7 @@ static inline struct process_port fake_processes(struct fixture *f)
                                  .write = fake_write,
                                  .wait = fake_wait,
                                  .close_input = fake_one,
+                                 .close_output = fake_one,
                                  .signal = fake_signal,
                                  .release = fake_release,
                                  .hold = fake_hold,

@@ -139,6 +139,107 @@ static void who_writes_much_waits_until_it_is_read(void **state)
         "lines 200000 1600000");
 }
 
+static void os_execute_tells_how_the_command_ended(void **state)
+{
+    (void)state;
+    EXPECT("local function tell(...) local r = table.pack(...)\n"
+           "  for i = 1, r.n do r[i] = tostring(r[i]) end say('got', table.unpack(r)) end\n"
+           "tell(os.execute())\n"
+           "tell(os.execute('echo said by the command; exit 0'))\n"
+           "tell(os.execute('exit 7'))\n"
+           "tell(os.execute('kill -USR1 $$'))\n"
+           "tell(pcall(os.execute, {}))\n"
+           "tell(pcall(coroutine.wrap(function() return os.execute('exit 5') end)))",
+           "got true\"", "said by the command", "got true exit 0\"", "got nil exit 7\"",
+           "got nil signal 10\"", "bad argument #1 to 'os.execute' (string expected, got table)",
+           "got true nil exit 5\"");
+}
+
+static void what_io_popen_opens_is_read_as_a_file(void **state)
+{
+    (void)state;
+    EXPECT(
+        "local f = assert(io.popen('printf \"one\\ntwo\\n\\nfour five\\n 12 0x1p4 "
+        "-.5e1x\\nend\"'))\n"
+        "say('lines', f:read(), (f:read('L'):gsub('\\n', '.')), '[' .. f:read('l') .. ']')\n"
+        "say('counts', f:read(2), f:read(0) .. '', f:read(3, 4))\n"
+        "say('numbers', f:read('n', 'n', '*n'))\n"
+        "say('no number', tostring(f:read('n')), f:read('l'), f:read('a') .. '|' .. f:read('a'))\n"
+        "say('end', tostring(f:read()), tostring(f:read(0)), tostring(f:read('l', 'a')))\n"
+        "say('closed', tostring(f:close()), tostring(f))\n"
+        "local list = {}\n"
+        "for a, b in io.popen('echo a b; echo c d; exit 3'):lines(1, 'L') do\n"
+        "  list[#list + 1] = a .. b:gsub('\\n', ';') end\n"
+        "say('each', table.concat(list))\n"
+        "f = io.popen('seq 20000; exit 4')\n"
+        "local sum = 0\n"
+        "for line in f:lines() do sum = sum + math.tointeger(line) end\n"
+        "say('sum', sum, select(2, f:close()))\n"
+        "f = io.popen('yes 1234567 | head -n 50000')\n"
+        "say('sizes', #f:read(131073), #f:read('a'), select('#', f:read('l', 'l')))",
+        "lines one two. []", "counts fo  ur  five\"", "numbers 12 16.0 -5.0\"",
+        "no number nil x end|\"", "end nil nil nil\"", "closed true file (closed)",
+        "each a b;c d;\"", "sum 200010000 exit 4\"", "sizes 131073 268927 1\"");
+}
+
+static void what_io_popen_opens_is_written_as_a_file(void **state)
+{
+    (void)state;
+    EXPECT("local f = assert(io.popen('tr a-z A-Z; exit 9', 'w'))\n"
+           "say('the same', tostring(f:write('hello ', 12, '\\n') == f and f:flush() == f))\n"
+           "local ok, how, code = f:close()\n"
+           "say('closed', tostring(ok), how, code)\n"
+           "do local g <close> = io.popen('cat >/dev/null; echo has ended', 'w') g:write('x') end\n"
+           "say('after it')\n"
+           "f = io.popen('wc -c', 'w')\n"
+           "f:write(('x'):rep(9 << 20))\n"
+           "f:close()\n"
+           "f = io.popen('exec <&-; echo closed; exec sleep 100', 'w')\n"
+           "local _, err\n"
+           "repeat _, err = f:write(('x'):rep(1 << 17)) until err\n"
+           "say('unread', tostring(err))\n"
+           "f.process:kill()",
+           "the same true", "msg=\"HELLO 12\"", "closed nil exit 9\"", "has ended", "after it",
+           "msg=\"9437184\"", "unread io: the process does not read its input");
+}
+
+static void a_command_that_writes_on_after_close_ends_of_that(void **state)
+{
+    (void)state;
+    EXPECT("local f = io.popen('exec yes')\n"
+           "say('first', f:read(3):byte(1, -1))\n"
+           "say('closed', select(2, f:close()))\n"
+           "do local g <close> = io.popen('exec yes') end\n"
+           "say('left')",
+           "first 121 10 121", "closed signal 13\"", "left");
+}
+
+static void misuse_of_a_shell_is_told_at_its_line(void **state)
+{
+    (void)state;
+    EXPECT("local function try(...) say(select(2, pcall(...))) end\n"
+           "local r, w = io.popen('true'), io.popen('cat >/dev/null', 'w')\n"
+           "try(function() io.popen('true', 'rw') end)\n"
+           "try(function() r:write('x') end)\n"
+           "try(function() w:read() end)\n"
+           "try(function() r:read('l', 'x') end)\n"
+           "try(function() w:write({}) end)\n"
+           "r:close() w:close()\n"
+           "try(function() r:read() end)\n"
+           "try(function() w:close() end)\n"
+           "try(function() table.sort({ 1, 2 }, function() return os.execute('true') end) end)\n"
+           "local m = setmetatable({}, { __tostring = function() return io.popen('true') end })\n"
+           "try(function() tostring(m) end)",
+           "t.lua:6: bad argument #2 to 'popen' (invalid mode)",
+           "t.lua:7: io.popen was given 'r': this file is not written",
+           "t.lua:8: io.popen was given 'w': this file is not read",
+           "t.lua:9: bad argument #2 to 'read' (invalid format)",
+           "t.lua:10: bad argument #1 to 'write' (string expected, got table)",
+           "t.lua:12: attempt to use a closed file", "t.lua:13: attempt to use a closed file",
+           "t.lua:14: os.execute waits, as mk.exec.run does, which cannot be done here",
+           "t.lua:15: io.popen waits, as mk.exec.spawn does, which cannot be done here");
+}
+
 /* The pid after this word in what was said. */
 static pid_t pid_after(struct rig *rig, const char *word)
 {
@@ -206,6 +307,42 @@ static void a_killed_task_leaves_nothing(void **state)
                "  while true do local t = {} end\n"
                "end)\n");
     wait_gone(pid_after(&rig, "pid "));
+    rig_close(&rig);
+}
+
+static void a_command_of_a_shell_ends_with_its_task(void **state)
+{
+    (void)state;
+    struct rig rig = {0};
+    rig_open_processes(&rig, NULL);
+    rig_open(&rig, HEAD
+             "local start = mk.task.spawn\n"
+             "local one = start(function() os.execute('echo executes $$; exec sleep 100') end)\n"
+             "local two = start(function()\n"
+             "  local f <close> = io.popen('echo $$; exec sleep 100')\n"
+             "  say('reads ' .. f:read())\n"
+             "  mk.task.sleep(100000)\n"
+             "end)\n"
+             "local three = start(function()\n"
+             "  local f <close> = io.popen('echo takes $$; trap : TERM; cat >/dev/null; exec sleep "
+             "100', 'w')\n"
+             "  f:write(('x'):rep(1 << 20))\n"
+             "  while true do local t = {} end\n"
+             "end)\n"
+             "three:join()\n"
+             "say('killed')\n"
+             "while not mk.raft.is_leader() do mk.task.sleep(1) end\n"
+             "one:cancel() two:cancel()\n");
+    pid_t one = pid_after(&rig, "executes "), two = pid_after(&rig, "reads ");
+    assert_true(is_running(one) && is_running(two));
+    wait_gone(pid_after(&rig, "takes "));
+    script_host_set_view(rig.host, &(struct script_view){.role = SCRIPT_LEADER,
+                                                         .term = 7,
+                                                         .leader_ready = true,
+                                                         .token = 41,
+                                                         .lease_until_us = UINT64_MAX});
+    wait_gone(one);
+    wait_gone(two);
     rig_close(&rig);
 }
 
@@ -340,8 +477,14 @@ int main(void)
         cmocka_unit_test(lines_are_read_as_they_come),
         cmocka_unit_test(output_is_logged_line_by_line),
         cmocka_unit_test(who_writes_much_waits_until_it_is_read),
+        cmocka_unit_test(os_execute_tells_how_the_command_ended),
+        cmocka_unit_test(what_io_popen_opens_is_read_as_a_file),
+        cmocka_unit_test(what_io_popen_opens_is_written_as_a_file),
+        cmocka_unit_test(a_command_that_writes_on_after_close_ends_of_that),
+        cmocka_unit_test(misuse_of_a_shell_is_told_at_its_line),
         cmocka_unit_test(a_process_ends_with_its_task),
         cmocka_unit_test(a_killed_task_leaves_nothing),
+        cmocka_unit_test(a_command_of_a_shell_ends_with_its_task),
         cmocka_unit_test(the_host_leaves_nothing),
         cmocka_unit_test(leader_only_processes_are_entered_with_the_lease),
         cmocka_unit_test(all_that_a_leaders_program_has_started_ends_with_it),
