@@ -191,12 +191,12 @@ static size_t kill_groups(struct guardian_page *page, uint64_t now_us,
     return count;
 }
 
-bool children_kill_expired(struct guardian_page *page, uint64_t now_us)
+enum err children_kill_expired(struct guardian_page *page, uint64_t now_us)
 {
     struct program at[GUARDIAN_CHILDREN_MAX];
     const struct programs killed = {
         .at = at, .count = kill_groups(page, now_us, at), .below = getpid()};
-    return killed.count == 0 || programs_kill(&killed, SWEEP_TIMEOUT_MS);
+    return killed.count == 0 ? ERR_OK : programs_kill(&killed, SWEEP_TIMEOUT_MS);
 }
 
 void children_kill_all(struct guardian_page *page)
@@ -234,9 +234,14 @@ static bool is_ours(const struct record *r)
 static enum err kill_left(const struct program *programs, size_t count, struct why *why)
 {
     const struct programs left = {.at = programs, .count = count};
-    if (count > 0 && !programs_kill(&left, CLEAR_TIMEOUT_MS)) {
+    enum err e = count > 0 ? programs_kill(&left, CLEAR_TIMEOUT_MS) : ERR_OK;
+    if (e == ERR_IO) {
+        return err_why(why, e,
+                       "processes left by an earlier run of this node cannot be looked for in "
+                       "/proc: too many files are open, here or on the machine");
+    } else if (e != ERR_OK) {
         return err_why(
-            why, ERR_BUSY,
+            why, e,
             "processes left by an earlier run of this node do not end although they were "
             "killed; look for them with: grep -l " PROGRAM_TAG_VARIABLE "= /proc/*/environ, and "
             "ps -eo pid,pgid,stat,wchan,args");

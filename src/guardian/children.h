@@ -41,13 +41,13 @@ void children_remove(struct children *c, uint32_t slot);
 /* The earliest deadline; UINT64_MAX: none. */
 uint64_t children_deadline_us(const struct guardian_page *page);
 /* Kill those whose deadline is not after now_us: their groups, then what has left these. Waits for
- * the end of the latter, which are below the calling process, for half a second. False: some
- * may be left. */
-bool children_kill_expired(struct guardian_page *page, uint64_t now_us);
+ * the end of the latter, which are below the calling process, for half a second.
+ * Errors: those of programs_kill(). */
+enum err children_kill_expired(struct guardian_page *page, uint64_t now_us);
 /* The node is dead: kill all. */
 void children_kill_all(struct guardian_page *page);
 /* Kill what an earlier guardian left, as the file has it, and wait for its end; nothing if its node
- * still lives. Errors: BUSY, some of it does not end. */
+ * still lives. Errors: those of programs_kill(). */
 enum err children_clear(const char *data_dir, const struct log *log, struct why *why);
 
 #endif

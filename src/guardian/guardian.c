@@ -371,9 +371,14 @@ static void round_of(struct guardian *g)
         (void)got;
     }
     now = now_us();
-    if (!children_kill_expired(g->page, now)) {
-        log_error(g->options->log, "what a program has started does not end although it was killed "
-                                   "when the program's time was over");
+    enum err e = children_kill_expired(g->page, now);
+    if (e != ERR_OK) {
+        log_error(g->options->log,
+                  e == ERR_BUSY
+                      ? "what a program has started does not end although it was killed "
+                        "when the program's time was over"
+                      : "what a program has started may not have ended with the program's "
+                        "time: it cannot be looked for, because too many files are open");
     }
     look_at_page(g);
     if (g->links != NULL) {

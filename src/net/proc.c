@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -18,60 +19,71 @@ struct stat_line {
     uint64_t start_time;
 };
 
-static size_t read_file(const char *path, char *out, size_t capacity)
+enum sight { SEEN, NOT_THERE, BLIND };
+
+/* Of what could not be opened. */
+static enum sight sight_of(int number)
+{
+    return number == EMFILE || number == ENFILE || number == ENOMEM ? BLIND : NOT_THERE;
+}
+
+static enum sight read_file(const char *path, char *out, size_t capacity)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-        return 0;
+        return sight_of(errno);
     }
     ssize_t got = read(fd, out, capacity - 1);
     close(fd);
-    size_t size = got > 0 ? (size_t)got : 0;
-    out[size] = 0;
-    return size;
+    out[got > 0 ? got : 0] = 0;
+    return got > 0 ? SEEN : NOT_THERE;
 }
 
-static bool read_stat(pid_t pid, struct stat_line *out)
+static enum sight read_stat(pid_t pid, struct stat_line *out)
 {
     char path[64], text[1024];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    if (read_file(path, text, sizeof text) == 0) {
-        return false;
+    enum sight sight = read_file(path, text, sizeof text);
+    if (sight != SEEN) {
+        return sight;
     }
     /* The name is in parentheses and may hold any character, ')' too. */
     const char *rest = strrchr(text, ')');
-    return rest != NULL &&
-           sscanf(rest + 1,
-                  " %c %d %d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d "
-                  "%" SCNu64,
-                  &out->state, &out->parent, &out->group, &out->start_time) == 4;
+    bool good = rest != NULL &&
+                sscanf(rest + 1,
+                       " %c %d %d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d "
+                       "%" SCNu64,
+                       &out->state, &out->parent, &out->group, &out->start_time) == 4;
+    return good ? SEEN : NOT_THERE;
 }
 
 uint64_t process_start_time(pid_t pid)
 {
     struct stat_line line;
-    return read_stat(pid, &line) ? line.start_time : 0;
+    return read_stat(pid, &line) == SEEN ? line.start_time : 0;
 }
 
 pid_t process_group_of(pid_t pid)
 {
     struct stat_line line;
-    return read_stat(pid, &line) ? line.group : 0;
+    enum sight sight = read_stat(pid, &line);
+    return sight == SEEN ? line.group : sight == BLIND ? PROCESS_GROUP_BLIND : 0;
 }
 
 bool process_lives(pid_t pid)
 {
     struct stat_line line;
-    return read_stat(pid, &line) && line.state != 'Z' && line.state != 'X';
+    enum sight sight = read_stat(pid, &line);
+    return sight == BLIND || (sight == SEEN && line.state != 'Z' && line.state != 'X');
 }
 
-/* All of a file whose size one cannot count on. False if it cannot be opened. */
-static bool append_file(const char *path, struct buffer *out)
+/* All of a file whose size one cannot count on. */
+static enum sight append_file(const char *path, struct buffer *out)
 {
     enum { PIECE_BYTES = 16384 };
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-        return false;
+        return sight_of(errno);
     }
     ssize_t got = 1;
     while (got > 0) {
@@ -79,24 +91,24 @@ static bool append_file(const char *path, struct buffer *out)
         out->size += got > 0 ? (size_t)got : 0;
     }
     close(fd);
-    return true;
+    return SEEN;
 }
 
-void process_environment(pid_t pid, struct buffer *out)
+bool process_environment(pid_t pid, struct buffer *out)
 {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
-    append_file(path, out);
+    return append_file(path, out) != BLIND;
 }
 
 /* ---- walks ---------------------------------------------------------------------------------- */
 
 /* Entries of a directory that are numbers. */
-static void each_number(const char *path, bool (*visit)(pid_t pid, void *ctx), void *ctx)
+static enum sight each_number(const char *path, bool (*visit)(pid_t pid, void *ctx), void *ctx)
 {
     DIR *directory = opendir(path);
     if (directory == NULL) {
-        return;
+        return sight_of(errno);
     }
     const struct dirent *entry;
     while ((entry = readdir(directory)) != NULL) {
@@ -106,11 +118,12 @@ static void each_number(const char *path, bool (*visit)(pid_t pid, void *ctx), v
         }
     }
     closedir(directory);
+    return SEEN;
 }
 
-void process_each(bool (*visit)(pid_t pid, void *ctx), void *ctx)
+bool process_each(bool (*visit)(pid_t pid, void *ctx), void *ctx)
 {
-    each_number("/proc", visit, ctx);
+    return each_number("/proc", visit, ctx) != BLIND;
 }
 
 /* Processes that are still to be visited. */
@@ -118,6 +131,7 @@ struct below {
     struct buffer pids;
     pid_t parent;
     bool told; /* the kernel has such lists */
+    bool blind;
 };
 
 static bool add_children_of_thread(pid_t thread, void *ctx)
@@ -126,7 +140,9 @@ static bool add_children_of_thread(pid_t thread, void *ctx)
     char path[96];
     snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)below->parent, (int)thread);
     struct buffer list = {0};
-    below->told = append_file(path, &list) || below->told;
+    enum sight sight = append_file(path, &list);
+    below->told = below->told || sight == SEEN;
+    below->blind = below->blind || sight == BLIND;
     char *at = (char *)(uintptr_t)buffer_text(&list), *end;
     for (long pid; (pid = strtol(at, &end, 10)) > 0; at = end) {
         buffer_add(&below->pids, &(pid_t){(pid_t)pid}, sizeof(pid_t));
@@ -141,10 +157,11 @@ static void add_children(struct below *below, pid_t parent)
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/task", (int)parent);
     below->parent = parent;
-    each_number(path, add_children_of_thread, below);
+    enum sight sight = each_number(path, add_children_of_thread, below);
+    below->blind = below->blind || sight == BLIND;
 }
 
-bool process_each_below(pid_t root, bool (*visit)(pid_t pid, void *ctx), void *ctx)
+enum process_walk process_each_below(pid_t root, bool (*visit)(pid_t pid, void *ctx), void *ctx)
 {
     enum { PIDS_MAX = 1 << 22 }; /* Linux has no more; families change while they are looked at */
     struct below below = {.told = false};
@@ -158,7 +175,7 @@ bool process_each_below(pid_t root, bool (*visit)(pid_t pid, void *ctx), void *c
         add_children(&below, pid);
     }
     buffer_close(&below.pids);
-    return below.told;
+    return below.blind ? PROCESS_BLIND : below.told ? PROCESS_WALKED : PROCESS_UNTOLD;
 }
 
 /* ---- ends ----------------------------------------------------------------------------------- */
@@ -182,7 +199,7 @@ static bool kill_if_child(pid_t pid, void *ctx)
 {
     struct child_search *search = ctx;
     struct stat_line line;
-    if (pid != search->spare && read_stat(pid, &line) && line.parent == search->parent) {
+    if (pid != search->spare && read_stat(pid, &line) == SEEN && line.parent == search->parent) {
         kill(pid, SIGKILL);
         search->found++;
     }
@@ -198,5 +215,5 @@ unsigned process_kill_children(pid_t spare)
 
 bool process_boot_id(char out[37])
 {
-    return read_file("/proc/sys/kernel/random/boot_id", out, 37) == 36;
+    return read_file("/proc/sys/kernel/random/boot_id", out, 37) == SEEN && strlen(out) == 36;
 }

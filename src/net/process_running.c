@@ -284,10 +284,15 @@ static void kill_left(struct running *r)
     const struct program program = {.tag = r->spawned.tag, .group = r->spawned.pid};
     const struct programs left = {.at = &program, .count = 1, .below = r->all->options.subreaper};
     kill(-r->spawned.pid, SIGKILL);
-    if (r->bound && !programs_kill(&left, PATIENCE_MS)) {
-        log_warn(r->all->options.log,
-                 "a program has ended, and what it has started does not although it was killed",
-                 log_i64("process_group", r->spawned.pid), log_u64("waited_ms", PATIENCE_MS));
+    enum err e = r->bound ? programs_kill(&left, PATIENCE_MS) : ERR_OK;
+    if (e != ERR_OK) {
+        log_warn(
+            r->all->options.log,
+            e == ERR_BUSY
+                ? "a program has ended, and what it has started does not although it was killed"
+                : "a program has ended, and what it has started may not have: it cannot be "
+                  "looked for, because too many files are open",
+            log_i64("process_group", r->spawned.pid), log_u64("waited_ms", PATIENCE_MS));
     }
 }
 

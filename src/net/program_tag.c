@@ -44,6 +44,7 @@ enum membership {
     MEMBER_YES,
     /* Between two programs a process has no environment for a moment; some never have one. */
     MEMBER_UNKNOWN,
+    MEMBER_UNSEEN, /* one is blind */
 };
 
 static bool is_tag(uint64_t tag, const struct programs *programs)
@@ -56,18 +57,21 @@ static bool is_tag(uint64_t tag, const struct programs *programs)
     return false;
 }
 
-static bool is_in_group(pid_t pid, const struct programs *programs)
+/* By its group. */
+static enum membership membership_in_groups(pid_t pid, const struct programs *programs)
 {
-    pid_t group = -1; /* not looked up yet */
+    bool is_looked_up = false;
+    pid_t group = 0;
     for (size_t i = 0; i < programs->count; i++) {
         if (programs->at[i].group != 0) {
-            group = group == -1 ? process_group_of(pid) : group;
+            group = is_looked_up ? group : process_group_of(pid);
+            is_looked_up = true;
             if (group == programs->at[i].group) {
-                return true;
+                return MEMBER_YES;
             }
         }
     }
-    return false;
+    return group == PROCESS_GROUP_BLIND ? MEMBER_UNSEEN : MEMBER_NO;
 }
 
 /* value: "TAG:TAG". Anybody may have set it before us, to anything: what is no tag is skipped. */
@@ -87,19 +91,21 @@ static bool has_tag(const char *value, const struct programs *programs)
 
 static enum membership membership_of(pid_t pid, const struct programs *programs)
 {
-    if (is_in_group(pid, programs)) {
-        return MEMBER_YES;
+    enum membership is = membership_in_groups(pid, programs);
+    if (is != MEMBER_NO) {
+        return is;
     }
     struct buffer environment = {0};
-    process_environment(pid, &environment);
+    bool seen = process_environment(pid, &environment);
     const char *text = buffer_text(&environment);
-    enum membership is = MEMBER_NO;
     for (size_t at = 0; at < environment.size && is == MEMBER_NO; at += strlen(text + at) + 1) {
         if (program_tag_is_variable(text + at) && has_tag(text + at + sizeof name - 1, programs)) {
             is = MEMBER_YES;
         }
     }
-    if (environment.size == 0 && process_lives(pid)) {
+    if (!seen) {
+        is = MEMBER_UNSEEN;
+    } else if (environment.size == 0 && process_lives(pid)) {
         is = MEMBER_UNKNOWN;
     }
     buffer_close(&environment);
@@ -136,6 +142,7 @@ struct sweep {
     const struct programs *programs;
     unsigned found;
     unsigned unknown;
+    bool blind;           /* there may be others */
     int dying[DYING_MAX]; /* pidfds of what was killed */
     unsigned dying_count;
 };
@@ -155,7 +162,9 @@ static void kill_member(struct sweep *sweep, pid_t pid)
         sweep->found += errno != ESRCH; /* it lives, and cannot be reached */
         return;
     }
-    bool lives = !has_ended(fd) && membership_of(pid, sweep->programs) == MEMBER_YES;
+    enum membership is = has_ended(fd) ? MEMBER_NO : membership_of(pid, sweep->programs);
+    bool lives = is == MEMBER_YES;
+    sweep->blind = sweep->blind || is == MEMBER_UNSEEN;
     bool dies = lives && pidfd_send_signal(fd, SIGKILL, NULL, 0) == 0;
     sweep->found += dies || (lives && errno != ESRCH);
     if (dies && sweep->dying_count < DYING_MAX) {
@@ -185,25 +194,31 @@ static bool sweep_one(pid_t pid, void *ctx)
     enum membership is = membership_of(pid, sweep->programs);
     if (is == MEMBER_YES) {
         kill_member(sweep, pid);
-    } else if (is == MEMBER_UNKNOWN) {
-        sweep->unknown++;
     }
+    sweep->unknown += is == MEMBER_UNKNOWN;
+    sweep->blind = sweep->blind || is == MEMBER_UNSEEN;
     return true;
 }
 
 static struct sweep sweep_once(const struct programs *programs)
 {
     struct sweep sweep = {.programs = programs};
-    if (programs->below == 0 || !process_each_below(programs->below, sweep_one, &sweep)) {
-        process_each(sweep_one, &sweep);
-        sweep.unknown = 0; /* always many: the kernel's threads, other users' processes */
+    enum process_walk walk = PROCESS_UNTOLD;
+    if (programs->below != 0) {
+        walk = process_each_below(programs->below, sweep_one, &sweep);
     }
+    if (walk == PROCESS_UNTOLD) {
+        bool seen = process_each(sweep_one, &sweep);
+        sweep.unknown = 0; /* always many: the kernel's threads, other users' processes */
+        walk = seen ? PROCESS_WALKED : PROCESS_BLIND;
+    }
+    sweep.blind = sweep.blind || walk == PROCESS_BLIND;
     return sweep;
 }
 
 /* Who forks, or loses its parent, while one looks may be overlooked: it is over when two looks in a
  * row have found nothing. What is killed goes on being found until it is gone. */
-bool programs_kill(const struct programs *programs, unsigned timeout_ms)
+enum err programs_kill(const struct programs *programs, unsigned timeout_ms)
 {
     enum { LOOKS_CLEAN = 2, LOOKS_UNKNOWN = 10, LOOK_EVERY_MS = 1 };
     struct clock_port clock = loop_clock();
@@ -212,15 +227,16 @@ bool programs_kill(const struct programs *programs, unsigned timeout_ms)
     while (clean < LOOKS_CLEAN) {
         struct sweep sweep = sweep_once(programs);
         await_dying(&sweep, give_up_us);
-        bool is_clean = sweep.found == 0 && (sweep.unknown == 0 || ++unknown > LOOKS_UNKNOWN);
+        bool is_clean =
+            sweep.found == 0 && !sweep.blind && (sweep.unknown == 0 || ++unknown > LOOKS_UNKNOWN);
         clean = is_clean ? clean + 1 : 0;
         if (is_clean) {
             continue;
         }
         if (clock_now_us(&clock) > give_up_us) {
-            return false;
+            return sweep.found == 0 && sweep.blind ? ERR_IO : ERR_BUSY;
         }
         poll(NULL, 0, LOOK_EVERY_MS);
     }
-    return true;
+    return ERR_OK;
 }

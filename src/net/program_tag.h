@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/err.h"
+
 /* Programs may run inside programs (a node that a node's script has started): the value has the
  * tags of all, ':' between them. */
 #define PROGRAM_TAG_VARIABLE "MOONKEEPER_PROGRAM"
@@ -43,8 +45,8 @@ struct programs {
     pid_t below;
 };
 
-/* Kill all processes of these programs, and wait for their end, for so long. False: some may be
- * left. */
-bool programs_kill(const struct programs *programs, unsigned timeout_ms);
+/* Kill all processes of these programs, and wait for their end, for so long.
+ * Errors: BUSY (some are left), IO (some may be: no descriptor was left to look for them). */
+enum err programs_kill(const struct programs *programs, unsigned timeout_ms);
 
 #endif

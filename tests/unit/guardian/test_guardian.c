@@ -592,7 +592,7 @@ static void a_stranger_with_an_old_number_is_left_alone(void **state)
     const struct guardian_entry entry = {.process_group = stranger, .tag = TAG, .deadline_us = 1};
     assert_int_equal(children_add(table, &entry, &slot), ERR_OK);
     page.children[slot].start_time++; /* as if the number had been given out again since */
-    assert_true(children_kill_expired(&page, 2));
+    assert_int_equal(children_kill_expired(&page, 2), ERR_OK);
     assert_false(process_kill_group(stranger, process_start_time(stranger) + 1));
     assert_false(is_dead(stranger));
     children_close(table);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -86,11 +87,16 @@ static void reap_all(void)
     }
 }
 
-static bool kill_ours_and_group(pid_t group)
+static enum err kill_below(pid_t root, pid_t group, unsigned timeout_ms)
 {
     const struct program program = {.tag = OURS, .group = group};
-    const struct programs programs = {.at = &program, .count = 1, .below = getpid()};
-    return programs_kill(&programs, TIMEOUT_MS);
+    const struct programs programs = {.at = &program, .count = 1, .below = root};
+    return programs_kill(&programs, timeout_ms);
+}
+
+static bool kill_ours_and_group(pid_t group)
+{
+    return kill_below(getpid(), group, TIMEOUT_MS) == ERR_OK;
 }
 
 static bool kill_ours(void)
@@ -243,6 +249,90 @@ static void who_forks_all_the_time_does_not_get_away(void **state)
     reap_all(); /* there is nobody left who could go on */
 }
 
+/* No more descriptors than these, for us. Returns what it was. */
+static struct rlimit limit_descriptors(rlim_t number)
+{
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit limit = {.rlim_cur = number, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    return before;
+}
+
+/* None at all, or too few for all that it takes to find one. */
+static void who_cannot_look_does_not_say_that_nobody_is_left(void **state)
+{
+    (void)state;
+    run_tagged(OURS, "exec setsid sleep 1009");
+    wait_for("1009", 1);
+    int lowest = dup(0);
+    close(lowest);
+    for (int spare = 0; spare < 3; spare++) {
+        struct rlimit before = limit_descriptors((rlim_t)(lowest + spare));
+        enum err below = kill_below(getpid(), 0, 5);
+        enum err of_all = kill_below(0, 0, 5);
+        setrlimit(RLIMIT_NOFILE, &before);
+        bool is_left = living("sleep", "1009") > 0;
+        assert_true(below != ERR_OK || !is_left);
+        assert_true(of_all != ERR_OK || !is_left);
+        assert_true(spare > 0 || (below == ERR_IO && of_all == ERR_IO && is_left));
+    }
+    assert_true(kill_ours());
+    assert_int_equal(living("sleep", "1009"), 0);
+}
+
+/* Somebody closes files while it waits. */
+static void who_cannot_look_looks_again(void **state)
+{
+    (void)state;
+    run_tagged(OURS, "exec setsid sleep 1010");
+    wait_for("1010", 1);
+    int lowest = dup(0);
+    close(lowest);
+    struct rlimit before = limit_descriptors((rlim_t)lowest);
+    pid_t us = getpid();
+    if (fork() == 0) {
+        usleep(20000);
+        prlimit(us, RLIMIT_NOFILE, &before, NULL);
+        _exit(0);
+    }
+    bool killed = kill_ours();
+    setrlimit(RLIMIT_NOFILE, &before);
+    assert_true(killed);
+    assert_int_equal(living("sleep", "1010"), 0);
+}
+
+/* What we must not kill: root's, while we are nobody. Where we are not root, or may not become
+ * nobody, or nobody does not see others' processes, there is nothing like that. */
+static void what_cannot_be_killed_is_left(void **state)
+{
+    enum {
+        NOBODY = 65534,
+        CANNOT_TRY = 77,
+        UNKNOWN_MS = 100 /* who has no environment is waited for */
+    };
+    (void)state;
+    if (geteuid() != 0) {
+        skip();
+    }
+    pid_t group = run_tagged(OURS, "exec sleep 1011");
+    wait_for("1011", 1);
+    pid_t us = getpid(), other = fork();
+    if (other == 0) {
+        if (setuid(NOBODY) != 0 || process_group_of(group) != group) {
+            _exit(CANNOT_TRY);
+        }
+        _exit(kill_below(us, group, UNKNOWN_MS) == ERR_BUSY ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(other, &status, 0), other);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT_TRY) {
+        skip();
+    }
+    assert_int_equal(status, 0);
+    assert_int_equal(living("sleep", "1011"), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -255,6 +345,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_program_within_a_program_ends_with_either, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_value_of_others_hides_no_tag, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_cannot_look_does_not_say_that_nobody_is_left, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(who_cannot_look_looks_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_cannot_be_killed_is_left, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_forks_all_the_time_does_not_get_away, set_up,
                                         tear_down),
     };
