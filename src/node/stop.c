@@ -5,7 +5,8 @@
  *
  *     transfer   leader-only work ends, leadership goes to another voter (thesis §3.10)
  *     hooks      shutdown hooks run; what they write is committed as ever
- *     drain      new commands are refused, those under way are answered
+ *     drain      new commands are refused, those under way are answered; who has come to lead since
+ *                the transfer hands over as well
  *     done */
 #include "node/node_internal.h"
 #include "wire/writer.h"
@@ -190,6 +191,12 @@ static bool transfer_over(struct node *n)
     return false;
 }
 
+/* Who was elected after its own hand-over, while its hooks ran, and has not handed over again. */
+static bool leads_again(struct node *n)
+{
+    return (node_is_leader(n) || n->transfer.active) && !transfer_over(n);
+}
+
 static void finish(struct node *n)
 {
     if (node_is_leader(n)) {
@@ -228,8 +235,9 @@ void stop_advance(struct node *n)
     if (s->stage == STOP_DRAIN) {
         reads_give_up_on_news(n);
     }
-    bool drained = n->proposals.count == 0 && n->reads.count == 0;
-    if ((s->stage == STOP_DRAIN && (drained || is_cut_off(n))) || node_now(n) >= s->deadline_us) {
+    bool drained = (n->proposals.count == 0 && n->reads.count == 0) || is_cut_off(n);
+    bool over = s->stage == STOP_DRAIN && drained && !leads_again(n);
+    if (over || node_now(n) >= s->deadline_us) {
         finish(n);
     }
 }

@@ -33,7 +33,7 @@ t.describe("scripts in a cluster", function()
     return function() return took_ms end
   end
 
-  t.it("who is elected while its shutdown hooks run begins no work, and stops as they end", function(mode)
+  t.it("who is elected while its shutdown hooks run begins no work, and hands on at their end", function(mode)
     local c <close> = t.cluster { mode = mode, scripts = { "tests/scenarios/scripts/leaver.lua" } }
     c:start()
     local follower = c:wait_leader().id % 3 + 1
@@ -44,6 +44,7 @@ t.describe("scripts in a cluster", function()
     c:run_until(stopped, 10000, "it has stopped")
     t.le(stopped(), 2000)
     t.eq(#c:events { name = "leaver.works", node = follower }, 0)
+    t.eq(c:events({ name = "step_down", node = follower })[1].reason, "transfer")
   end, { seeds = 3, modes = { "sim" } })
 
   t.it("what a shutdown hook writes is not waited for when all others have gone", function(mode)
