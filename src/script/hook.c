@@ -377,6 +377,10 @@ void hook_release(struct hook *hook)
     ASSERT(hook->removed);
     ASSERT(hook->call == NULL);
     deadline_clear(&hook->app->host->deadlines, &hook->lead.start);
+    struct hook *next = find(hook->app, hook->event, hook->name);
+    if (next != NULL) { /* a while_leader waits for the last one of its name to end */
+        hook_wake(next);
+    }
     app_protect(hook->app, unanchor, hook);
 }
 

@@ -147,12 +147,24 @@ static int start_run(lua_State *L)
     return 0;
 }
 
+/* Does one of the same name that was removed, or replaced, still unwind? */
+static bool follows_another(const struct hook *hook)
+{
+    const struct task *task;
+    TAILQ_FOREACH (task, &hook->app->tasks, app_link) {
+        if (task->lead != NULL && task->lead != hook && strcmp(task->lead->name, hook->name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void lead_next(struct hook *hook)
 {
     struct script_host *host = hook->app->host;
     struct lead *lead = &hook->lead;
     if (!host->leadership.active || lead->done_token == host->leadership.token ||
-        deadline_is_set(&lead->start)) {
+        deadline_is_set(&lead->start) || follows_another(hook)) {
         return;
     }
     if (lead->token != host->leadership.token) {

@@ -340,6 +340,43 @@ static void no_run_begins_before_all_that_the_last_one_started_is_over(void **st
     fixture_close(&f);
 }
 
+/* Registered again, at once or when it was removed; a third time before the second has begun. */
+static void one_of_the_same_name_begins_when_the_last_one_is_over(void **state)
+{
+    (void)state;
+    static const char *const ways[] = {
+        "work 'second'\n",
+        "work 'second' task.sleep(500) work 'third'\n",
+        "first:remove() first = nil task.sleep(500) collectgarbage() work 'third'\n",
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        struct fixture f;
+        struct buffer source = {0};
+        fixture_open(&f);
+        buffer_add_format(&source,
+                          MK "local function work(name)\n"
+                             "  return mk.while_leader('w', function()\n"
+                             "    log(name .. ' begins')\n" SLOW_CHILD "task.sleep(1e6)\n"
+                             "  end, {grace_ms = 5000})\n"
+                             "end\n"
+                             "local first = work 'first'\n"
+                             "task.spawn(function() task.sleep(100) %s end)",
+                          ways[i]);
+        load(&f, buffer_text(&source));
+        lead(&f, 3, 17, 0);
+        run_for(&f, 3000);
+        assert_said(&f, "first begins");
+        assert_silent(&f, "child is over");
+        assert_silent(&f, "second begins");
+        assert_silent(&f, "third begins");
+        run_for(&f, 200);
+        assert_said(&f, "child is over");
+        assert_said(&f, i == 0 ? "second begins" : "third begins");
+        buffer_close(&source);
+        fixture_close(&f);
+    }
+}
+
 static void a_removed_one_is_there_until_its_last_task_is_over(void **state)
 {
     (void)state;
@@ -551,7 +588,9 @@ int main(void)
         cmocka_unit_test(a_planned_hand_over_waits_for_the_grace),
         cmocka_unit_test(a_hand_over_waits_for_programs_that_are_killed),
         cmocka_unit_test(no_run_begins_before_the_programs_of_the_last_one_are_gone),
+        cmocka_unit_test(with_timeout_waits_for_programs_that_are_killed),
         cmocka_unit_test(no_run_begins_before_all_that_the_last_one_started_is_over),
+        cmocka_unit_test(one_of_the_same_name_begins_when_the_last_one_is_over),
         cmocka_unit_test(a_removed_one_is_there_until_its_last_task_is_over),
         cmocka_unit_test(a_program_that_is_held_does_not_hold_up_its_task_for_ever),
         cmocka_unit_test(a_host_that_ends_does_not_wait_for_programs),
