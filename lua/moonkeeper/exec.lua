@@ -88,7 +88,7 @@ function Process:read_line(ms)
   if self.output.stdout ~= "capture" then
     error("only what is captured can be read: stdout = 'capture'", 2)
   end
-  local until_ms = ms and core.now_ms() + ms
+  local until_ms = core.until_ms(ms)
   while true do
     local stop = self.unread:find("\n", self.from, true)
     if stop or (self.at_end and self.from <= #self.unread) then

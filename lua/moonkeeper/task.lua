@@ -10,6 +10,7 @@ local task = {
 
 -- Sleep until a time of mk.time.wall_ms().
 function task.sleep_until(wall_ms)
+  if type(wall_ms) ~= "number" then error("a time in ms is a number, not a " .. type(wall_ms), 2) end
   core.sleep(math.max(0, wall_ms - core.wall_ms()))
 end
 
@@ -126,7 +127,7 @@ end
 
 -- The oldest value; nil and a timeout when ms are over.
 function Channel:recv(ms)
-  local until_ms = ms and core.now_ms() + ms
+  local until_ms = core.until_ms(ms)
   core.check()
   while self.count == 0 do
     local left = until_ms and math.max(0, until_ms - core.now_ms())

@@ -130,7 +130,7 @@ end
 
 -- The next event; waits for it. With ms: nil and a timeout when there was none for so long.
 function Watch:next(ms)
-  local until_ms = ms and core.now_ms() + ms
+  local until_ms = core.until_ms(ms)
   while not self.closed do
     if self.lost then
       self.lost, self.pages, self.must_list, self.room = false, nil, true, QUEUE_MAX

@@ -153,6 +153,19 @@ static int core_sleep_until(lua_State *L)
     return task_wait(L, at_us, woken, 0);
 }
 
+/* until_ms(ms?) -> on the clock of core.now_ms; nil without ms. Misuse is told at the script's
+ * line. */
+static int core_until_ms(lua_State *L)
+{
+    uint64_t until_us = api_until_us(L, 1);
+    if (until_us == UINT64_MAX) {
+        lua_pushnil(L);
+    } else {
+        lua_pushinteger(L, (lua_Integer)(until_us / 1000));
+    }
+    return 1;
+}
+
 /* checkpoint(): let others run, begin a new budget, raise if cancelled. In simulation the time that
  * was used passes. */
 static int core_checkpoint(lua_State *L)
@@ -410,6 +423,7 @@ void api_task_add(lua_State *L)
         {"nearest", core_nearest},
         {"sleep", core_sleep},
         {"sleep_until", core_sleep_until},
+        {"until_ms", core_until_ms},
         {"checkpoint", core_checkpoint},
         {"ticket", core_ticket},
         {"park", core_park},

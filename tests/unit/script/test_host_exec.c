@@ -75,9 +75,10 @@ static void what_cannot_be_run_is_an_error(void **state)
            "try(function() run({ 'true' }, { stop_signal = 'FOO' }) end)\n"
            "try(function() spawn({ 'true' }, { stdout = 'capure' }) end)\n"
            "try(function() spawn({ 'cat' }, { stdin = 'abc' }) end)\n"
-           "local p = assert(spawn({ 'true' }))\n"
+           "local p = assert(spawn({ 'true' }, { stdout = 'capture' }))\n"
            "try(function() p:kill('BAR') end)\n"
            "try(function() p:write({}) end)\n"
+           "try(function() p:read_line('x') end)\n"
            "p:wait()",
            "not_found: cannot run no-such-program: No such file or directory (it is not in PATH)",
            "io: cannot run /etc/passwd: Permission denied",
@@ -88,7 +89,8 @@ static void what_cannot_be_run_is_an_error(void **state)
            "t.lua:15: there is no signal 'FOO'",
            "t.lua:16: there is no stdout = 'capure'; did you mean 'capture'?",
            "t.lua:17: stdin of mk.exec.spawn is true or false; process:write gives it text",
-           "t.lua:19: there is no signal 'BAR'", "t.lua:20: write(data): data is a string");
+           "t.lua:19: there is no signal 'BAR'", "t.lua:20: write(data): data is a string",
+           "t.lua:21: a time in ms is a number, not a string");
 }
 
 static void after_its_timeout_a_program_is_asked_to_stop_then_killed(void **state)
@@ -134,7 +136,8 @@ static void who_writes_much_waits_until_it_is_read(void **state)
         "local p = spawn({ 'sh', '-c', 'yes 12345678 | head -n 200000' }, { stdout = 'capture' })\n"
         "mk.task.sleep(50)\n"
         "local count, size = 0, 0\n"
-        "for line in p.read_line, p do count, size = count + 1, size + #line end\n"
+        "for line in function() return p:read_line() end do count, size = count + 1, size + #line "
+        "end\n"
         "say('lines', count, size)",
         "lines 200000 1600000");
 }

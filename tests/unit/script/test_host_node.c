@@ -191,6 +191,9 @@ static void a_mistake_is_named_at_the_line_of_the_script(void **state)
                 "try(function() mk.cron.next('@daily', 1.5) end)\n"
                 "try(function() mk.cron.parse(7) end)\n"
                 "try(function() task.event():wait('5s') end)\n"
+                "try(function() task.channel():recv('5s') end)\n"
+                "try(function() task.with_timeout('5s', print) end)\n"
+                "try(function() task.sleep_until 'noon' end)\n"
                 "log('saved ' .. tostring(mk.saved))");
     assert_said(&f, "t.lua:3: a function is not data");
     assert_said(&f, "t.lua:4: there is no option 'fenc'; did you mean 'fence'?");
@@ -213,6 +216,9 @@ static void a_mistake_is_named_at_the_line_of_the_script(void **state)
     assert_said(&f, "t.lua:20: next(after_ms): an integer, ms since 1970");
     assert_said(&f, "t.lua:21: a cron expression is a string");
     assert_said(&f, "t.lua:22: a time in ms is a number, not a string");
+    assert_said(&f, "t.lua:23: a time in ms is a number, not a string");
+    assert_said(&f, "t.lua:24: a time in ms is a number, not a string");
+    assert_said(&f, "t.lua:25: a time in ms is a number, not a string");
     assert_said(&f, "saved nil");
     fixture_close(&f);
 }
