@@ -34,15 +34,26 @@ function task.scope(fn, ...)
   return results_of(child, child:join())
 end
 
--- Run fn for at most ms: its results, or nil and a timeout. An error in fn is raised here.
+local Run = { __close = function(run) run.is_over = true end }
+
+-- Run fn for at most ms: its results, or nil and a timeout. An error in fn is raised here. All that it has
+-- spawned ends with it, and has ended when this returns: what takes too long has its time to unwind, no more.
 function task.with_timeout(ms, fn, ...)
-  local child = core.spawn(fn, ...)
+  core.until_ms(ms) -- raises before fn begins, if it is no time
+  local run = setmetatable({}, Run)
+  local child = core.spawn(function(...)
+    core.defer(function()
+      core.cancel_children("with_timeout")
+      core.join_children()
+    end)
+    local _ <close> = run
+    return fn(...)
+  end, ...)
   child:join(ms)
-  if not child:done() then
-    child:cancel("with_timeout")
-    return nil, core.error("timeout", "it took longer than " .. ms .. " ms")
-  end
-  return results_of(child, child:join())
+  if run.is_over or child:done() then return results_of(child, child:join()) end
+  child:cancel("with_timeout")
+  core.wait_task(child) -- what goes wrong as it unwinds is reported, for nobody is told
+  return nil, core.error("timeout", "it took longer than " .. ms .. " ms")
 end
 
 -- fn(item, index) for every item of list, at most limit at a time: the results, in the order of the

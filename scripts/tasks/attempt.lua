@@ -6,9 +6,9 @@ local RESULT_MAX, OUTPUT_MAX = 65536, 4096 -- bytes that are kept
 
 -- Its result, or why there is none; and whether it went well.
 local function call(fn, timeout_ms, id, value)
-  local function handle() return fn(value.args, { id = id, attempt = value.attempt }) end
-  local result, err
-  if timeout_ms then result, err = mk.task.with_timeout(timeout_ms, handle) else result, err = handle() end
+  -- Without a limit, too: when it returns, all that the handler has spawned has ended.
+  local result, err = mk.task.with_timeout(timeout_ms or math.huge, fn, value.args,
+    { id = id, attempt = value.attempt })
   if result ~= nil and #mk.msgpack.encode(result) > RESULT_MAX then
     result, err = nil, ("its result has more than %d bytes"):format(RESULT_MAX)
   end

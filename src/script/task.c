@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/text.h"
+#include "script/hook.h"
 #include "script/preempt.h"
 #include "script/report.h"
 #include "script/thread.h"
@@ -377,11 +378,17 @@ void task_end_by(struct task *task, uint64_t at_us, const char *reason)
     deadline_set(&task->app->host->deadlines, d, at_us);
 }
 
+/* What works for a leadership that is over, or being handed over. */
+static bool is_out_of_lease(const struct task *task)
+{
+    return task->lead != NULL && !lead_is_valid(task->app->host, task->lead->lead.token);
+}
+
 /* A deferred function waits for its children, so that it is they who are late: it sees them gone,
  * and tidies up after them. Not where nothing may run after the lease. */
 static bool kill_children_instead(struct task *task)
 {
-    if (!task->shielded || !task->awaits_children || task->late || task->lead != NULL) {
+    if (!task->shielded || !task->awaits_children || task->late || is_out_of_lease(task)) {
         return false;
     }
     task->late = true;

@@ -42,7 +42,7 @@ t.describe("tasks", function()
     local value = tasks.wait(c, tasks.submit(c, { argv = { "works" }, label = "gppu" }), "failed")
     t.match(value.error, "no node has the label 'gppu'; there are gpu")
     value = tasks.wait(c, tasks.submit(c, { kind = "paint" }), "failed")
-    t.match(value.error, "there is no kind 'paint'; there are flaky, greet, repeated, stubborn, sum")
+    t.match(value.error, "there is no kind 'paint'; there are flaky, greet, hasty, repeated, stubborn, sum")
   end, { seeds = 3, modes = { "sim" } })
 
   t.it("that are none are failed with what is wrong, and hold up no other", function(mode)
@@ -87,16 +87,26 @@ t.describe("tasks", function()
     t.match(timed_out.error, "longer than timeout_ms")
   end, { seeds = 3, modes = { "sim" } })
 
-  t.it("that are exclusive are not tried again before the programs of a handler that was given up have ended",
-    function(mode)
-      local c <close> = tasks.cluster(mode)
-      tasks.start(c)
-      tasks.submit(c, { kind = "stubborn" })
-      c:run_until(function() return #c:programs("stubborn") == 2 end, 20000, "it is tried again")
-      local first, again = table.unpack(c:programs("stubborn"))
+  t.it("are not tried again before the programs of a handler that failed or was given up have ended", function(mode)
+    local c <close> = tasks.cluster(mode)
+    tasks.start(c)
+    for round, kind in ipairs { "stubborn", "stubborn", "hasty" } do
+      local others = { tasks.submit(c, { argv = { "hangs" } }), tasks.submit(c, { argv = { "hangs" } }) }
+      c:run_until(function() return #tasks.running(c, "hangs") == 2 end, 5000, "one on each that does not lead")
+      tasks.submit(c, { kind = kind, exclusive = round == 1 })
+      c:run_until(function() return #c:programs("stubborn") == 2 * round - 1 end, 5000, "it is tried")
+      for _, id in ipairs(others) do
+        if tasks.get(c, id).node ~= "n" .. c:programs("stubborn")[2 * round - 1].node then tasks.cancel(c, id) end
+      end
+      c:run_until(function() return #c:programs("stubborn") == 2 * round end, 20000, "it is tried again")
+      local first, again = table.unpack(c:programs("stubborn"), 2 * round - 1)
+      t.ne(again.node, first.node, "where there is more room now")
       t.ok(first.ended_ms, "not twice at once")
       t.le(first.ended_ms, again.began_ms)
-    end, { seeds = 3, modes = { "sim" } })
+      c:run_for(10000)
+      for _, id in ipairs(others) do tasks.cancel(c, id) end
+    end
+  end, { seeds = 3, modes = { "sim" }, timeout_ms = 100000 })
 
   t.it("wait for another attempt no longer than they should, whatever the clocks say", function(mode)
     local c <close> = tasks.cluster(mode)

@@ -167,7 +167,8 @@ function mk.task.defer(fn) end
 ---@async
 ---@param fn async fun(...)
 function mk.task.scope(fn, ...) end
--- What fn returns, or nil and a timeout.
+-- What fn returns, or nil and a timeout; when it, the tasks that it has spawned and their programs have ended.
+-- What takes longer than ms is cancelled, and has five seconds to unwind.
 ---@async
 ---@param ms number
 ---@param fn async fun(...)

@@ -10,7 +10,8 @@ function tasks.cluster(mode, config, o)
     sum = { handler = "tasks_handlers.sum" },
     repeated = { handler = "tasks_handlers.repeated" },
     greet = { argv = { "greets" } },
-    stubborn = { handler = "tasks_handlers.stubborn", exclusive = true, timeout_ms = 500, retries = 1 },
+    stubborn = { handler = "tasks_handlers.stubborn", timeout_ms = 500, retries = 1 },
+    hasty = { handler = "tasks_handlers.hasty", retries = 1 },
     flaky = { argv = { "fails" }, retries = 2 },
   }
   config.handlers_dir = "tests/scenarios/scripts"

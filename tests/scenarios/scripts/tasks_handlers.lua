@@ -15,4 +15,11 @@ function handlers.repeated(text) return text:sub(1, 60000) end
 
 function handlers.stubborn() return mk.exec.run { "stubborn" } end
 
+-- Fails with a program of its own still running.
+function handlers.hasty()
+  mk.task.spawn(handlers.stubborn)
+  mk.task.sleep(100)
+  return nil, "oh"
+end
+
 return handlers

@@ -314,6 +314,30 @@ static void no_run_begins_before_the_programs_of_the_last_one_are_gone(void **st
     fixture_close(&f);
 }
 
+/* Under a leadership too, as long as that lasts. */
+static void with_timeout_waits_for_programs_that_are_killed(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct process_port port;
+    open_with_stubborn(&f, &port,
+                       MK "mk.while_leader('w', function(lead)\n"
+                          "  local _, err = task.with_timeout(50, function()\n"
+                          "    task.spawn(function() mk.exec.spawn { 'program' }:wait() end)\n"
+                          "    task.sleep(1e6)\n"
+                          "  end)\n"
+                          "  log('returns ' .. err.code)\n"
+                          "end)");
+    lead(&f, 3, 17, 0);
+    run_for(&f, 6000);
+    assert_int_not_equal(release_call, 0);
+    assert_silent(&f, "returns");
+    script_host_reply(f.host, release_call, ERR_OK, NULL, (struct slice){0});
+    settle(&f);
+    assert_said(&f, "returns timeout");
+    fixture_close(&f);
+}
+
 /* What outlives its function works for this run, with its token. */
 #define SLOW_CHILD                                                         \
     "mk.task.spawn(function()\n"                                           \

@@ -146,6 +146,46 @@ static void with_timeout_ends_what_takes_too_long(void **state)
            500, "in time", "nil timeout", "raised");
 }
 
+#define SLOW                                                                                \
+    "local function slow(ms, what)\n"                                                       \
+    "  task.defer(function() task.sleep(ms) log(what .. ' at ' .. mk.time.now_ms()) end)\n" \
+    "  task.sleep(1e6)\n"                                                                   \
+    "end\n"                                                                                 \
+    "local function limited(fn)\n"                                                          \
+    "  local ok, value, err = pcall(task.with_timeout, 50, fn)\n"                           \
+    "  log(tostring(err or value) .. ' at ' .. mk.time.now_ms())\n"                         \
+    "end\n"
+
+static void with_timeout_returns_when_all_in_it_has_ended(void **state)
+{
+    (void)state;
+    EXPECT(SLOW
+           "limited(function() task.spawn(slow, 300, 'child') slow(100, 'itself') end)\n"
+           "limited(function() task.spawn(slow, 200, 'left') task.sleep(9) return 'done' end)\n"
+           "limited(function() task.spawn(slow, 200, 'other') task.sleep(9) error('no', 0) end)\n"
+           "limited(function() pcall(task.sleep, 99) error('instead', 0) end)",
+           3000, "itself at 1150", "child at 1350", "it took longer than 50 ms at 1350",
+           "left at 1559", "done at 1559", "other at 1768", "no at 1768",
+           "err=instead traceback=\"stack traceback:\\n\\t[C]: in function 'error'\\n\\ttest.lua:",
+           "it took longer than 50 ms at 1818");
+}
+
+static void with_timeout_waits_no_longer_than_unwinding_may_take(void **state)
+{
+    (void)state;
+    EXPECT(SLOW "limited(function() slow(1e6, 'NO') end)\n"
+                "limited(function() task.spawn(slow, 1e6, 'NO') task.sleep(9) return 'done' end)\n"
+                "log(select(2, pcall(task.with_timeout, 500, function() while true do end end)))\n"
+                "local t = task.spawn(function()\n"
+                "  task.defer(function() log('its caller at ' .. mk.time.now_ms()) end)\n"
+                "  task.with_timeout(1e6, slow, 300, 'called')\n"
+                "end)\n"
+                "task.sleep(1) t:cancel()",
+           20000, "it took longer than 50 ms at 6050", "killed: it did not end in time",
+           "done at 11059", "cancelled: killed: over its budget", "its caller at 11",
+           "called at 11");
+}
+
 static void map_keeps_the_order_and_the_limit(void **state)
 {
     (void)state;
@@ -382,6 +422,8 @@ int main(void)
         cmocka_unit_test(deferred_functions_run_last_first_and_may_wait),
         cmocka_unit_test(a_scope_ends_with_its_last_task),
         cmocka_unit_test(with_timeout_ends_what_takes_too_long),
+        cmocka_unit_test(with_timeout_returns_when_all_in_it_has_ended),
+        cmocka_unit_test(with_timeout_waits_no_longer_than_unwinding_may_take),
         cmocka_unit_test(map_keeps_the_order_and_the_limit),
         cmocka_unit_test(events_and_channels_wake_who_waits),
         cmocka_unit_test(a_cancelled_waiter_does_not_take_a_wake_up),
