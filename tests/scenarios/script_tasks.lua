@@ -87,18 +87,22 @@ t.describe("tasks", function()
     t.match(timed_out.error, "longer than timeout_ms")
   end, { seeds = 3, modes = { "sim" } })
 
-  t.it("are not tried again before the programs of a handler that failed or was given up have ended", function(mode)
+  t.it("are not tried again before the programs of a handler that was given up, or failed, end", function(mode)
     local c <close> = tasks.cluster(mode)
     tasks.start(c)
+    local function wait_for_runs(name, count)
+      c:run_until(function() return #c:programs(name) == count end, 20000, name .. " runs")
+    end
     for round, kind in ipairs { "stubborn", "stubborn", "hasty" } do
       local others = { tasks.submit(c, { argv = { "hangs" } }), tasks.submit(c, { argv = { "hangs" } }) }
-      c:run_until(function() return #tasks.running(c, "hangs") == 2 end, 5000, "one on each that does not lead")
+      wait_for_runs("hangs", 2 * round) -- one on each node that does not lead
       tasks.submit(c, { kind = kind, exclusive = round == 1 })
-      c:run_until(function() return #c:programs("stubborn") == 2 * round - 1 end, 5000, "it is tried")
+      wait_for_runs("stubborn", 2 * round - 1)
+      local node = "n" .. c:programs("stubborn")[2 * round - 1].node
       for _, id in ipairs(others) do
-        if tasks.get(c, id).node ~= "n" .. c:programs("stubborn")[2 * round - 1].node then tasks.cancel(c, id) end
+        if tasks.get(c, id).node ~= node then tasks.cancel(c, id) end
       end
-      c:run_until(function() return #c:programs("stubborn") == 2 * round end, 20000, "it is tried again")
+      wait_for_runs("stubborn", 2 * round)
       local first, again = table.unpack(c:programs("stubborn"), 2 * round - 1)
       t.ne(again.node, first.node, "where there is more room now")
       t.ok(first.ended_ms, "not twice at once")
