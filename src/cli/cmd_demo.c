@@ -102,7 +102,7 @@ static void on_line(void *ctx, unsigned node, const char *text)
     struct demo *d = ctx;
     const char *id = local_cluster_id(d->cluster, node);
     const char *colour = d->cli->colour ? local_cluster_colour(node) : NULL;
-    static const char *const left_out[] = {"app",      "client",       "peer",    "http",
+    static const char *const left_out[] = {"app",      "hook",         "client",  "peer", "http",
                                            "data_dir", "votes_needed", "attempt", NULL};
     struct log_line *line = log_line_parse(text);
     if (line == NULL) {

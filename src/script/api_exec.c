@@ -93,15 +93,6 @@ static struct strings push_argv(lua_State *L)
     return s;
 }
 
-/* The hook in whose call this task, or one above it, runs. */
-static const struct hook *hook_of(const struct task *task)
-{
-    while (task != NULL && task->kind != TASK_HOOK) {
-        task = task->parent;
-    }
-    return task != NULL ? task->owner : NULL;
-}
-
 enum { OWN_VARIABLES = 5 };
 
 static void add_own_variables(lua_State *L, struct strings *s)
@@ -121,8 +112,9 @@ static void add_own_variables(lua_State *L, struct strings *s)
         lua_pushfstring(L, "MOONKEEPER_FENCE=%I", (LUAI_UACINT)task->lead->lead.token);
         strings_add(L, s);
     }
-    const struct hook *hook = hook_of(task);
-    if (hook != NULL) {
+    const struct task *call = hook_call_of(task);
+    if (call != NULL) {
+        const struct hook *hook = call->owner;
         lua_pushfstring(L, "MOONKEEPER_EVENT=%s", hook->event);
         strings_add(L, s);
     }

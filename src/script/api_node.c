@@ -273,11 +273,13 @@ static size_t first_keys(lua_State *L, int index, const char **keys)
     return count;
 }
 
-/* A line has each name once: a script's field that is called as one of the node's gets an
- * underscore at its end, and so does one that has such underscores already. Stack: [-0, +1]. */
+/* A line has each name once: a script's field that is called as one of the node's, and says
+ * something else, gets an underscore at its end, and so does one that has such underscores already.
+ * Stack: [-0, +1]. */
 static const char *push_field_name(lua_State *L, const char *key)
 {
-    static const char *const ours[] = {"ts", "level", "msg", "node", "app"};
+    static const char *const ours[] = {"ts",  "level", "msg",  "node",
+                                       "app", "hook",  "term", "index"};
     size_t size = strlen(key);
     while (size > 0 && key[size - 1] == '_') {
         size--;
@@ -289,8 +291,35 @@ static const char *push_field_name(lua_State *L, const char *key)
     return lua_pushfstring(L, "%s%s", key, taken ? "_" : "");
 }
 
+struct own_fields {
+    struct log_field at[REPORT_FIELDS_MAX];
+    size_t count;
+};
+
+/* Is the value on top what the node's field of this name says? Then that one is left out.
+ * Stack: [-0, +0]. */
+static bool takes_place(lua_State *L, const char *key, struct own_fields *own)
+{
+    for (size_t i = 0; i < own->count; i++) {
+        struct log_field *field = &own->at[i];
+        if (strcmp(field->key, key) != 0) {
+            continue;
+        }
+        bool same =
+            field->kind == LOG_FIELD_U64
+                ? lua_isinteger(L, -1) && (uint64_t)lua_tointeger(L, -1) == field->u64
+                : lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), field->text) == 0;
+        if (same) {
+            own->count--;
+            memmove(field, field + 1, (own->count - i) * sizeof *field);
+        }
+        return same;
+    }
+    return false;
+}
+
 /* The fields of the table at index, in order of keys. Their strings stay on the stack. */
-static size_t push_fields(lua_State *L, int index, struct log_field *fields)
+static size_t push_fields(lua_State *L, int index, struct own_fields *own, struct log_field *fields)
 {
     const char *keys[LOG_FIELDS_MAX];
     luaL_checkstack(L, LOG_FIELDS_MAX * 4 + 8, NULL);
@@ -300,10 +329,11 @@ static size_t push_fields(lua_State *L, int index, struct log_field *fields)
         lua_pushstring(L, keys[i]); /* a __tostring below may change the table */
     }
     for (size_t i = 0; i < count; i++) {
-        const char *name = push_field_name(L, lua_tostring(L, first + (int)i));
+        const char *key = lua_tostring(L, first + (int)i);
+        const char *name = push_field_name(L, key);
         lua_pushvalue(L, first + (int)i);
         lua_rawget(L, index);
-        fields[i] = field_of(L, name, lua_gettop(L));
+        fields[i] = field_of(L, takes_place(L, key, own) ? key : name, lua_gettop(L));
     }
     return count;
 }
@@ -316,15 +346,18 @@ static int core_log(lua_State *L)
     const struct log *log = app->host->options.log;
     int level = luaL_checkoption(L, 1, NULL, levels);
     const char *message = luaL_tolstring(L, 2, NULL);
-    struct log_field fields[LOG_FIELDS_MAX + 1];
+    struct log_field fields[LOG_FIELDS_MAX + REPORT_FIELDS_MAX];
+    struct own_fields own;
     if (log == NULL || level < (int)log->level) {
         return 0;
     }
     size_t count = 0;
+    own.count = report_fields(app, app->host->current, own.at);
     if (lua_istable(L, 3)) {
-        count = push_fields(L, 3, fields);
+        count = push_fields(L, 3, &own, fields);
     }
-    fields[count++] = log_text("app", app->name);
+    memcpy(fields + count, own.at, own.count * sizeof *own.at);
+    count += own.count;
     log_write(log, (enum log_level)level, message, fields, count);
     return 0;
 }

@@ -114,6 +114,10 @@ void hook_release(struct hook *hook);
 struct told *hook_take(struct hook *hook);
 void told_release(struct told *told);
 
+/* The call of a hook that this task is, or works for; its owner is the hook. NULL: there is none.
+ */
+const struct task *hook_call_of(const struct task *task);
+
 /* Deliver an event to all hooks for it; takes it over. Gives it its seq. */
 void hooks_deliver(struct script_host *host, struct script_event *event_take);
 /* Deliver an event of the host's own, now. */

@@ -126,6 +126,22 @@ static void push_commit(lua_State *L, const struct script_host *host,
 /* ---- start -------------------------------------------------------------------------------------
  */
 
+const struct task *hook_call_of(const struct task *task)
+{
+    while (task != NULL && task->kind != TASK_HOOK) {
+        task = task->parent;
+    }
+    return task;
+}
+
+static uint64_t u64_field(lua_State *L, const char *key)
+{
+    lua_getfield(L, -1, key);
+    uint64_t value = lua_isinteger(L, -1) ? (uint64_t)lua_tointeger(L, -1) : 0;
+    lua_pop(L, 1);
+    return value;
+}
+
 struct start {
     struct hook *hook;
     const struct script_event *event;
@@ -145,12 +161,15 @@ static int start_call(lua_State *L)
     } else {
         push_event(L, start->event);
     }
+    uint64_t term = u64_field(L, "term"), index = u64_field(L, "index");
     struct task_spec spec = {.kind = TASK_HOOK,
                              .parent = hook->owner,
                              .where = hook->where,
                              .ended = hook_ended,
                              .owner = hook};
     hook->call = task_spawn(L, &spec, 1);
+    hook->call->event_term = term;
+    hook->call->event_index = index;
     return 0;
 }
 
@@ -266,7 +285,8 @@ void hook_ended(struct task *task)
     hooks_remove_of(task);
     bool timed_out = task->outcome == TASK_WAS_CANCELLED && task->cancelled == ERR_TIMEOUT;
     if (timed_out) {
-        report_error(hook->app, task->where, task->cancel_reason, NULL, hook->app->errors + 1);
+        report_error(hook->app, task, task->where, task->cancel_reason, NULL,
+                     hook->app->errors + 1);
     }
     if (task->outcome == TASK_RETURNED) {
         hook->failures = 0;

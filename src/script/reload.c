@@ -454,7 +454,7 @@ static void fail(struct handover *h)
         old->phase = APP_LIVE;
         wake_hooks(old);
         serve_held(h->host);
-        report_error(old, "reload", buffer_text(&text), traceback, old->errors + 1);
+        report_error(old, NULL, "reload", buffer_text(&text), traceback, old->errors + 1);
         buffer_close(&text);
     } else {
         log_error(h->host->options.log, "application not started", log_text("app", h->name),

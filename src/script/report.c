@@ -117,13 +117,44 @@ const char *report_text(lua_State *L, int index)
     return lua_tostring(L, -1);
 }
 
-void report_error(struct app *app, const char *where, const char *message, const char *traceback,
-                  uint64_t count)
+/* "leader_ready/announce", as users know it. */
+static const char *label(const struct hook *hook)
 {
+    return hook->where + strlen("hook ");
+}
+
+size_t report_fields(const struct app *app, const struct task *task,
+                     struct log_field out[REPORT_FIELDS_MAX])
+{
+    size_t count = 0;
+    out[count++] = log_text("app", app->name);
+    const struct task *call = hook_call_of(task);
+    if (call != NULL) {
+        out[count++] = log_text("hook", label(call->owner));
+        out[count++] = log_u64("term", call->event_term);
+        if (call->event_index != 0) {
+            out[count++] = log_u64("index", call->event_index);
+        }
+    } else if (task != NULL && task->lead != NULL) {
+        out[count++] = log_text("hook", label(task->lead));
+        out[count++] = log_u64("term", task->lead->lead.term);
+    }
+    return count;
+}
+
+void report_error(struct app *app, const struct task *task, const char *where, const char *message,
+                  const char *traceback, uint64_t count)
+{
+    const struct log *log = app->host->options.log;
     app->errors++;
-    log_error(app->host->options.log, "script error", log_text("app", app->name),
-              log_text("where", where), log_text("err", message),
-              log_text("traceback", traceback != NULL ? traceback : ""));
+    if (log != NULL && log->level <= LOG_LEVEL_ERROR) {
+        struct log_field fields[REPORT_FIELDS_MAX + 3];
+        size_t fields_count = report_fields(app, task, fields);
+        fields[fields_count++] = log_text("where", where);
+        fields[fields_count++] = log_text("err", message);
+        fields[fields_count++] = log_text("traceback", traceback != NULL ? traceback : "");
+        log_write(log, LOG_LEVEL_ERROR, "script error", fields, fields_count);
+    }
     if (strncmp(where, "hook error/", strlen("hook error/")) == 0) {
         return; /* an error hook that fails must not call itself for ever */
     }

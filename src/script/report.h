@@ -5,8 +5,10 @@
 #include <lua.h>
 
 #include "base/err.h"
+#include "base/log.h"
 
 struct app;
+struct task;
 
 /* Once per state: the metatable of error objects. Stack: [-0, +0]. Raises: out of memory. */
 void report_open(lua_State *L);
@@ -27,10 +29,17 @@ enum err report_code(lua_State *L, int index);
 /* A string for people of any error value, without calling a metamethod. Stack: [-0, +1]. */
 const char *report_text(lua_State *L, int index);
 
+/* The fields of the node's own in a line that a task logs, in their order: app; hook, term and
+ * index if it works for a hook's call; hook and term if it works for a while_leader. task may be
+ * NULL. Borrowed from both. Returns how many. */
+enum { REPORT_FIELDS_MAX = 4 };
+size_t report_fields(const struct app *app, const struct task *task,
+                     struct log_field out[REPORT_FIELDS_MAX]);
+
 /* An error that nobody caught: logged with its traceback, counted, told to the "error" hooks
- * (unless it comes from one of those). count: errors so far in the same place. traceback may be
- * NULL. */
-void report_error(struct app *app, const char *where, const char *message, const char *traceback,
-                  uint64_t count);
+ * (unless it comes from one of those). task: whose it is; may be NULL, as may traceback. count:
+ * errors so far in the same place. */
+void report_error(struct app *app, const struct task *task, const char *where, const char *message,
+                  const char *traceback, uint64_t count);
 
 #endif

@@ -8,6 +8,7 @@
 #include "script/coroutine.h"
 #include "script/host.h"
 #include "script/ordered.h"
+#include "script/report.h"
 #include "script/thread.h"
 
 /* ---- base --------------------------------------------------------------------------------------
@@ -45,7 +46,12 @@ static int print_to_log(lua_State *L)
     }
     luaL_pushresult(&line);
     const struct app *app = thread_app(L);
-    log_info(app->host->options.log, lua_tostring(L, -1), log_text("app", app->name));
+    const struct log *log = app->host->options.log;
+    if (log != NULL && log->level <= LOG_LEVEL_INFO) {
+        struct log_field fields[REPORT_FIELDS_MAX];
+        size_t fields_count = report_fields(app, app->host->current, fields);
+        log_write(log, LOG_LEVEL_INFO, lua_tostring(L, -1), fields, fields_count);
+    }
     return 0;
 }
 

@@ -103,6 +103,9 @@ struct task {
     /* Called once, when it has ended, before its children are handed on. May be NULL. */
     void (*ended)(struct task *task);
     void *owner;
+    /* TASK_HOOK: of the event that it is called for; index 0: it has none. */
+    uint64_t event_term;
+    uint64_t event_index;
 };
 
 struct task_spec {

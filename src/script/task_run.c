@@ -54,14 +54,15 @@ static void tell_failure(lua_State *L, struct task *task)
         return;
     } else if (task->outcome == TASK_WAS_KILLED) {
         if (!main_failed(task, task->kill_reason, NULL)) {
-            report_error(task->app, task->where, task->kill_reason, NULL, task->app->errors + 1);
+            report_error(task->app, task, task->where, task->kill_reason, NULL,
+                         task->app->errors + 1);
         }
     } else {
         const char *message = report_text(L, 3);
         lua_getiuservalue(L, 2, TASK_UV_TRACEBACK);
         const char *traceback = lua_tostring(L, -1);
         if (!main_failed(task, message, traceback)) {
-            report_error(task->app, task->where, message, traceback, task->app->errors + 1);
+            report_error(task->app, task, task->where, message, traceback, task->app->errors + 1);
         }
     }
 }

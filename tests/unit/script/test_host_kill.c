@@ -158,11 +158,11 @@ static void a_killed_task_closes_its_variables(void **state)
                   "  local y <close> = setmetatable({}, {__close = function()\n"
                   "    mk.log.info('inner closed') end})\n"
                   "  while true do end end)()",
-                  "inner closed app=app\n");
+                  "inner closed app=app hook=");
     expect_killed("local x <close> = setmetatable({}, {__close = function()\n"
                   "  mk.log.info('outer closed') end})\n"
                   "while true do end",
-                  "outer closed app=app\n");
+                  "outer closed app=app hook=");
 }
 
 static void a_close_handler_of_a_killed_task_cannot_wait(void **state)

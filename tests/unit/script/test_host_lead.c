@@ -195,11 +195,11 @@ static void losing_leadership_leaves_what_the_lease_has_left(void **state)
     f.view.lease_until_us = lease_until_us;
     set_view(&f);
     run_for(&f, 49);
-    assert_said(&f, "half cleaned up");
+    assert_said(&f, "half cleaned up app=app hook=while_leader/w term=3\n");
     run_for(&f, 2);
     assert_false(script_host_has_leader_work(f.host));
     run_for(&f, 100);
-    assert_silent(&f, " cleaned up app=app\n22:13:21.055");
+    assert_silent(&f, " cleaned up app=app hook=while_leader/w term=3\n22:13:21.055");
     assert_said(&f, "killed");
     fixture_close(&f);
 }

@@ -244,6 +244,53 @@ static void a_line_of_a_script_has_each_name_once(void **state)
     fixture_close(&f);
 }
 
+static void a_line_from_inside_a_hook_names_it_its_term_and_index(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    load(&f,
+         MK "mk.on('leader_ready', function(ev)\n"
+            "  log('in it', { token = 3 })\n"
+            "  log('same', { hook = 'leader_ready/h', index = ev.index, term = ev.term, x = 1 })\n"
+            "  log('other', { hook = 1, index = 'two', term = 3.5 })\n"
+            "  print('printed')\n"
+            "  task.spawn(function() task.sleep(1) log('below') end):join()\n"
+            "  pcall(coroutine.wrap(function() log('within') end))\n"
+            "  task.sleep(10)\n"
+            "end, {name = 'h'})\n"
+            "mk.on('member_added', function() log('no index') error('x', 0) end, {name = 'm'})\n"
+            "mk.while_leader('w', function(lead)\n"
+            "  lead:on('leader_ready', function() log('of the work') end, {name = 'i'})\n"
+            "  task.spawn(function() log('work') end)\n"
+            "  task.sleep(50)\n"
+            "end)\n"
+            "mk.timer.after(20, function() log('by itself', { term = 1, index = 2 }) end)");
+    forget(&f);
+    lead(&f, 7, 12, 1000);
+    settle(&f);
+    post(&f, "leader_ready", "index", 12);
+    run_for(&f, 5);
+    post(&f, "leader_ready", "index", 13);
+    post(&f, "member_added", "voter", 1);
+    run_for(&f, 30);
+    assert_said(&f, " work app=app hook=while_leader/w term=7\n");
+    assert_said(&f, " of the work app=app hook=leader_ready/i term=7 index=12\n");
+    assert_said(&f, " in it token=3 app=app hook=leader_ready/h term=7 index=12\n");
+    assert_said(&f, " same hook=leader_ready/h index=12 term=7 x=1 app=app\n");
+    assert_said(&f, " other hook_=1 index_=two term_=3.5 app=app hook=leader_ready/h term=7 "
+                    "index=12\n");
+    assert_said(&f, " printed app=app hook=leader_ready/h term=7 index=12\n");
+    assert_said(&f, " below app=app hook=leader_ready/h term=7 index=12\n");
+    assert_said(
+        &f, "script error app=app hook=member_added/m term=7 where=\"hook member_added/m\" err=x ");
+    assert_said(&f, " within app=app hook=leader_ready/h term=7 index=12\n");
+    assert_said(&f, " in it token=3 app=app hook=leader_ready/h term=7 index=13\n");
+    assert_said(&f, " no index app=app hook=member_added/m term=7\n");
+    assert_said(&f, " by itself index_=2 term_=1 app=app\n");
+    fixture_close(&f);
+}
+
 static void status_shows_the_latest_view(void **state)
 {
     (void)state;
@@ -696,6 +743,7 @@ int main(void)
         cmocka_unit_test(a_program_is_looked_after_though_too_many_requests_are_unanswered),
         cmocka_unit_test(a_mistake_is_named_at_the_line_of_the_script),
         cmocka_unit_test(a_line_of_a_script_has_each_name_once),
+        cmocka_unit_test(a_line_from_inside_a_hook_names_it_its_term_and_index),
         cmocka_unit_test(status_shows_the_latest_view),
         cmocka_unit_test(wait_leader_waits_for_the_election),
         cmocka_unit_test(the_configuration_is_read_and_declared),
