@@ -11,14 +11,14 @@ from cluster import Cluster, wait_until  # noqa: E402
 from command import BINARY, failure, main  # noqa: E402
 from persistent import Persistent  # noqa: E402
 
-# Each process writes a run of its own: the log of a node goes on when it is started again.
+# Each process writes a run of its own, once its hooks are there: the log of a node goes on when it is started again.
 SCRIPT = """
 local mk = require "moonkeeper"
-mk.log.info("run")
 for _, name in ipairs { "leader_elected", "leader_ready", "leader_lost", "term_change", "role_change",
     "step_down", "election_started", "commit", "shutdown" } do
   mk.on(name, function(ev) mk.log.info("event", { text = mk.json.encode(ev) }) end)
 end
+mk.log.info("run")
 """
 FIELDS = {
     "leader_elected": {"leader_id": str, "addr": str, "is_self": bool},
@@ -65,6 +65,14 @@ class Failover(unittest.TestCase):
         c.set_apps(f'{{ name = "events", script = "{path}" }}')
         c.__enter__()
         cls.failed = None
+        try:
+            cls.play(c)
+        except BaseException:
+            c.__exit__(*sys.exc_info())
+            raise
+
+    @classmethod
+    def play(cls, c):
         first = c.wait_leader()
         cls.first_term = first.status()["term"]
         cls.write("a")
@@ -75,7 +83,10 @@ class Failover(unittest.TestCase):
         term = second.status()["term"]
         assert second.stop() == 0
         cls.led_by_one_in_a_term_after(term)
+        before = len(runs(second))
         second.start()
+        # A commit hook hears of what is applied from then on that it is there.
+        wait_until(lambda: len(runs(second)) > before, 10, f"the hooks of {second.name}")
         cls.write("c")
         cls.led_by_one_in_a_term_after(term)
         index = c.wait_leader().status()["last_applied"]
