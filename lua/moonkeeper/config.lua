@@ -21,8 +21,9 @@ end
 function config.get(path, default)
   if type(path) ~= "string" then error("get(path, default): path is a string", 2) end
   local value = lookup(path)
-  if value == nil or value == core.null then return default end
-  return value
+  if value ~= nil and value ~= core.null then return value end
+  if default == nil then core.lacking() end
+  return default
 end
 
 local function sorted_keys(t)

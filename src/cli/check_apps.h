@@ -1,5 +1,5 @@
-/* Would the applications of a configuration take what it sets for them? Nothing of theirs is done:
- * script_check_app(). */
+/* Would a node take these scripts, and the scripts what a configuration sets for them? Nothing of
+ * theirs is done: script_check_app(). */
 #ifndef MK_CLI_CHECK_APPS_H
 #define MK_CLI_CHECK_APPS_H
 
@@ -12,5 +12,13 @@
  * EXIT_ERROR for scripts. */
 int check_apps(const struct cli *cli, const char *path, const struct config *config,
                struct buffer *notes);
+
+/* The same for the configuration in this file, which is looked at first; its data_dir is not: it may
+ * be missing. */
+int check_config(const struct cli *cli, const char *path, struct buffer *notes);
+
+/* A script by itself, without settings. What it raises for want of them is no error: notes takes it.
+ * Errors: as script_check(); INVALID, it raised another one. */
+enum err check_script(const char *path, struct buffer *notes, struct why *why);
 
 #endif

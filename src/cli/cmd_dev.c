@@ -126,25 +126,18 @@ static void run(struct dev *d)
     }
 }
 
-/* Would the nodes take this file? Its data_dir is not theirs and may be missing. */
-static int check_config(const struct cli *cli, const char *path)
+/* Its data_dir is not the nodes'. */
+static int check_settings(const struct cli *cli, const char *path)
 {
-    struct config config;
-    struct why why = {""};
     struct buffer notes = {0};
-    enum err e = config_load(path, &config, &why);
-    e = e != ERR_OK ? e : config_set(&config, "data_dir", ".", &why);
-    e = e != ERR_OK ? e : config_check(&config, &why);
-    int exit_code =
-        e == ERR_OK ? check_apps(cli, path, &config, &notes) : cli_fail(cli, e, why.text, NULL);
-    config_close(&config);
+    int exit_code = check_config(cli, path, &notes);
     buffer_close(&notes);
-    return e == ERR_INVALID ? EXIT_USAGE : exit_code;
+    return exit_code;
 }
 
 static int check_files(const struct cli *cli, const struct local_options *o)
 {
-    int exit_code = o->config != NULL ? check_config(cli, o->config) : EXIT_OK;
+    int exit_code = o->config != NULL ? check_settings(cli, o->config) : EXIT_OK;
     for (unsigned i = 0; i < o->scripts_count && exit_code == EXIT_OK; i++) {
         struct why why = {""};
         enum err e = script_check(o->scripts[i], &why);

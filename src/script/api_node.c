@@ -182,6 +182,13 @@ static int core_declared(lua_State *L)
     return 0;
 }
 
+/* lacking(): a value of the configuration was asked for that is not there */
+static int core_lacking(lua_State *L)
+{
+    thread_app(L)->lacks_settings = true;
+    return 0;
+}
+
 /* ---- generations -------------------------------------------------------------------------------
  */
 
@@ -401,6 +408,7 @@ void api_node_add(lua_State *L)
         {"wall_ms", core_wall_ms},
         {"config", core_config},
         {"declared", core_declared},
+        {"lacking", core_lacking},
         {"on_reload", core_on_reload},
         {"on_end", core_on_end},
         {"saved", core_saved},

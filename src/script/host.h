@@ -77,6 +77,7 @@ struct app {
     uint32_t generation;           /* from 1 on */
     bool declared;                 /* its configuration was held against a schema, */
     bool declared_good;            /* in which there was no mistake */
+    bool lacks_settings;           /* it has asked for one that is not there, and needed it */
     char *reload_error;            /* why its last reload came to nothing; NULL: it did not */
     uint64_t serial;               /* no other app of the host has had it */
     bool metrics_full;             /* it was told that there are too many */

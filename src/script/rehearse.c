@@ -130,6 +130,19 @@ static void write_place(const struct task *task, char *out, size_t size)
     }
 }
 
+/* As mk.config.declare begins, and scripts that look further. */
+static bool is_about_settings(const char *failure)
+{
+    return strncmp(failure, "config: ", strlen("config: ")) == 0;
+}
+
+/* As require raises it, where it is not caught. */
+static bool lacks_module(const char *failure)
+{
+    const char *module = strstr(failure, "module '");
+    return module != NULL && strstr(module, "' not found:") != NULL;
+}
+
 static enum err tell(struct app *app, struct script_checked *out)
 {
     struct task *task = main_task(app);
@@ -142,6 +155,8 @@ static enum err tell(struct app *app, struct script_checked *out)
         return ERR_OK;
     }
     out->settings_wrong = app->declared && !app->declared_good;
+    out->lacks =
+        app->lacks_settings || is_about_settings(app->failure) || lacks_module(app->failure);
     buffer_add_format(&out->error, "%s", app->failure);
     return ERR_INVALID;
 }

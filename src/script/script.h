@@ -186,6 +186,9 @@ struct script_check {
 struct script_checked {
     bool declared;       /* it has called mk.config.declare */
     bool settings_wrong; /* which raised the error */
+    /* The error may be for want of what a configuration gives: of a setting, which was not there,
+     * or of a module, which a lua_path may name. */
+    bool lacks;
     bool waits;          /* it did not come to its end */
     char place[128];     /* where it waits: " (at worker.lua:7)" */
     struct buffer error; /* lines; closed by the caller, also after an error */

@@ -250,6 +250,54 @@ class Words(unittest.TestCase):
             done = self.refused(ERROR, "lint", kv, "no/such.lua", says=["no/such.lua"])
             self.assertIn("kv.sm.lua: fine", done.stdout)
 
+    def test_lint_runs_the_main_chunk_as_far_as_its_first_wait(self):
+        with tempfile.TemporaryDirectory() as folder:
+            def lint(code, text, *says, flags=()):
+                path = os.path.join(folder, "a.lua")
+                with open(path, "w") as f:
+                    f.write('local mk = require "moonkeeper"\n' + text)
+                done = moonkeeper("lint", path, *flags)
+                self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+                for part in says:
+                    self.assertIn(part, done.stderr if code else done.stdout)
+            lint(ERROR, "mk.on('leader_redy', print)", "a.lua:2:", "did you mean 'leader_ready'?")
+            lint(ERROR, "mk.config.get('n', 1).x = 2", "a.lua:2:")
+            lint(ERROR, "error({}, 0)", "a.lua: (error object is a table value)")
+            lint(OK, f"os.execute('touch {folder}/done') error 'not so far'", "a.lua: fine\n")
+            self.assertFalse(os.path.exists(os.path.join(folder, "done")))
+            # what only a configuration can give
+            short = "a.lua: fine, as far as it comes without settings (-c FILE)\n  "
+            needy = "mk.config.declare { url = { type = 'string', required = true } } mk.no_such()"
+            lint(OK, needy, short + "config: url is missing\n")
+            lint(OK, "assert(mk.config.get 'url')", short)
+            lint(OK, "error('config: one of url and argv is needed', 0)", short)
+            lint(ERROR, "mk.config.declare { n = { type = 'integer' } } mk.no_such()", "a.lua:2:")
+            lint(OK, "require 'inspect'", short, "a.lua:2: module 'inspect' not found:")
+            config = os.path.join(folder, "node.lua")
+
+            def configured(settings):
+                with open(config, "w") as f:
+                    f.write('return { cluster = "c", id = "n1", members = { { id = "n1", peer = "127.0.0.1:1" } },'
+                            f' apps = {{ {{ script = "{folder}/a.lua", config = {settings} }} }} }}')
+            configured("{ url = 'x' }")
+            lint(ERROR, needy, "application a: ", "a.lua:2: there is no mk.no_such", flags=["-c", config])
+            lint(OK, needy.replace("mk.no_such()", ""), "node.lua: fine\n", flags=["-c", config])
+            configured("{ ulr = 'x' }")
+            lint(USAGE, needy, "config: there is no key 'ulr'", "config: url is missing", flags=["-c", config])
+        self.refused(USAGE, "lint", says=["lint -c FILE"])
+
+    def test_lint_takes_what_is_shipped(self):
+        root = os.path.join(os.path.dirname(__file__), "../..")
+        names = ["cron", "demo", "notify", "request", "tasks", "worker"]
+        done = moonkeeper("lint", *["bundled:" + name for name in names])
+        self.assertEqual((done.returncode, done.stderr), (OK, ""))
+        for name in names:
+            self.assertIn(f"bundled:{name}: fine", done.stdout)
+            conf = os.path.join(root, "conf", name + ".lua")
+            if os.path.exists(conf):
+                configured = moonkeeper("lint", "-c", conf)
+                self.assertEqual((configured.returncode, configured.stderr), (OK, ""))
+
     def test_completion_for_bash_completes(self):
         script = moonkeeper("completion", "bash").stdout
         for line, expected in (("moonkeeper sta", "start status"), ("moonkeeper kv p", "put"),

@@ -83,6 +83,31 @@ static void what_is_wrong_after_it_is_a_mistake_of_the_script(void **state)
     buffer_close(&c.error);
 }
 
+static void what_is_raised_for_want_of_settings_is_told_apart(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *source;
+        bool lacks;
+    } cases[] = {
+        {"mk.config.declare { a = { type = 'string', required = true } }", true},
+        {"error('config: a or b is needed', 0)", true},
+        {"assert(mk.config.get 'a')", true},
+        {"require 'no.such'", true},
+        {"mk.config.get('a', 1) error 'no'", false},
+        {"mk.config.declare { a = { type = 'string' } } error 'no'", false},
+        {"error \"module 'a'\"", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct script_checked c;
+        assert_int_equal(check(cases[i].source, (struct bytes){0}, &c), ERR_INVALID);
+        if (c.lacks != cases[i].lacks) {
+            fail_msg("%s: %s", cases[i].source, buffer_text(&c.error));
+        }
+        buffer_close(&c.error);
+    }
+}
+
 /* Each would fail if it were answered: that it waits is all that comes of it. */
 static void what_reaches_outside_waits_for_ever(void **state)
 {
@@ -137,6 +162,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_declare_refuses_is_a_mistake_of_the_settings),
         cmocka_unit_test(what_is_wrong_after_it_is_a_mistake_of_the_script),
+        cmocka_unit_test(what_is_raised_for_want_of_settings_is_told_apart),
         cmocka_unit_test(what_reaches_outside_waits_for_ever),
         cmocka_unit_test(nothing_that_the_main_chunk_leaves_behind_is_run),
     };
