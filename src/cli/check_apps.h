@@ -13,12 +13,12 @@
 int check_apps(const struct cli *cli, const char *path, const struct config *config,
                struct buffer *notes);
 
-/* The same for the configuration in this file, which is looked at first; its data_dir is not: it may
- * be missing. */
+/* The same for the configuration in this file, which is looked at first; its data_dir is not: it
+ * may be missing. */
 int check_config(const struct cli *cli, const char *path, struct buffer *notes);
 
-/* A script by itself, without settings. What it raises for want of them is no error: notes takes it.
- * Errors: as script_check(); INVALID, it raised another one. */
+/* A script by itself, without settings. What it raises for want of them is no error: notes takes
+ * it. Errors: as script_check(); INVALID, it raised another one. */
 enum err check_script(const char *path, struct buffer *notes, struct why *why);
 
 #endif
