@@ -92,9 +92,11 @@ t.describe("locks", function()
     c:program("job", { stop_ms = 3000 })
     c:start()
     t.ok(c:wait_leader():eval [[
-      mk.task.with_timeout(500, function()
+      local holder = mk.task.spawn(function()
         mk.lock.with("job", {}, function() mk.exec.run({ "job" }, { stop_ms = 5000 }) end)
       end)
+      mk.task.sleep(500)
+      holder:cancel()
       return mk.lock.acquire("job", { timeout_ms = 20000 }) and true
     ]])
     local job = c:programs("job")[1]
@@ -130,9 +132,11 @@ t.describe("locks", function()
     c:program("job", { stop_ms = 4000 })
     c:start()
     t.ok(c:wait_leader():eval [[
-      mk.task.with_timeout(500, function()
+      local holder = mk.task.spawn(function()
         mk.lock.with("job", { ttl_ms = 1000 }, function() mk.exec.run({ "job" }, { stop_ms = 4500 }) end)
       end)
+      mk.task.sleep(500)
+      holder:cancel() -- and is gone at once
       return mk.lock.acquire("job", { timeout_ms = 20000 }) and true
     ]])
     local job = c:programs("job")[1]
