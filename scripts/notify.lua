@@ -42,7 +42,17 @@ hearing.start(settings, keys)
 -- Ids of what somebody accepted from this node, and is not in the log yet. A leader whose lease lapses in
 -- between, and who leads on in the same term, must not send it again.
 local accepted_here = mk.saved or {}
-mk.on_reload(function() return accepted_here end)
+local is_saved = false -- what is accepted from now on is news to the generation that takes over
+
+mk.on_reload(function()
+  is_saved = true
+  return accepted_here
+end)
+
+-- What was told to a hook after that waits for the one that takes its place.
+mk.on("notify.accepted", function(ev)
+  if ev.payload.prefix == settings.prefix then accepted_here[ev.payload.id] = true end
+end, { name = "notify" })
 
 local Teller = {}
 Teller.__index = Teller
@@ -58,6 +68,7 @@ function Teller:tell(item)
   local event = item.value
   local accepted, why = receiver.send(settings, event, self.lead.token)
   accepted_here[event.id] = accepted or nil
+  if accepted and is_saved then mk.emit("notify.accepted", { prefix = settings.prefix, id = event.id }) end
   self.lead:check()
   if accepted then
     self.retry_ms = settings.retry_ms

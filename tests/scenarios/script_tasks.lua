@@ -87,7 +87,7 @@ t.describe("tasks", function()
     t.match(timed_out.error, "longer than timeout_ms")
   end, { seeds = 3, modes = { "sim" } })
 
-  t.it("are not tried again before the programs of a handler that was given up, or failed, end", function(mode)
+  t.it("are not tried again before the programs of a handler that failed or was given up end", function(mode)
     local c <close> = tasks.cluster(mode)
     tasks.start(c)
     local function wait_for_runs(name, count)

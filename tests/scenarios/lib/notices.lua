@@ -7,12 +7,14 @@ local notices = {}
 notices.URL = "http://hook.example/cluster"
 notices.PREFIX = "notify/events/"
 
+-- options: of t.cluster, and script, if it is not the bundled one.
 function notices.cluster(mode, config, options)
-  local o = { n = 3, mode = mode }
+  local o = { n = 3, mode = mode, script = "bundled:notify" }
   for name, value in pairs(options or {}) do o[name] = value end
   config.url = config.argv == nil and notices.URL or nil
-  o.scripts = { { name = "notify", script = "bundled:notify", config = config },
+  o.scripts = { { name = "notify", script = o.script, config = config },
     "tests/scenarios/scripts/witness.lua" }
+  o.script = nil
   local c = t.cluster(o)
   c:http_server("http://witness.example/", { latency_ms = 0 })
   return c
