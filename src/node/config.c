@@ -228,22 +228,30 @@ static enum err check_script(const struct config *c, uint32_t i, struct why *why
     return ERR_OK;
 }
 
-/* Lua takes a template without a "?" for a file, whatever is required. */
+bool config_lua_path_is_bad(const char *lua_path, struct bytes *template)
+{
+    while (lua_path != NULL) {
+        size_t size = strcspn(lua_path, ";");
+        if (memchr(lua_path, '?', size) == NULL) {
+            *template = bytes_of(lua_path, size);
+            return true;
+        }
+        lua_path = lua_path[size] == ';' ? lua_path + size + 1 : NULL;
+    }
+    return false;
+}
+
 static enum err check_lua_path(const struct config *c, uint32_t i, struct why *why)
 {
-    const char *template = c->apps[i].lua_path;
-    while (template != NULL) {
-        size_t size = strcspn(template, ";");
-        if (memchr(template, '?', size) == NULL) {
-            return err_why(
-                why, ERR_INVALID,
-                "%s: apps[%u].lua_path: there is no \"?\" in \"%.*s\"; it is a list like "
-                "\"/usr/share/lua/5.4/?.lua;/usr/share/lua/5.4/?/init.lua\"",
-                c->path, i + 1, (int)(size < 200 ? size : 200), template);
-        }
-        template = template[size] == ';' ? template + size + 1 : NULL;
+    struct bytes template;
+    if (!config_lua_path_is_bad(c->apps[i].lua_path, &template)) {
+        return ERR_OK;
     }
-    return ERR_OK;
+    return err_why(why, ERR_INVALID,
+                   "%s: apps[%u].lua_path: there is no \"?\" in \"%.*s\"; it is a list like "
+                   "\"/usr/share/lua/5.4/?.lua;/usr/share/lua/5.4/?/init.lua\"",
+                   c->path, i + 1, (int)(template.size < 200 ? template.size : 200),
+                   (const char *)template.data);
 }
 
 static void name_app(struct config_app *app)

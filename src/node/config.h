@@ -102,6 +102,8 @@ enum err config_overlay_text(const char *path, struct bytes text, struct config 
                              struct why *why);
 /* Accepts a zeroed object, and one that a failed config_load left. */
 void config_close(struct config *c);
+/* Lua takes a template without a "?" for a file, whatever is required: which one of lua_path is? */
+bool config_lua_path_is_bad(const char *lua_path, struct bytes *template);
 void config_close_members(struct config *c);
 
 /* Override a value by text, from a flag or the environment: id, client, http ("off": none),

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/nearest.h"
+#include "node/config.h"
 #include "script/script.h"
 #include "wire/reader.h"
 #include "wire/writer.h"
@@ -120,10 +121,19 @@ static char *take_text(struct reading *g, size_t bytes_max, const char *expected
     return copy;
 }
 
+/* Before any target has it: those of real processes alone would say so. */
+static void check_lua_path(struct reading *g, const char *lua_path)
+{
+    struct bytes template;
+    if (lua_path != NULL && config_lua_path_is_bad(lua_path, &template)) {
+        fail(g, "a list with a \"?\" in each template of a lua_path: \"lib/?.lua;lib/?/init.lua\"");
+    }
+}
+
 static void take_script(struct reading *g)
 {
     static const char expected[] =
-        "a list of files, or of { script = file, name = text, config = table }";
+        "a list of files, or of { script = file, name = text, config = table, lua_path = text }";
     struct target_script *s = &g->o->scripts[g->o->scripts_count++];
     if (reader_peek(&g->r) != WIRE_MAP) {
         s->path = take_text(g, PATH_MAX_BYTES, expected);
@@ -135,6 +145,9 @@ static void take_script(struct reading *g)
                 s->path = take_text(g, PATH_MAX_BYTES, expected);
             } else if (bytes_is(key, "name") && s->name == NULL) {
                 s->name = take_text(g, NAME_MAX_BYTES, expected);
+            } else if (bytes_is(key, "lua_path") && s->lua_path == NULL) {
+                s->lua_path = take_text(g, PATH_MAX_BYTES, expected);
+                check_lua_path(g, s->lua_path);
             } else if (bytes_is(key, "config")) {
                 buffer_add_bytes(&s->config, read_raw(&g->r));
             } else {

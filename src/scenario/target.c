@@ -13,6 +13,7 @@ void target_options_close(struct target_options *o)
         free(o->scripts[i].name);
         free(o->scripts[i].path);
         buffer_close(&o->scripts[i].config);
+        free(o->scripts[i].lua_path);
     }
     for (uint32_t i = 0; i < TARGET_NODES_MAX; i++) {
         free(o->logs[i].terms);

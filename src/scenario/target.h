@@ -34,6 +34,7 @@ struct target_script {
     char *name;           /* of the application */
     char *path;           /* of its file; relative to the working directory */
     struct buffer config; /* MessagePack map: its mk.config; may be empty */
+    char *lua_path;       /* as of apps in a configuration; NULL: none */
 };
 
 /* The log that a node finds on its disk at its first start: terms[0] is the term of entry 1. All of

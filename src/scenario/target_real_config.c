@@ -84,6 +84,10 @@ static enum err add_apps(const struct target_options *o, struct buffer *out, str
         add_quoted(out, bytes_of_string(script->name));
         buffer_add_format(out, ", script = ");
         add_quoted(out, bytes_of_string(script->path));
+        if (script->lua_path != NULL) {
+            buffer_add_format(out, ", lua_path = ");
+            add_quoted(out, bytes_of_string(script->lua_path));
+        }
         if (script->config.size > 0) {
             struct reader r = reader_of(buffer_bytes(&script->config));
             buffer_add_format(out, ", config = ");

@@ -11,7 +11,8 @@ void target_sim_list_scripts(const struct target_options *o,
     for (uint32_t i = 0; i < o->scripts_count; i++) {
         out[i] = (struct script_app){.name = o->scripts[i].name,
                                      .path = o->scripts[i].path,
-                                     .config = buffer_bytes(&o->scripts[i].config)};
+                                     .config = buffer_bytes(&o->scripts[i].config),
+                                     .lua_path_more = o->scripts[i].lua_path};
     }
 }
 

@@ -47,6 +47,21 @@ t.describe("reload", function()
     end
   end, { modes = { "sim", "real" }, seeds = 3, timeout_ms = 60000 })
 
+  t.it("a script finds the modules on its lua_path, and without it is not loaded", function(mode)
+    local script = {
+      script = "tests/scenarios/scripts/borrower.lua",
+      lua_path = "tests/scenarios/scripts/tree/?.lua",
+    }
+    local c <close> = t.cluster { n = 1, mode = mode, scripts = { script } }
+    c:start()
+    c:wait_leader()
+    c:run_until(function() return value(c, "greeting") == "hello from n1" end, 5000, "the greeting")
+    local bare = t.ok(c:reload(1, { scripts = { script.script } }))
+    t.eq(bare[1].outcome, "failed")
+    t.match(bare[1].error, "module 'greeting' not found")
+    t.eq(t.ok(c:reload(1, { scripts = { script } }))[1].outcome, "reloaded")
+  end, { modes = { "sim", "real" } })
+
   t.it("a commit hook is told nothing of before it, and with an index all from there on", function(mode)
     local c <close> = t.cluster { n = 1, mode = mode }
     c:start()

@@ -81,6 +81,7 @@ function t.fail(message) end
 ---@field script string its file, or "bundled:NAME"
 ---@field name string? of the application; the file's name without .lua
 ---@field config table? its mk.config; otherwise the cluster's config
+---@field lua_path string? where require looks beside the script's folder: "lib/?.lua;lib/?/init.lua"
 
 ---@class t.ClusterOptions
 ---@field n integer? nodes; 3

@@ -96,6 +96,15 @@ static void a_wrong_value_is_refused_with_what_it_ought_to_be(void **state)
     refuses("election_ms", &value, "t.cluster: election_ms is { least, most } in ms");
     write_text(&value, "fast");
     refuses("config", &value, "t.cluster: config is a table: what mk.config is to the scripts");
+    write_array(&value, 1);
+    write_map(&value, 2);
+    write_text(&value, "script");
+    write_text(&value, "a.lua");
+    write_text(&value, "lua_path");
+    write_text(&value, "?.lua;lib");
+    refuses("scripts", &value,
+            "t.cluster: scripts is a list with a \"?\" in each template of a lua_path: "
+            "\"lib/?.lua;lib/?/init.lua\"");
     write_map(&value, 1);
     write_text(&value, "entires");
     write_u64(&value, 1);
