@@ -14,6 +14,7 @@ static const struct {
     {"scenario_loaded", verb_loaded, FREE},
     {"scenario_unloadable", verb_ended, FREE},
     {"scenario_ended", verb_ended, FREE},
+    {"message_types", verb_message_types, FREE},
     {"cluster_open", verb_open, FREE},
     {"cluster_close", verb_close, CLUSTER},
     {"cluster_start", verb_start, CLUSTER},

@@ -25,6 +25,7 @@ void verb_pause(struct ask *a);
 void verb_wipe(struct ask *a);
 void verb_reload(struct ask *a);
 void verb_alive(struct ask *a);
+void verb_message_types(struct ask *a);
 void verb_cut(struct ask *a);
 void verb_heal(struct ask *a);
 void verb_delay(struct ask *a);

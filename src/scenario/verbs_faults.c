@@ -170,9 +170,17 @@ static unsigned read_types(struct reader *r)
     return 0;
 }
 
-#define TYPES_KNOWN                                                                                \
-    "type (vote, append, snapshot, timeout_now, vote_reply, append_reply, snapshot_reply, other, " \
-    "requests, replies, all)"
+/* message_types [] -> array of names: check.lua holds what tests say against it */
+void verb_message_types(struct ask *a)
+{
+    const size_t count = sizeof message_types / sizeof message_types[0];
+    struct buffer out = {0};
+    write_array(&out, (uint32_t)count);
+    for (size_t i = 0; i < count; i++) {
+        write_text(&out, message_types[i].name);
+    }
+    ask_answer_buffer(a, &out);
+}
 
 static struct target_link link_of(const struct ask *a)
 {
@@ -225,8 +233,7 @@ void verb_delay(struct ask *a)
 {
     struct target_link link = link_of(a);
     struct target_delay rule = {.types = TARGET_MESSAGES, .probability = 1};
-    if (!ask_next_fields(a, take_delay, &rule,
-                         "min_ms, max_ms, probability (0 to 1), " TYPES_KNOWN)) {
+    if (!ask_next_fields(a, take_delay, &rule, "min_ms, max_ms, probability (0 to 1), type")) {
         return;
     }
     if (rule.min_us > rule.max_us) {
@@ -257,7 +264,7 @@ void verb_drop(struct ask *a)
 {
     struct target_link link = link_of(a);
     struct target_drop rule = {.types = TARGET_MESSAGES, .probability = 1};
-    if (ask_next_fields(a, take_drop, &rule, "p (0 to 1), count, " TYPES_KNOWN)) {
+    if (ask_next_fields(a, take_drop, &rule, "p (0 to 1), count, type")) {
         a->cluster->target->vtable->drop(a->cluster->target, link, &rule);
         ask_answer_nothing(a);
     }
@@ -285,7 +292,7 @@ static bool take_rpcs(struct reader *r, struct bytes key, void *ctx)
 void verb_rpcs(struct ask *a)
 {
     struct rpcs_filter filter = {.types = TARGET_REQUESTS};
-    if (!ask_next_fields(a, take_rpcs, &filter, "node, " TYPES_KNOWN)) {
+    if (!ask_next_fields(a, take_rpcs, &filter, "node, type")) {
         return;
     }
     const struct target *t = a->cluster->target;

@@ -159,6 +159,7 @@ class Failures(Runner):
         mistakes = [
             ('c:delay(1, 2, 10, 20, { typ = "vote" })', "'typ'; did you mean 'type'?"),
             ('c:delay(1, 2, 10, 20, { type = "vot" })', "message 'vot'; did you mean 'vote'?"),
+            ('c:rpcs { type = "zzzzzzz" }', "there are vote, append, snapshot, install_snapshot, timeout_now, "),
             ("c:delay(1, 2)", "min_ms is a time in ms, from 0 on, not nil"),
             ("c:drop(1, 2)", "p is a probability, 0 to 1, not nil"),
             ("c:drop(1, 2, 1, { cuont = 1 })", "there is no option 'cuont'"),

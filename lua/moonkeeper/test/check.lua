@@ -33,9 +33,8 @@ local OPTIONS = {
   http = { headers = "table", timeout_ms = "number" },
 }
 
--- As in src/scenario/verbs_faults.c.
-local MESSAGES = { "vote", "append", "snapshot", "install_snapshot", "timeout_now", "vote_reply",
-  "append_reply", "snapshot_reply", "other", "requests", "replies", "all" }
+-- What a message may be called, as the driver has it; asked for once.
+local message_types
 
 local function one_of(verb, what, value, known)
   if names.is_one_of(value, known) then return end
@@ -47,7 +46,10 @@ end
 function check.options(verb, given)
   local wrong = names.wrong_option(given, OPTIONS[verb])
   if wrong then misuse(verb .. ": " .. wrong) end
-  if given and given.type then one_of(verb, "type of message", given.type, MESSAGES) end
+  if given and given.type then
+    message_types = message_types or assert(core.request "message_types")
+    one_of(verb, "type of message", given.type, message_types)
+  end
   return given
 end
 
