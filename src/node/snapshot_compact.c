@@ -86,13 +86,13 @@ void snapshot_compact(struct node *n)
     if (upto <= base || !is_worth_it(base, upto, goal)) {
         return;
     }
+    struct raft_pos last = {.index = upto, .term = raft_term_at(n->raft, upto)};
+    struct raft_members members;
+    membership_to_raft(members_at(n, upto), &members);
     struct raft_event event = {.type = RAFT_EVENT_SNAPSHOT_TAKEN,
                                .now_us = node_now(n),
-                               .snapshot_taken = {.last = {.index = upto}}};
-    event.snapshot_taken.last.term = raft_term_at(n->raft, upto);
-    membership_to_raft(members_at(n, upto), &event.snapshot_taken.members);
+                               .snapshot_taken = {.last = last, .members = &members}};
     node_turn(n, &event);
-    struct raft_pos last = event.snapshot_taken.last;
     store_compact(n->store, (struct store_pos){.index = last.index, .term = last.term});
     n->compacted_index = upto;
 }

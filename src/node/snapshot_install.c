@@ -93,10 +93,12 @@ static void change_over(struct node *n)
     if (n->options.observer.restored != NULL) {
         n->options.observer.restored(n->options.observer.ctx, in->last);
     }
-    struct raft_event event = {.type = RAFT_EVENT_SNAPSHOT_INSTALLED,
-                               .now_us = node_now(n),
-                               .snapshot_installed = {.last = in->last, .ok = true}};
-    membership_to_raft(&in->about.members, &event.snapshot_installed.members);
+    struct raft_members members;
+    membership_to_raft(&in->about.members, &members);
+    struct raft_event event = {
+        .type = RAFT_EVENT_SNAPSHOT_INSTALLED,
+        .now_us = node_now(n),
+        .snapshot_installed = {.last = in->last, .members = &members, .ok = true}};
     node_turn(n, &event);
     if (loaded != ERR_OK) {
         apply_stop(n, loaded, why.text);

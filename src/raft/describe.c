@@ -165,8 +165,12 @@ void raft_describe_message(const struct raft_message *m, struct buffer *out)
 
 /* ---- events --------------------------------------------------------------------------------- */
 
+/* NULL: it brings none. */
 static void describe_members(const struct raft_members *m, struct buffer *out)
 {
+    if (m == NULL) {
+        return;
+    }
     buffer_add_format(out, " members=");
     for (uint32_t i = 0; i < m->count; i++) {
         buffer_add_format(out, "%s%" PRIu64 "%s", i == 0 ? "" : ",", m->at[i].id,
@@ -217,7 +221,7 @@ void raft_describe_event(const struct raft_event *e, struct buffer *out)
         break;
     case RAFT_EVENT_SNAPSHOT_TAKEN:
         add_pos(out, "last", e->snapshot_taken.last);
-        describe_members(&e->snapshot_taken.members, out);
+        describe_members(e->snapshot_taken.members, out);
         break;
     case RAFT_EVENT_SNAPSHOT_CHUNK_STORED:
         add_pos(out, "last", e->chunk_stored.last);
@@ -234,7 +238,7 @@ void raft_describe_event(const struct raft_event *e, struct buffer *out)
     case RAFT_EVENT_SNAPSHOT_INSTALLED:
         add_pos(out, "last", e->snapshot_installed.last);
         buffer_add_format(out, e->snapshot_installed.ok ? " ok" : " failed");
-        describe_members(&e->snapshot_installed.members, out);
+        describe_members(e->snapshot_installed.members, out);
         break;
     case RAFT_EVENT_PEER_UNREACHABLE:
         add_u64(out, "peer", e->peer_unreachable.id);

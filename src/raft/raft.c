@@ -478,26 +478,25 @@ struct raft_peer_status raft_peer_status(const struct raft *r, uint32_t i)
     };
 }
 
+/* Every field by itself: most of the peers that there is room for are none. */
 void raft_status(const struct raft *r, struct raft_status *out)
 {
     bool leads = r->role == RAFT_LEADER;
-    *out = (struct raft_status){
-        .role = r->role,
-        .term = r->term,
-        .durable_term = r->durable_term,
-        .vote = r->vote,
-        .leader = r->leader,
-        .commit_index = r->commit_index,
-        .last = trail_last(&r->trail),
-        .durable_index = r->durable_index,
-        .snapshot = r->trail.base,
-        .lease_until_us = raft_lease_until(r),
-        .promise = r->promise,
-        .noop_index = leads ? r->lead.noop_index : 0,
-        .transferring = leads && r->lead.transfer_target != 0,
-        .members = *raft_members_now(r),
-        .peers_count = r->peers_count,
-    };
+    out->role = r->role;
+    out->term = r->term;
+    out->durable_term = r->durable_term;
+    out->vote = r->vote;
+    out->leader = r->leader;
+    out->commit_index = r->commit_index;
+    out->last = trail_last(&r->trail);
+    out->durable_index = r->durable_index;
+    out->snapshot = r->trail.base;
+    out->lease_until_us = raft_lease_until(r);
+    out->promise = r->promise;
+    out->noop_index = leads ? r->lead.noop_index : 0;
+    out->transferring = leads && r->lead.transfer_target != 0;
+    out->members = raft_members_now(r);
+    out->peers_count = r->peers_count;
     for (uint32_t i = 0; i < r->peers_count; i++) {
         out->peers[i] = raft_peer_status(r, i);
     }

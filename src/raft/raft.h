@@ -302,7 +302,7 @@ struct raft_event {
         struct raft_certificate certificate;
         struct {
             struct raft_pos last;
-            struct raft_members members;
+            const struct raft_members *members;
         } snapshot_taken;
         /* The node has read these bytes of its snapshot. The message that is to carry them is among
          * the effects; NOT_LEADER, or NOT_FOUND when the peer needs no snapshot (any more). */
@@ -320,7 +320,7 @@ struct raft_event {
         } chunk_stored;
         struct {
             struct raft_pos last;
-            struct raft_members members;
+            const struct raft_members *members; /* NULL unless ok */
             bool ok;
         } snapshot_installed;
         struct {
@@ -463,7 +463,7 @@ struct raft_status {
     struct raft_promise promise;
     raft_index noop_index; /* leader: its first entry of this term */
     bool transferring;
-    struct raft_members members;
+    const struct raft_members *members; /* until the next step */
     uint32_t peers_count;
     struct raft_peer_status peers[RAFT_MEMBERS_MAX];
 };

@@ -176,7 +176,7 @@ void snapshot_chunk_stored(struct raft *r, const struct raft_event *event)
 void snapshot_installed(struct raft *r, const struct raft_event *event)
 {
     struct raft_pos last = event->snapshot_installed.last;
-    const struct raft_members *members = &event->snapshot_installed.members;
+    const struct raft_members *members = event->snapshot_installed.members;
     ASSERT(r->installing.done);
     ASSERT(coming_in(r, last));
     r->installing.last = (struct raft_pos){0};

@@ -17,6 +17,7 @@ struct record {
     /* A step. Pointers in event and effects lead into this record, or are NULL. */
     struct raft_event event;
     struct raft_message received;
+    struct raft_members members;
     uint32_t proposed_bytes;
     struct raft_effects effects;
     struct raft_message messages[MESSAGES_MAX];
@@ -24,7 +25,6 @@ struct record {
     enum raft_role role;
     raft_term term;
     raft_index last, commit;
-    bool has_notes; /* which are not kept */
 };
 
 struct timeline {
@@ -125,22 +125,30 @@ static bool is_heartbeat(const struct raft_message *m)
 
 /* A heartbeat, an answer to one, or what comes of either, and all is as it was. An idle cluster
  * makes a hundred such steps a second: before them, nobody would see what went wrong. */
-static bool is_quiet(const struct timeline *t, const struct record *r)
+static bool is_quiet(const struct raft_event *event, const struct raft_effects *effects)
 {
-    const struct raft_effects *e = &r->effects;
     bool is_event_quiet =
-        r->event.type == RAFT_EVENT_TIMEOUT ||
-        (r->event.type == RAFT_EVENT_RECEIVE && is_heartbeat(r->event.receive.message));
-    if (!is_event_quiet || e->persist.write_seq != 0 || e->snapshot_needed_by != 0 ||
-        r->has_notes || r->at.host >= HOSTS_MAX || t->commits[r->at.host] != r->commit) {
+        event->type == RAFT_EVENT_TIMEOUT ||
+        (event->type == RAFT_EVENT_RECEIVE && is_heartbeat(event->receive.message));
+    if (!is_event_quiet || effects->persist.write_seq != 0 || effects->snapshot_needed_by != 0 ||
+        effects->notes_count > 0) {
         return false;
     }
-    for (uint32_t i = 0; i < e->messages_count; i++) {
-        if (!is_heartbeat(&e->messages[i])) {
+    for (uint32_t i = 0; i < effects->messages_count; i++) {
+        if (!is_heartbeat(&effects->messages[i])) {
             return false;
         }
     }
     return true;
+}
+
+static const struct raft_members *copy_members(struct record *r, const struct raft_members *members)
+{
+    if (members == NULL) {
+        return NULL;
+    }
+    r->members = *members;
+    return &r->members;
 }
 
 /* What points outside of the event is left out: the record outlives it. */
@@ -162,6 +170,10 @@ static void copy_event(struct record *r, const struct raft_event *event)
         }
         r->event.propose.sizes_bytes = NULL;
         r->event.propose.config = NULL;
+    } else if (event->type == RAFT_EVENT_SNAPSHOT_TAKEN) {
+        r->event.snapshot_taken.members = copy_members(r, event->snapshot_taken.members);
+    } else if (event->type == RAFT_EVENT_SNAPSHOT_INSTALLED) {
+        r->event.snapshot_installed.members = copy_members(r, event->snapshot_installed.members);
     }
 }
 
@@ -185,24 +197,29 @@ static void copy_effects(struct record *r, const struct raft_effects *effects)
 void timeline_step(struct timeline *t, struct timeline_at at, const struct raft_event *event,
                    const struct raft_effects *effects, const struct raft *core)
 {
+    raft_index commit = raft_commit_index(core);
+    bool news = at.host >= HOSTS_MAX || t->commits[at.host] != commit || !is_quiet(event, effects);
+    if (at.host < HOSTS_MAX) {
+        t->commits[at.host] = commit;
+    }
+    if (!news) {
+        t->quiet++;
+        if (t->live == NULL) {
+            return;
+        }
+    }
     struct record *r = &t->records[t->count % RECORDS];
     r->at = at;
     r->is_step = true;
     copy_event(r, event);
     copy_effects(r, effects);
-    r->has_notes = effects->notes_count > 0;
     r->role = raft_role(core);
     r->term = raft_current_term(core);
     r->last = raft_last_index(core);
-    r->commit = raft_commit_index(core);
+    r->commit = commit;
     tell(t, r);
-    if (is_quiet(t, r)) {
-        t->quiet++;
-    } else {
+    if (news) {
         keep(t, r);
-    }
-    if (at.host < HOSTS_MAX) {
-        t->commits[at.host] = r->commit;
     }
 }
 

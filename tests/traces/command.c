@@ -321,7 +321,7 @@ static void run_compact(struct cluster *c, const struct words *w)
     last.term = raft_term_at(n->core, last.index);
     struct raft_event event = {.type = RAFT_EVENT_SNAPSHOT_TAKEN};
     event.snapshot_taken.last = last;
-    event.snapshot_taken.members = c->initial;
+    event.snapshot_taken.members = &c->initial;
     n->snapshot = last;
     n->snapshot_members = c->initial;
     cluster_step(c, operand(w, 1), &event, NULL);
@@ -355,7 +355,7 @@ static void run_installed(struct cluster *c, const struct words *w)
     struct node *n = &c->nodes[operand(w, 1)];
     struct raft_event event = {.type = RAFT_EVENT_SNAPSHOT_INSTALLED};
     event.snapshot_installed.last = pos_of(w, "last");
-    event.snapshot_installed.members = c->initial;
+    event.snapshot_installed.members = &c->initial;
     event.snapshot_installed.ok = !flag_of(w, "failed");
     if (event.snapshot_installed.ok) {
         n->snapshot = event.snapshot_installed.last;

@@ -208,8 +208,8 @@ static void finish_chunk(struct subject *s)
         struct raft_event installed = {.type = RAFT_EVENT_SNAPSHOT_INSTALLED};
         installed.snapshot_installed.last = s->storing_last;
         installed.snapshot_installed.ok = rng_chance(&s->rng, 0.5);
-        installed.snapshot_installed.members.count = 1;
-        installed.snapshot_installed.members.at[0] = (struct raft_member){.id = 1, .voter = true};
+        const struct raft_members alone = {.count = 1, .at = {{.id = 1, .voter = true}}};
+        installed.snapshot_installed.members = &alone;
         s->committed = installed.snapshot_installed.ok ? s->storing_last : s->committed;
         step(s, &installed);
     }

@@ -176,8 +176,8 @@ static void check_majority(const struct world *w, const struct world_node *n, ra
     raft_status(n->core, &status);
     uint32_t voters = 0;
     uint32_t holders = 0;
-    for (uint32_t i = 0; i < status.members.count; i++) {
-        const struct raft_member *member = &status.members.at[i];
+    for (uint32_t i = 0; i < status.members->count; i++) {
+        const struct raft_member *member = &status.members->at[i];
         voters += member->voter;
         holders += member->voter &&
                    disk_holds(&w->nodes[member->id], index, items_get(&n->log, index)->id);
@@ -555,7 +555,7 @@ static void finish_work(struct world *w, struct world_node *n)
         n->disk.snapshot_members = work.members;
         event.type = RAFT_EVENT_SNAPSHOT_INSTALLED;
         event.snapshot_installed.last = work.last;
-        event.snapshot_installed.members = work.members;
+        event.snapshot_installed.members = &work.members;
         event.snapshot_installed.ok = true;
         w->installs++;
         break;
@@ -674,7 +674,7 @@ static void change_members(struct world *w, struct world_node *leader)
 {
     struct raft_status status;
     raft_status(leader->core, &status);
-    struct raft_members to = status.members;
+    struct raft_members to = *status.members;
     raft_id id = rng_range(&w->rng, 1, w->nodes_count + 1);
     uint32_t i = 0;
     while (i < to.count && to.at[i].id != id) {
@@ -700,13 +700,12 @@ static void compact(struct world *w, struct world_node *n)
         return;
     }
     raft_index index = rng_range(&w->rng, status.snapshot.index + 1, limit + 1);
+    n->disk.snapshot = (struct raft_pos){.index = index, .term = raft_term_at(n->core, index)};
+    n->disk.snapshot_members = members_at(w, &n->log, index);
     struct raft_event event = {
         .type = RAFT_EVENT_SNAPSHOT_TAKEN,
-        .snapshot_taken = {.last = {.index = index, .term = raft_term_at(n->core, index)},
-                           .members = members_at(w, &n->log, index)},
+        .snapshot_taken = {.last = n->disk.snapshot, .members = &n->disk.snapshot_members},
     };
-    n->disk.snapshot = event.snapshot_taken.last;
-    n->disk.snapshot_members = event.snapshot_taken.members;
     (void)step(w, n, &event, NULL);
 }
 
@@ -851,8 +850,8 @@ static bool agreed(const struct world *w, const struct world_node *leader)
     if (status.commit_index != status.last.index || status.commit_index != w->committed.count) {
         return false;
     }
-    for (uint32_t i = 0; i < status.members.count; i++) {
-        const struct world_node *n = &w->nodes[status.members.at[i].id];
+    for (uint32_t i = 0; i < status.members->count; i++) {
+        const struct world_node *n = &w->nodes[status.members->at[i].id];
         if (raft_commit_index(n->core) != status.commit_index) {
             return false;
         }
