@@ -358,6 +358,8 @@ static void copy_name(char *out, const char *text)
 static void view_peers(struct node *n, struct script_view *view, const struct raft_status *status)
 {
     const struct membership *members = members_now(n);
+    view->peers_count = 0;
+    view->quorum = 0;
     for (uint32_t i = 0; i < members->count && i < SCRIPT_PEERS_MAX; i++) {
         const struct membership_member *m = &members->at[i];
         struct script_peer *peer = &view->peers[view->peers_count++];
@@ -367,13 +369,14 @@ static void view_peers(struct node *n, struct script_view *view, const struct ra
         peer->voter = m->voter;
         peer->online = m->id == n->id || (o != NULL && o->up);
         peer->in_touch = presence_is_online(n, m->id);
+        peer->match = m->id == n->id ? status->durable_index : 0;
+        peer->rtt_us = 0;
         for (uint32_t j = 0; j < status->peers_count; j++) {
             if (status->peers[j].id == m->id) {
                 peer->match = status->peers[j].match;
                 peer->rtt_us = status->peers[j].round_trip_us;
             }
         }
-        peer->match = m->id == n->id ? status->durable_index : peer->match;
         view->quorum += m->voter;
     }
     view->quorum = view->quorum / 2 + 1;
@@ -398,21 +401,20 @@ void news_view(struct node *n)
     raft_status(n->raft, &n->status);
     const struct raft_status *status = &n->status;
     n->news.lease_until_us = status->lease_until_us;
-    struct script_view view = {
-        .role = script_role(status->role),
-        .term = status->durable_term,
-        .commit_index = status->commit_index,
-        .last_applied = n->apply.last_applied,
-        .last_index = status->last.index,
-        .leader_ready =
-            status->role == RAFT_LEADER && n->news.ready_term == status->term && !n->failed,
-        .lease_until_us = lease_for_scripts(n, status->lease_until_us),
-    };
-    view.token = view.leader_ready ? n->news.ready_index : 0;
-    copy_name(view.leader_id, members_name(n, status->leader));
-    copy_name(view.leader_addr, members_address(n, status->leader));
-    view_peers(n, &view, status);
-    script_host_set_view(n->scripts, &view);
+    struct script_view *view = &n->news.view;
+    view->role = script_role(status->role);
+    view->term = status->durable_term;
+    copy_name(view->leader_id, members_name(n, status->leader));
+    copy_name(view->leader_addr, members_address(n, status->leader));
+    view->commit_index = status->commit_index;
+    view->last_applied = n->apply.last_applied;
+    view->last_index = status->last.index;
+    view->leader_ready =
+        status->role == RAFT_LEADER && n->news.ready_term == status->term && !n->failed;
+    view->token = view->leader_ready ? n->news.ready_index : 0;
+    view->lease_until_us = lease_for_scripts(n, status->lease_until_us);
+    view_peers(n, view, status);
+    script_host_set_view(n->scripts, view);
 }
 
 void news_lease(struct node *n)

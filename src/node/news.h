@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "raft/raft.h"
+#include "script/script.h"
 #include "store/store.h"
 #include "wire/membership.h"
 
@@ -14,8 +15,9 @@ struct news {
     uint64_t lease_until_us; /* as the scripts know it */
     raft_term ready_term;    /* this node's no-op of this term was applied: it may act as leader */
     raft_index ready_index;
-    bool quorum_lost;     /* that was told, and not that it is back */
-    struct buffer fields; /* scratch */
+    bool quorum_lost;        /* that was told, and not that it is back */
+    struct buffer fields;    /* scratch */
+    struct script_view view; /* likewise */
     enum raft_step_down_reason last_reason;
 };
 

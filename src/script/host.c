@@ -215,9 +215,8 @@ static void take_lists(struct script_host *host, struct inbox_batch *batch)
 static void take_inbox(struct script_host *host)
 {
     struct inbox_batch batch;
-    inbox_take(&host->inbox, &batch);
+    inbox_take(&host->inbox, &host->view, &batch);
     if (batch.flags & INBOX_VIEW) {
-        host->view = batch.view;
         lead_update(host);
     }
     take_lists(host, &batch);

@@ -106,14 +106,21 @@ static void leave(struct inbox *box)
     }
 }
 
-void inbox_take(struct inbox *box, struct inbox_batch *out)
+void script_view_copy(struct script_view *to, const struct script_view *from)
+{
+    ASSERT(from->peers_count <= SCRIPT_PEERS_MAX);
+    size_t peers_bytes = from->peers_count * sizeof from->peers[0];
+    memcpy(to, from, offsetof(struct script_view, peers) + peers_bytes);
+}
+
+void inbox_take(struct inbox *box, struct script_view *view, struct inbox_batch *out)
 {
     pthread_mutex_lock(&box->lock);
     box->woken = false;
     out->flags = box->flags;
     box->flags = 0;
     if (out->flags & INBOX_VIEW) {
-        out->view = box->view;
+        script_view_copy(view, &box->view);
     }
     out->shutdown_deadline_us = box->shutdown_deadline_us;
     out->events_dropped = box->events_dropped;
@@ -140,7 +147,7 @@ void inbox_take(struct inbox *box, struct inbox_batch *out)
 void inbox_view(struct inbox *box, struct script_view *out)
 {
     pthread_mutex_lock(&box->lock);
-    *out = box->view;
+    script_view_copy(out, &box->view);
     pthread_mutex_unlock(&box->lock);
 }
 
@@ -348,7 +355,7 @@ void script_host_set_view(struct script_host *host, const struct script_view *vi
     bool wake = view->role != old->role || view->term != old->term ||
                 view->leader_ready != old->leader_ready || view->token != old->token ||
                 view->lease_until_us < old->lease_until_us;
-    box->view = *view;
+    script_view_copy(&box->view, view);
     box->flags |= INBOX_VIEW;
     if (wake) {
         leave(box);

@@ -102,7 +102,6 @@ void inbox_close(struct inbox *box);
 /* What was there, moved out. The lists are the caller's. */
 struct inbox_batch {
     unsigned flags;
-    struct script_view view;
     uint64_t shutdown_deadline_us;
     struct reply_items replies;
     struct event_items events;
@@ -113,7 +112,8 @@ struct inbox_batch {
     struct served_items served;
     uint64_t events_dropped; /* in all */
 };
-void inbox_take(struct inbox *box, struct inbox_batch *out);
+/* view: replaced if there is a new one (INBOX_VIEW). */
+void inbox_take(struct inbox *box, struct script_view *view, struct inbox_batch *out);
 
 /* One of those that script_host_http() took was answered. */
 void inbox_served(struct inbox *box);

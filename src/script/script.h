@@ -314,6 +314,8 @@ struct script_view {
     uint32_t peers_count;
     struct script_peer peers[SCRIPT_PEERS_MAX];
 };
+/* The peers that there are, not all that there is room for: views change with every commit. */
+void script_view_copy(struct script_view *to, const struct script_view *from);
 /* Replace the view. Wakes the host when role, term, readiness or an earlier lease end need it to
  * look. [any thread] */
 void script_host_set_view(struct script_host *host, const struct script_view *view);
