@@ -1,5 +1,6 @@
 #include "wire/head.h"
 
+#include <endian.h>
 #include <string.h>
 
 /* Per code from 0xc0 to 0xdf: the type, and the bytes of the number after the code. */
@@ -39,13 +40,25 @@ enum wire_type head_type(uint8_t code)
     return code >= 0xe0 ? WIRE_INT : (enum wire_type)codes[code - 0xc0].type;
 }
 
+/* Of 1, 2, 4 or 8 bytes. */
 static uint64_t big_endian(const uint8_t *at, uint32_t size_bytes)
 {
-    uint64_t value = 0;
-    for (uint32_t i = 0; i < size_bytes; i++) {
-        value = value << 8 | at[i];
+    uint16_t two;
+    uint32_t four;
+    uint64_t eight;
+    switch (size_bytes) {
+    case 1:
+        return *at;
+    case 2:
+        memcpy(&two, at, sizeof two);
+        return be16toh(two);
+    case 4:
+        memcpy(&four, at, sizeof four);
+        return be32toh(four);
+    default:
+        memcpy(&eight, at, sizeof eight);
+        return be64toh(eight);
     }
-    return value;
 }
 
 static uint64_t sign_extended(uint64_t value, uint32_t size_bytes)
