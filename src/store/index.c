@@ -31,6 +31,7 @@ void wal_index_add(struct wal *w, uint64_t term, uint64_t offset_bytes)
 void wal_index_truncate(struct wal *w, uint64_t from)
 {
     ASSERT(from > w->base.index);
+    w->older_than = 0;
     for (size_t i = w->segments_count; i-- > 0;) {
         struct wal_segment *s = &w->segments[i];
         if (s->count > 0 && s->first_index + s->count > from) {
@@ -46,6 +47,7 @@ void wal_index_truncate(struct wal *w, uint64_t from)
 void wal_index_base(struct wal *w, struct store_pos base)
 {
     ASSERT(base.index >= w->base.index);
+    w->older_than = 0;
     w->base = base;
     size_t below = 0;
     while (below + 1 < w->runs_count && w->runs[below + 1].index <= base.index) {
@@ -63,6 +65,7 @@ void wal_index_base(struct wal *w, struct store_pos base)
 void wal_index_restart(struct wal *w, struct store_pos base)
 {
     ASSERT(base.index > w->base.index);
+    w->older_than = 0;
     for (size_t i = 0; i < w->segments_count; i++) {
         w->segments[i].count = 0;
     }
@@ -71,21 +74,27 @@ void wal_index_restart(struct wal *w, struct store_pos base)
     w->last = base;
 }
 
-uint64_t wal_index_bytes(const struct wal *w)
+/* From its first entry above the base on. */
+static uint64_t live_bytes(const struct wal *w, const struct wal_segment *s)
 {
-    uint64_t bytes = 0;
-    for (size_t i = w->segments_count; i-- > 0;) {
-        const struct wal_segment *s = &w->segments[i];
-        if (s->count == 0) {
-            continue;
-        }
-        if (s->first_index + s->count - 1 <= w->base.index) {
-            break;
-        }
-        uint64_t below = s->first_index <= w->base.index ? w->base.index + 1 - s->first_index : 0;
-        bytes += s->end_bytes - s->offsets[below];
+    if (s->count == 0 || s->first_index + s->count - 1 <= w->base.index) {
+        return 0;
     }
-    return bytes;
+    uint64_t below = s->first_index <= w->base.index ? w->base.index + 1 - s->first_index : 0;
+    return s->end_bytes - s->offsets[below];
+}
+
+uint64_t wal_index_bytes(struct wal *w)
+{
+    const struct wal_segment *active = wal_active(w);
+    if (w->older_than != active->header.sequence) {
+        w->older_than = active->header.sequence;
+        w->older_bytes = 0;
+        for (size_t i = 0; i + 1 < w->segments_count; i++) {
+            w->older_bytes += live_bytes(w, &w->segments[i]);
+        }
+    }
+    return w->older_bytes + live_bytes(w, active);
 }
 
 uint64_t wal_index_term(const struct wal *w, uint64_t index)

@@ -48,6 +48,10 @@ struct wal {
 
     struct wal_segment *segments; /* ascending; the last is the one written to */
     size_t segments_count;
+    /* What wal_index_bytes() has found in those before the one with this sequence; 0: it has to
+     * look again. They change with the base and with truncation alone. */
+    uint64_t older_than;
+    uint64_t older_bytes;
     struct fs_file *file; /* of the last segment */
     uint64_t batch;       /* number of the last batch */
 
@@ -107,7 +111,7 @@ void wal_index_base(struct wal *w, struct store_pos base);
 /* All entries are dropped; the log begins after base, which may be beyond what was the last. */
 void wal_index_restart(struct wal *w, struct store_pos base);
 /* From the first entry after the base to the end of the log. */
-uint64_t wal_index_bytes(const struct wal *w);
+uint64_t wal_index_bytes(struct wal *w);
 /* Term at index <= last.index; 0 if unknown. */
 uint64_t wal_index_term(const struct wal *w, uint64_t index);
 /* The segment in which the entry stands. NULL: none. */

@@ -206,6 +206,8 @@ static void what_is_sent_is_received_loaded_and_installed(void **unused)
     struct rig leader, follower;
     begin(&leader, 7, 20);
     begin(&follower, 8, 4);
+    rig_write(&follower, 6, 5, 2, 2, 6000); /* into another segment */
+    rig_run(&follower);
     struct state *state = some_state(4000, 200);
     struct state_hash hash = state_hash(state);
     assert_int_equal(rig_save(&leader, state, at_10), ERR_OK);

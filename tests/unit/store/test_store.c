@@ -147,6 +147,40 @@ static void the_log_goes_on_over_many_segments(void **state)
     rig_check_bodies(r);
 }
 
+/* As told by a store that has just found it on the disk, and put its mark there if it had room. */
+static void check_log_bytes(struct rig *r)
+{
+    enum { MARK_BYTES = 48 };
+    struct store_status told, found;
+    rig_run(r);
+    store_status(r->store, &told);
+    reopen(r);
+    store_status(r->store, &found);
+    assert_in_range(found.log_bytes, told.log_bytes, told.log_bytes + MARK_BYTES);
+}
+
+static void how_long_the_log_is_does_not_depend_on_how_it_came_about(void **state)
+{
+    struct rig *r = *state;
+    rig_must_open(r);
+    for (uint64_t i = 0; i < 40; i++) {
+        rig_write(r, i + 1, 1 + 5 * i, 5, 1, 300);
+        rig_run(r);
+    }
+    store_compact(r->store, (struct store_pos){.index = 20, .term = 1});
+    check_log_bytes(r);
+    rig_write(r, 1, 201, 60, 1, 300);
+    rig_run(r);
+    store_compact(r->store, (struct store_pos){.index = 60, .term = 1});
+    check_log_bytes(r);
+    rig_write(r, 1, 261, 1, 1, 300);
+    rig_run(r);
+    store_write(r->store, &(struct store_write){.write_seq = 2, .truncate_from = 100});
+    check_log_bytes(r);
+    rig_write(r, 1, 100, 1, 1, 300);
+    check_log_bytes(r);
+}
+
 static void an_entry_larger_than_a_segment_gets_a_segment_of_its_own(void **state)
 {
     struct rig *r = *state;
@@ -360,6 +394,7 @@ int main(void)
         BOTH(a_report_without_entries_has_no_position),
         BOTH(truncated_entries_stay_away),
         BOTH(the_log_goes_on_over_many_segments),
+        BOTH(how_long_the_log_is_does_not_depend_on_how_it_came_about),
         BOTH(an_entry_larger_than_a_segment_gets_a_segment_of_its_own),
         BOTH(entries_are_read_again_in_pieces),
         BOTH(a_read_gives_the_log_as_it_stood_when_it_ran),
