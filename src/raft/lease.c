@@ -117,5 +117,9 @@ bool raft_has_lease(const struct raft *r, uint64_t now_us)
 
 uint64_t raft_lease_until(const struct raft *r)
 {
-    return r->role == RAFT_LEADER && raft_has_lease(r, r->now_us) ? lease_until(r) : 0;
+    if (r->role != RAFT_LEADER || !r->options.lease || r->lead.lease_given_up) {
+        return 0;
+    }
+    uint64_t until_us = lease_until(r);
+    return r->now_us < until_us ? until_us : 0;
 }

@@ -291,16 +291,20 @@ static uint64_t local_now_us(const struct safety *s, uint32_t host)
     return sim_clock_now_us(sim_process_clock(s->options.all[host]));
 }
 
+static bool has_lease(const struct safety *s, uint32_t host)
+{
+    return raft_has_lease(node_raft(s->hosts[host].node), local_now_us(s, host));
+}
+
 static void check_lease(struct safety *s, uint32_t host)
 {
     const struct watched *h = &s->hosts[host];
-    if (h->role != RAFT_LEADER || !raft_has_lease(node_raft(h->node), local_now_us(s, host))) {
+    if (h->role != RAFT_LEADER) {
         return;
     }
     for (uint32_t i = 0; i < s->options.hosts; i++) {
         const struct watched *other = &s->hosts[i];
-        if (i != host && other->role == RAFT_LEADER &&
-            raft_has_lease(node_raft(other->node), local_now_us(s, i))) {
+        if (i != host && other->role == RAFT_LEADER && has_lease(s, host) && has_lease(s, i)) {
             safety_fail(s, host, "lease", "n%u (term %llu) and n%u (term %llu) both hold the lease",
                         host + 1, (unsigned long long)h->term, i + 1,
                         (unsigned long long)other->term);
