@@ -4,11 +4,14 @@
 
 #include "base/alloc.h"
 
+/* Keys that follow each other, as indexes do, are neighbours: what is asked for next is at hand. */
+enum { NEIGHBOURS = 8 };
+
 static size_t place(const struct sim_map *m, struct sim_key key)
 {
-    uint64_t h = key.a * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t h = key.a / NEIGHBOURS * UINT64_C(0x9e3779b97f4a7c15);
     h = (h ^ (h >> 31) ^ key.b) * UINT64_C(0xbf58476d1ce4e5b9);
-    return (size_t)(h ^ (h >> 32)) & (m->capacity - 1);
+    return (size_t)((h ^ (h >> 32)) * NEIGHBOURS + key.a % NEIGHBOURS) & (m->capacity - 1);
 }
 
 /* The slot that holds key, or the free one where it belongs. */
