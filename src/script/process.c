@@ -113,7 +113,7 @@ void process_gone(struct script_host *host, uint64_t call)
             struct task *done = p->owner != NULL && is_last(host, p) ? p->owner : NULL;
             forget(p);
             if (done != NULL) {
-                task_programs_gone(done);
+                task_is_rid_of_some(done);
             }
             return;
         }

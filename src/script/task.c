@@ -132,7 +132,7 @@ static void on_end_by(struct deadline *d)
 {
     struct task *task = (struct task *)((char *)d - offsetof(struct task, end_by));
     if (task->state == TASK_ENDING) {
-        task_programs_gone(task);
+        task_waits_no_longer(task);
     } else {
         task_kill_late(task);
     }

@@ -17,7 +17,7 @@ enum task_state {
     TASK_READY,
     TASK_RUNNING,
     TASK_WAITING,
-    TASK_ENDING, /* its code has ended, its programs have not */
+    TASK_ENDING, /* its code has ended, what it waits for has not: see task_is_rid_of_some() */
     TASK_ENDED
 };
 enum task_outcome { TASK_RETURNED, TASK_FAILED, TASK_WAS_CANCELLED, TASK_WAS_KILLED };
@@ -165,8 +165,11 @@ void task_make_ready(struct task *task);
 /* It waits for nothing any more. */
 void task_leave_wait(struct task *task);
 
-/* It is TASK_ENDING, and none of its programs is left, or one does not wait for them any longer. */
-void task_programs_gone(struct task *task);
+/* The last of its programs or children has gone. If it is TASK_ENDING, it waits for all its
+ * programs, and when it was killed, for its children: it ends if none is left. */
+void task_is_rid_of_some(struct task *task);
+/* It is TASK_ENDING, and ends, whatever is left of what it waits for. */
+void task_waits_no_longer(struct task *task);
 
 /* Give a task one slice; it must be ready and off the queue. */
 void task_run(struct task *task);

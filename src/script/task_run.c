@@ -136,16 +136,15 @@ static int release(lua_State *L)
     return 0;
 }
 
-static void unlink_from_parent(struct task *task)
+/* Returns the parent if that was its last child. */
+static struct task *unlink_from_parent(struct task *task)
 {
     struct task *parent = task->parent;
     if (parent == NULL) {
-        return;
+        return NULL;
     }
     TAILQ_REMOVE(&parent->children, task, sibling);
-    if (parent->awaits_children && TAILQ_EMPTY(&parent->children)) {
-        task_wake(parent, WAKE_CALL);
-    }
+    return TAILQ_EMPTY(&parent->children) ? parent : NULL;
 }
 
 static void cancel_children(struct task *task)
@@ -239,19 +238,33 @@ static void end(struct task *task)
     cancel_children(task);
     hand_on_children(task);
     process_leave_task(task);
-    unlink_from_parent(task);
+    struct task *alone = unlink_from_parent(task);
     TAILQ_REMOVE(&app->tasks, task, app_link);
     app->tasks_count--;
     lead_uncount(task);
     app_protect(app, release, task); /* task may be gone now */
+    if (alone != NULL && alone->awaits_children) {
+        task_wake(alone, WAKE_CALL);
+    }
+    if (alone != NULL) {
+        task_is_rid_of_some(alone);
+    }
 }
 
-/* Programs that it has not seen the end of, as one that is killed has not, are killed first. */
+/* Programs that it has not seen the end of, as one that is killed has not, are killed first. Nor
+ * has that seen the end of its children, who are killed or cancelled by now: whoever waits for it,
+ * as for a scope, waits for them. */
+static bool is_rid_of_all(struct task *task)
+{
+    bool waits = task->outcome == TASK_WAS_KILLED && !TAILQ_EMPTY(&task->children);
+    return process_release_of_task(task) && !waits;
+}
+
 static void finish(struct task *task, enum task_outcome outcome)
 {
     struct script_host *host = task->app->host;
     task->outcome = outcome;
-    if (process_release_of_task(task)) {
+    if (is_rid_of_all(task)) {
         end(task);
         return;
     }
@@ -261,11 +274,17 @@ static void finish(struct task *task, enum task_outcome outcome)
     cancel_children(task);
 }
 
-void task_programs_gone(struct task *task)
+void task_is_rid_of_some(struct task *task)
 {
-    if (task->state == TASK_ENDING) {
+    if (task->state == TASK_ENDING && is_rid_of_all(task)) {
         end(task);
     }
+}
+
+void task_waits_no_longer(struct task *task)
+{
+    ASSERT(task->state == TASK_ENDING);
+    end(task);
 }
 
 /* Close its coroutines, innermost first, so that their <close> variables are. */

@@ -123,4 +123,29 @@ t.describe("mk.exec.run in simulation", function()
     c:run_until(function() return c:programs("sh")[4].ended_ms end, 1000, "its end")
     t.eq(c:programs("sh")[4].signal, "TERM")
   end, { modes = { "sim" } })
+
+  t.it("who waits for work that is killed sees all its programs gone", function(mode)
+    local c <close> = t.cluster { n = 1, mode = mode }
+    c:program("job", { ignores_stop = true })
+    c:start()
+    local leader = c:wait_leader()
+    for _, work in ipairs {
+      [[mk.task.scope(function() -- over its budget
+        mk.task.spawn(job)
+        mk.task.sleep(100)
+        while true do end
+      end)]],
+      [[mk.lock.with("job", function() -- over its time to unwind
+        mk.task.defer(function() mk.task.spawn(job):join() end)
+      end)]],
+    } do
+      t.match(leader:eval(([[
+        local function job() mk.exec.run({ "job" }, { stop_ms = 2000 }) end
+        return tostring(select(2, pcall(function() %s end)))
+      ]]):format(work)), "killed")
+      local runs = c:programs "job"
+      t.eq(runs[#runs].signal, "KILL", "and no sooner")
+    end
+    t.eq(#c:programs "job", 2)
+  end, { modes = { "sim" }, seeds = 5 })
 end)
