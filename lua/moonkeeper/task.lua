@@ -24,6 +24,10 @@ end
 -- rest and is raised here.
 function task.scope(fn, ...)
   local child = core.spawn_scope(function(...)
+    core.defer(function() -- what other deferred functions have spawned
+      core.cancel_children("the scope is over")
+      core.join_children()
+    end)
     local results = table.pack(pcall(fn, ...))
     if not results[1] then core.cancel_children("the scope has failed") end
     local child_error = core.join_children()

@@ -124,6 +124,19 @@ t.describe("mk.exec.run in simulation", function()
     t.eq(c:programs("sh")[4].signal, "TERM")
   end, { modes = { "sim" } })
 
+  t.it("a scope is over when what its deferred functions have started is", function(mode)
+    local c <close> = t.cluster { n = 1, mode = mode }
+    c:program("job", { stop_ms = 1000 })
+    c:start()
+    t.ok(c:wait_leader():eval [[
+      mk.task.scope(function()
+        mk.task.defer(function() mk.task.spawn(mk.exec.run, { "job" }):join(100) end)
+      end)
+      return true
+    ]])
+    t.eq(c:programs("job")[1].code, 0)
+  end, { modes = { "sim" } })
+
   t.it("who waits for work that is killed sees all its programs gone", function(mode)
     local c <close> = t.cluster { n = 1, mode = mode }
     c:program("job", { ignores_stop = true })
