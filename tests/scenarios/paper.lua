@@ -114,6 +114,7 @@ t.describe("Figure 8", function()
   -- (c): S1 leads again, and brings its entry to S3, but nothing after it.
   local function c_(c, index)
     c:heal()
+    only_candidate(c, 1) -- at once: whoever is elected meanwhile has the others' promise, and stays
     c:cut(1, 4)
     c:restart(1)
     local s1, s3 = elect(c, 1), c:node(3)
@@ -144,6 +145,7 @@ t.describe("Figure 8", function()
     local _ <close> = c
     c:crash(1)
     c:heal()
+    only_candidate(c, 5)
     c:restart(5)
     elect(c, 5) -- S3 and S4 can vote for it, S2 refuses
     c:restart(1)
