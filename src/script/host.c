@@ -141,6 +141,7 @@ enum err script_host_load(struct script_host *host, const struct script_app *spe
     enum err err = app_new(host, spec, APP_LIVE, &app, why);
     if (err == ERR_OK) {
         TAILQ_INSERT_TAIL(&host->apps, app, link);
+        host_publish_lists(host); /* it is there, though it has not run yet */
     }
     return err;
 }

@@ -16,7 +16,8 @@ SCRIPT = """
 local mk = require "moonkeeper"
 for _, name in ipairs { "leader_elected", "leader_ready", "leader_lost", "term_change", "role_change",
     "step_down", "election_started", "commit", "shutdown" } do
-  mk.on(name, function(ev) mk.log.info("event", { text = mk.json.encode(ev) }) end)
+  mk.on(name, function(ev) mk.log.info("event", { text = mk.json.encode(ev) }) end,
+    { replay = name == "leader_elected" }) -- whom others have elected may be known before there is a hook
 end
 mk.log.info("run")
 """

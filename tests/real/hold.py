@@ -190,7 +190,8 @@ class LockTest(HoldTest):
     def test_without_a_leader_there_is_no_lock(self):
         for node in self.cluster.nodes[1:]:
             node.kill(guardian=True)
-        wait_until(lambda: (self.cluster.nodes[0].status() or {}).get("role") not in (None, "leader"), 10, "no leader")
+        # Before, it would send on what it is asked: whether that was committed nobody could say.
+        wait_until(lambda: (self.cluster.nodes[0].status() or {"leader": "?"})["leader"] in (None, ""), 10, "no leader")
         for flags in (("--wait", "0"), ("--wait", "700ms"), ("--timeout", "900ms")):
             process = self.begin("lock", "job", *flags, "--", "true",
                                  endpoints=f"127.0.0.1:{self.cluster.nodes[0].client}")

@@ -542,7 +542,8 @@ static void an_application_says_how_its_main_chunk_fared(void **state)
     (void)state;
     struct fixture f;
     fixture_open(&f);
-    load(&f, MK "mk.task.sleep(600) error('too late')");
+    load_named(&f, "app", MK "mk.task.sleep(600) error('too late')");
+    assert_app(&f, "starting", NULL); /* seen from the beginning: a node with it is not ready yet */
     run_for(&f, 10);
     assert_app(&f, "running", NULL); /* it waits: so it is loaded */
     run_for(&f, 900);
