@@ -27,9 +27,12 @@ static struct outlet *outlet_of(struct snapshot_stream *s)
 
 /* ---- the end -------------------------------------------------------------------------------- */
 
-/* A piece on its way from the disk still needs what is held: read_done() goes on then. */
-static void let_go(struct node *n, struct snapshot_stream *s)
+/* A piece on its way from the disk still needs what is held: read_done() goes on then. begin_us:
+ * when another may begin. */
+static void let_go(struct node *n, struct snapshot_stream *s, uint64_t begin_us)
 {
+    s->begin_us = begin_us;
+    s->due_us = begin_us;
     s->letting_go = s->reading;
     if (s->reading) {
         return;
@@ -47,7 +50,7 @@ static void let_go(struct node *n, struct snapshot_stream *s)
 void snapshot_send_stop(struct node *n, struct outlet *o)
 {
     o->stream.active = false;
-    let_go(n, &o->stream);
+    let_go(n, &o->stream, 0);
 }
 
 /* ---- chunks --------------------------------------------------------------------------------- */
@@ -88,16 +91,15 @@ static void read_done(struct store_piece *piece)
     struct node *n = piece->ctx;
     s->reading = false;
     if (s->letting_go) {
-        let_go(n, s);
-        s->due_us = node_now(n);
+        let_go(n, s, s->begin_us);
         return;
     }
     if (piece->err != ERR_OK) {
         log_warn(n->ports.log, "could not read the snapshot for a follower",
                  log_text("peer", members_name(n, outlet_of(s)->id)),
                  log_text("reason", piece->why.text));
-        let_go(n, s); /* from the beginning, with the one that is in place then */
-        s->due_us = node_now(n) + RESTART_WAIT_MAX_US;
+        /* From the beginning, with the one that is in place then. */
+        let_go(n, s, node_now(n) + RESTART_WAIT_MAX_US);
         return;
     }
     if (piece->offset_bytes == s->next_bytes && !s->resting) {
@@ -167,8 +169,7 @@ void snapshot_send_needed(struct node *n, raft_id peer)
     }
     s->active = true;
     s->restarts = 0;
-    s->due_us = node_now(n); /* begins there: this is inside a turn */
-    let_go(n, s);
+    let_go(n, s, node_now(n)); /* begins when it is due: this is inside a turn */
     node_want_round(n);
 }
 
@@ -208,6 +209,7 @@ static void go_back(struct node *n, struct snapshot_stream *s, uint64_t offset_b
     for (uint32_t i = 0; i < s->restarts && wait_us < RESTART_WAIT_MAX_US; i++) {
         wait_us *= 2;
     }
+    wait_us = wait_us < RESTART_WAIT_MAX_US ? wait_us : RESTART_WAIT_MAX_US;
     s->resting = s->restarts > 0;
     if (s->resting) {
         s->due_us = s->moved_us + wait_us;
@@ -225,8 +227,7 @@ static void go_back(struct node *n, struct snapshot_stream *s, uint64_t offset_b
     }
     if (!in_place || s->resting) {
         /* The one in place by then will do as well, or better if this one is damaged. */
-        let_go(n, s);
-        s->due_us = s->moved_us + wait_us;
+        let_go(n, s, s->moved_us + wait_us);
     }
     s->whole = false;
 }
@@ -264,7 +265,7 @@ void snapshot_send_heard(struct node *n, const struct raft_message *m)
 static void make_a_move(struct node *n, struct snapshot_stream *s)
 {
     struct outlet *o = outlet_of(s);
-    if (!o->up || (s->held == NULL && s->reading)) {
+    if (!o->up || s->letting_go) {
         s->due_us = node_now(n) + patience_us(n);
     } else if (s->held == NULL) {
         begin(n, s);
@@ -298,7 +299,7 @@ void snapshot_send_newer(struct node *n)
     for (uint32_t i = 0; i < n->sender.outlets_count; i++) {
         struct outlet *o = n->sender.outlets[i];
         if (o->stream.active && !o->up) {
-            let_go(n, &o->stream);
+            let_go(n, &o->stream, node_now(n));
         }
     }
 }

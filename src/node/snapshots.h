@@ -98,7 +98,8 @@ struct snapshot_stream {
     struct store_piece piece; /* being read */
     uint64_t
         moved_us; /* when stored_bytes was heard; answers to what left before speak of the past */
-    uint64_t due_us; /* when the next move is made without an answer */
+    uint64_t due_us;   /* when the next move is made without an answer */
+    uint64_t begin_us; /* while it is let go: when another may begin */
     uint64_t began_us;
     uint32_t restarts; /* the peer lost what it had: each time wait longer */
 };

@@ -183,11 +183,11 @@ static void a_snapshot_waits_for_room_on_a_full_disk(void **state)
         struct sim_fs *disk = sim_process_disk(cluster_host(c, victim));
         sim_fs_set_capacity(disk, sim_fs_used_bytes(disk) + 700 * seed);
         uint64_t installed = installs(c);
-        assert_true(cluster_run(c, 3 * SECOND));
+        assert_true(cluster_run(c, seed * 5 * SECOND));
         assert_int_equal(installs(c), installed);
         assert_false(sim_process_down(cluster_host(c, victim)));
         sim_fs_set_capacity(disk, UINT64_MAX);
-        assert_true(cluster_run(c, 12 * SECOND)); /* it is asked again now and then */
+        assert_true(cluster_run(c, 11 * SECOND)); /* it is asked again every ten seconds at least */
         assert_true(installs(c) > installed);
         end(c);
     }
