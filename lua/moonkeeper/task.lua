@@ -26,7 +26,8 @@ function task.scope(fn, ...)
   local child = core.spawn_scope(function(...)
     core.defer(function() -- what other deferred functions have spawned
       core.cancel_children("the scope is over")
-      core.join_children()
+      local child_error = core.join_children()
+      if child_error ~= nil then error(child_error, 0) end
     end)
     local results = table.pack(pcall(fn, ...))
     if not results[1] then core.cancel_children("the scope has failed") end
@@ -42,7 +43,9 @@ local Run = { __close = function(run) run.is_over = true end }
 
 -- Run fn for at most ms: its results, or nil and a timeout. An error in fn is raised here. All that it has
 -- spawned ends with it, and has ended when this returns: what takes too long has its time to unwind, no more.
+-- What fn has returned counts, even when programs that it left behind had to be killed.
 function task.with_timeout(ms, fn, ...)
+  if type(ms) ~= "number" then error("a time in ms is a number, not a " .. type(ms), 2) end
   core.until_ms(ms) -- raises before fn begins, if it is no time
   local run = setmetatable({}, Run)
   local child = core.spawn(function(...)
@@ -51,10 +54,18 @@ function task.with_timeout(ms, fn, ...)
       core.join_children()
     end)
     local _ <close> = run
-    return fn(...)
+    run.results = table.pack(fn(...))
+    return table.unpack(run.results, 1, run.results.n)
   end, ...)
   child:join(ms)
-  if run.is_over or child:done() then return results_of(child, child:join()) end
+  if run.is_over or child:done() then
+    local results = table.pack(child:join())
+    if run.results and core.was_killed(child) then
+      core.log("warn", "what a function left behind had to be killed", { reason = tostring(results[2]) })
+      return table.unpack(run.results, 1, run.results.n)
+    end
+    return results_of(child, table.unpack(results, 1, results.n))
+  end
   child:cancel("with_timeout")
   core.wait_task(child) -- what goes wrong as it unwinds is reported, for nobody is told
   return nil, core.error("timeout", "it took longer than " .. ms .. " ms")

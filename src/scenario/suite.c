@@ -214,7 +214,8 @@ static void add_failure(struct suite_case *c, uint64_t seed, struct scenario_res
 
 static uint64_t limit_of(const struct suite_options *o)
 {
-    return o->limit_ms > 0 ? o->limit_ms : LIMIT_MS;
+    uint64_t limit_ms = o->limit_ms > 0 ? o->limit_ms : LIMIT_MS;
+    return o->patience > 0 ? o->patience * limit_ms : limit_ms;
 }
 
 static bool ended(void *ctx, const struct jobs_end *end)

@@ -300,6 +300,14 @@ static int core_failed(lua_State *L)
     return 1;
 }
 
+/* was_killed(task) -> was it over its budget, or its time to unwind? */
+static int core_was_killed(lua_State *L)
+{
+    struct task *task = check_task(L, 1);
+    lua_pushboolean(L, task->state == TASK_ENDED && task->outcome == TASK_WAS_KILLED);
+    return 1;
+}
+
 /* error(code, message) -> an error object */
 static int core_error(lua_State *L)
 {
@@ -326,7 +334,11 @@ static int task_done(lua_State *L)
 
 static int task_tostring(lua_State *L)
 {
-    static const char *const states[] = {"ready", "running", "waiting", "ended"};
+    static const char *const states[] = {[TASK_READY] = "ready",
+                                         [TASK_RUNNING] = "running",
+                                         [TASK_WAITING] = "waiting",
+                                         [TASK_ENDING] = "ending",
+                                         [TASK_ENDED] = "ended"};
     struct task *task = check_task(L, 1);
     lua_pushfstring(L, "task %I (%s): %s", (LUAI_UACINT)task->id, states[task->state], task->where);
     return 1;
@@ -431,6 +443,7 @@ void api_task_add(lua_State *L)
         {"check", core_check},
         {"wait_task", core_wait_task},
         {"failed", core_failed},
+        {"was_killed", core_was_killed},
         {"error", core_error},
         {"join_children", core_join_children},
         {"cancel_children", core_cancel_children},

@@ -137,6 +137,20 @@ t.describe("mk.exec.run in simulation", function()
     t.eq(c:programs("job")[1].code, 0)
   end, { modes = { "sim" } })
 
+  t.it("what a function has returned counts, though a program it left behind has to be killed", function()
+    local c <close> = t.cluster { n = 1 }
+    c:program("stubborn", { ignores_stop = true })
+    c:start()
+    t.eq(c:wait_leader():eval [[
+      return mk.task.with_timeout(60000, function()
+        assert(mk.exec.spawn { "stubborn" })
+        mk.task.sleep(50)
+        return "done"
+      end)
+    ]], "done")
+    t.eq(c:programs("stubborn")[1].signal, "KILL")
+  end, { modes = { "sim" } })
+
   t.it("who waits for work that is killed sees all its programs gone", function(mode)
     local c <close> = t.cluster { n = 1, mode = mode }
     c:program("job", { ignores_stop = true })

@@ -136,6 +136,15 @@ static void a_scope_ends_with_its_last_task(void **state)
            "the scope itself at 1035");
 }
 
+static void a_task_is_told_in_words(void **state)
+{
+    (void)state;
+    EXPECT("local t = task.spawn(function() task.sleep(10) end)\n"
+           "task.sleep(1)\n"
+           "log(tostring(t):match '%(.*%)') t:join() log(tostring(t):match '%(.*%)')",
+           500, "(waiting)", "(ended)");
+}
+
 static void with_timeout_ends_what_takes_too_long(void **state)
 {
     (void)state;
@@ -421,6 +430,7 @@ int main(void)
         cmocka_unit_test(a_cancelled_task_that_goes_on_is_killed),
         cmocka_unit_test(deferred_functions_run_last_first_and_may_wait),
         cmocka_unit_test(a_scope_ends_with_its_last_task),
+        cmocka_unit_test(a_task_is_told_in_words),
         cmocka_unit_test(with_timeout_ends_what_takes_too_long),
         cmocka_unit_test(with_timeout_returns_when_all_in_it_has_ended),
         cmocka_unit_test(with_timeout_waits_no_longer_than_unwinding_may_take),
